@@ -1,0 +1,1 @@
+"""Make ONNX models many times smaller, as plain ONNX files that any stock onnxruntime loads."""

@@ -1,0 +1,1 @@
+"""Integers to compact arrays and back; the numpy decoder is the truth."""

@@ -1,0 +1,60 @@
+"""Everything onnxzip raises on purpose.
+
+    OnnxzipError
+    ├── InputError             bad input; exit 1
+    │   ├── ModelError         the model file: unreadable, invalid, unsupported
+    │   ├── CalibrationError   calibration arrays, labels, metric
+    │   ├── ProviderError      an execution provider or custom operator is missing
+    │   └── OutputError        the output cannot be written
+    ├── VerificationError      the rewritten graph is not the graph that was planned; exit 1
+    ├── UsageError             arguments that contradict each other; exit 2
+    └── ToleranceError         no smaller file meets the tolerance; exit 3
+
+Every message is one line that names the place, the finding and the next step.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OnnxzipError(Exception):
+    """Base of every error raised on purpose; `exit_code` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(OnnxzipError):
+    """Something the user handed in cannot be used."""
+
+
+class ModelError(InputError):
+    """The model cannot be read, is invalid, or uses something that is not supported."""
+
+
+class CalibrationError(InputError):
+    """Calibration arrays, labels or a metric do not fit the model."""
+
+
+class ProviderError(InputError):
+    """An execution provider or a custom-operator library is not available."""
+
+
+class OutputError(InputError):
+    """The output file cannot be written."""
+
+
+class VerificationError(OnnxzipError):
+    """The emitted graph does not compute what the plan says; nothing is written."""
+
+
+class UsageError(OnnxzipError):
+    """The arguments contradict each other."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ToleranceError(OnnxzipError):
+    """No smaller file stays within the loss the user allowed."""
+
+    exit_code: ClassVar[int] = 3

@@ -1,0 +1,225 @@
+"""The pass engine: what a pass is, and the builder it emits into.
+
+A pass is a frozen dataclass whose fields are its settings. It never touches onnx: it offers
+candidates for a `Layer`, says with numpy what its graph will decode to, and emits that graph
+through a `Builder`. How coefficients become bytes is the codec's business, not the pass's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.types import (
+    Array,
+    AttributeValue,
+    Candidate,
+    Coefficients,
+    Encoded,
+    Form,
+    Layer,
+    Rewrite,
+    Scalar,
+    Skip,
+)
+
+NODE_OVERHEAD_BYTES = 60
+"""Estimated cost of one emitted node with its value_info entry, in bytes."""
+
+
+class Codec(Protocol):
+    """Turns float coefficients into integers and integers into bytes."""
+
+    @property
+    def rates(self) -> Sequence[float]:
+        """Rates from the cheapest to the most exact; their unit is the codec's own."""
+
+    def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
+        """Quantise (n_segments, length) float32 values."""
+
+    def n_bytes(self, encoded: Encoded) -> int:
+        """Estimate the bytes that storing `encoded` adds to the file, tables included."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node that consumes the weight, as a computed form sees it.
+
+    Attributes:
+        data: name of the activation input.
+        bias: name of the bias input (Conv B, Gemm C), "" when absent.
+        output: name the replacement must produce.
+        attributes: the node's attributes, defaults included.
+        rank: rank of the activation input, None when unknown.
+    """
+
+    op_type: str
+    data: str
+    bias: str
+    output: str
+    attributes: Mapping[str, AttributeValue]
+    rank: int | None = None
+
+
+class Builder(Protocol):
+    """What a pass emits its subgraph into. All values are named by strings.
+
+    Nodes made by `node` depend on constants only and are folded when a session is created; nodes
+    made by `run_node` see activations and run at every inference.
+    """
+
+    @property
+    def opset(self) -> int:
+        """The model's ai.onnx opset."""
+
+    def constant(self, array: Array, hint: str) -> str:
+        """Add an initializer and return its (unique, new) name."""
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        shape: Sequence[int],
+        dtype: type[np.generic],
+        **attributes: AttributeValue,
+    ) -> str:
+        """Add a decode node with one output of the given static shape and dtype; return its name."""
+
+    def reshape(self, value: str, shape: Sequence[int], dtype: type[np.generic] = np.float32) -> str:
+        """Add a Reshape to a static shape."""
+
+    def split(
+        self, value: str, shapes: Sequence[Sequence[int]], dtype: type[np.generic], axis: int = 0
+    ) -> list[str]:
+        """Add a Split along `axis` into outputs of the given shapes (any opset)."""
+
+    def coefficients(self, coefficients: Coefficients, hint: str) -> str:
+        """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
+
+    def integers(self, integers: NDArray[np.int32], hint: str) -> str:
+        """Store (n_segments, length) integers; return the name of their int32 value."""
+
+    def run_node(
+        self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: AttributeValue
+    ) -> str:
+        """Add a node that runs at inference, in the place of the node being replaced."""
+
+    def replace_weight(self, layer: Layer, value: str) -> None:
+        """Make all consumers of the layer's weight read `value` instead.
+
+        `value` is float32 in canonical order with as many elements as the weight; the builder adds
+        the Reshape, Transpose and Cast that give the weight's own shape, axis order and dtype.
+        """
+
+    def replace_node(self, layer: Layer, emit: Callable[[Site], None]) -> None:
+        """Replace every consumer of the layer's weight by what `emit(site)` emits with `run_node`."""
+
+
+class Pass(ABC):
+    """One compression method: a file in passes/ with one frozen dataclass that subclasses this."""
+
+    name: ClassVar[str]
+    examples: ClassVar[tuple[Layer, ...]]
+
+    @abstractmethod
+    def candidates(self, layer: Layer, codec: Codec, forms: Sequence[Form]) -> Iterator[Candidate | Skip]:
+        """Offer a ladder of candidates for a layer, cheapest first, or say why there is none.
+
+        Args:
+            layer: the weight and its surroundings.
+            codec: quantises and prices coefficients.
+            forms: which forms are wanted: ("stored",) or ("computed",) or both.
+        """
+
+    @abstractmethod
+    def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
+        """Make the payload of the candidate with these settings; pure and deterministic."""
+
+    @abstractmethod
+    def restore(self, candidate: Candidate) -> NDArray[np.float32]:
+        """Return what the emitted graph decodes to: float32, `layer.canonical_shape`.
+
+        For a computed form: the single weight that the emitted nodes together amount to.
+        """
+
+    @abstractmethod
+    def emit(self, candidate: Candidate, builder: Builder) -> None:
+        """Emit the candidate's graph and finish with `replace_weight` or `replace_node`."""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node of the main graph, read-only; `key` identifies it to the editor."""
+
+    key: int
+    op_type: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, AttributeValue]
+    has_subgraphs: bool = False
+
+
+class Editor(Protocol):
+    """What a graph pass edits the main graph through."""
+
+    @property
+    def opset(self) -> int:
+        """The model's ai.onnx opset."""
+
+    def nodes(self) -> Sequence[NodeView]:
+        """All nodes of the main graph in topological order, as they are now."""
+
+    def constant(self, value: str) -> Array | None:
+        """Return the constant array behind a name (initializer or Constant node), else None.
+
+        Overridable initializers (also graph inputs, IR >= 4) are not constant.
+        """
+
+    def is_output(self, value: str) -> bool:
+        """Whether the value is a graph output."""
+
+    def n_uses(self, value: str) -> int:
+        """How often nodes, at any depth, and graph outputs read the value."""
+
+    def evaluate(self, node: NodeView) -> Array | None:
+        """Compute a node whose inputs are all constant; None when it cannot be done here."""
+
+    def add_constant(self, array: Array, hint: str) -> str:
+        """Add an initializer under a new unique name."""
+
+    def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:
+        """Change a node's inputs."""
+
+    def set_outputs(self, node: NodeView, outputs: Sequence[str]) -> None:
+        """Change a node's outputs."""
+
+    def redirect(self, old: str, new: str) -> None:
+        """Make every reader of `old` (at any depth, never a graph output) read `new`."""
+
+    def remove(self, node: NodeView) -> None:
+        """Remove a node; initializers nobody reads any more go with the final clean-up."""
+
+
+class GraphPass(ABC):
+    """A structural pass (`fold`): rewrites the main graph without changing what it computes."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def rewrite(self, editor: Editor) -> Iterator[Rewrite | Skip]:
+        """Rewrite in place; yield one record per change or refusal."""
+
+
+def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:
+    """Return |W - W'| / |W| in the Frobenius norm (0 when both are zero)."""
+    difference = np.subtract(original, restored, dtype=np.float32).ravel()
+    norm = float(np.linalg.norm(original.ravel()))
+    error = float(np.linalg.norm(difference))
+    return error / norm if norm > 0 else (0.0 if error == 0 else np.inf)

@@ -1,0 +1,1 @@
+"""Pure transforms: array in, array out."""
