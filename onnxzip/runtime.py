@@ -1,0 +1,414 @@
+"""Sessions, execution providers and optimised graphs; the only file that imports onnxruntime.
+
+Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24 (OpenVINO), 1.31 (GPU wheel) and 1.32:
+
+* `SessionOptions.add_external_initializers` takes the arrays of initializers that the protobuf marks as
+  external data. The file they point to is never opened and host arrays are not copied.
+* A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped with no exception;
+  `get_providers()` of the finished session then lacks it.
+* Errors reach Python as exceptions with no common base class; at log level 4 nothing reaches stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+
+from onnxzip.errors import CalibrationError, ModelError, ProviderError
+from onnxzip.types import Array, Feeds
+
+Optimisation: TypeAlias = Literal["off", "basic", "all"]
+Outputs: TypeAlias = dict[str, Array]
+RunValue: TypeAlias = (
+    "Array | Sequence[RunValue] | Mapping[str | int, RunValue] | float | int | str | None"
+)
+
+_LEVELS = {
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_SUFFIX = "ExecutionProvider"
+_SHORT_NAMES = {
+    "Tensorrt": "TensorRT",
+    "NvTensorRTRTX": "TensorRT-RTX",
+    "ROCM": "ROCm",
+    "Dml": "DirectML",
+    "WebGpu": "WebGPU",
+    "Js": "JS",
+    "Nnapi": "NNAPI",
+    "Xnnpack": "XNNPACK",
+    "Dnnl": "DNNL",
+}
+_NOT_ACCELERATORS = ("CPU", "Azure")  # Azure sends the data to a server
+_NUMPY_TYPES = {
+    **{name: name for name in ("float16", "int8", "int16", "int32", "int64", "bool")},
+    **{name: name for name in ("uint8", "uint16", "uint32", "uint64")},
+    "float": "float32",
+    "double": "float64",
+}
+# TensorProto.DataType of element types that numpy itself lacks and that take whole bytes.
+_WHOLE_BYTE_TYPES = {
+    "bfloat16": 16,
+    "float8_e4m3fn": 17,
+    "float8_e4m3fnuz": 18,
+    "float8_e5m2": 19,
+    "float8_e5m2fnuz": 20,
+}
+# y = Relu(x), x float32 (1,), opset 13: the smallest model that shows whether a provider starts.
+_PROBE_MODEL = bytes.fromhex(
+    "080712003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801"
+    "620f0a0179120a0a08080112040a02080142040a00100d"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """A model as onnxruntime takes it: serialised bytes, or a path.
+
+    Attributes:
+        content: serialised ModelProto, or the path of the file (needed above 2 GiB, or to let
+            onnxruntime read external data that lies beside the file).
+        name: what error messages call the model; the path when empty.
+        external: arrays of the initializers that the protobuf marks as external data and that are
+            handed over in memory instead, by initializer name.
+    """
+
+    content: bytes | Path
+    name: str = ""
+    external: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name for messages."""
+        return self.name or (str(self.content) if isinstance(self.content, Path) else "model")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Type and shape of a graph input or output.
+
+    Attributes:
+        dtype: numpy dtype, or onnxruntime's type string where numpy has none ("tensor(string)", "seq(...)").
+        shape: int for a fixed size, str for a symbolic one, None for an unnamed free one. An unknown
+            rank looks like () here: onnxruntime does not tell the two apart.
+    """
+
+    name: str
+    dtype: np.dtype[np.generic] | str
+    shape: tuple[int | str | None, ...]
+
+
+class Session:
+    """A loaded model on one provider; made by `open_session`.
+
+    Attributes:
+        label: the model's name in messages.
+        provider: short provider name.
+        inputs: graph inputs that must be fed; initializers that may be overridden are not among them.
+        outputs: graph outputs.
+        n_provider_nodes: nodes that run on `provider`, None when this onnxruntime cannot tell.
+        n_nodes: nodes of the graph after optimisation, None likewise.
+    """
+
+    def __init__(self, session: ort.InferenceSession, source: ModelSource, provider: str) -> None:
+        self._session: ort.InferenceSession | None = session
+        self._external = source.external  # onnxruntime reads these arrays in place
+        self.label = source.label
+        self.provider = provider
+        self.inputs = tuple(_spec(arg) for arg in session.get_inputs())
+        self.outputs = tuple(_spec(arg) for arg in session.get_outputs())
+        self.n_provider_nodes, self.n_nodes = _count_nodes(session, provider)
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> Outputs:
+        """Run the model once.
+
+        Args:
+            feeds: one array per input.
+            names: outputs to return; all of them by default.
+
+        Returns:
+            By output name. Sequences and maps are flattened as `flatten` says.
+
+        Raises:
+            CalibrationError: the feeds do not fit the inputs.
+            ModelError: the model fails while it runs, or the session is closed.
+        """
+        if self._session is None:
+            raise ModelError(f"{self.label}: the session is closed; open it again")
+        wanted = [spec.name for spec in self.outputs] if names is None else list(names)
+        try:
+            values = self._session.run(wanted, dict(feeds))
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            finding = first_line(error)
+            if "INVALID_ARGUMENT" in str(error) or isinstance(error, ValueError):
+                raise CalibrationError(
+                    f"{self.label}: the feeds do not fit the model: {finding}"
+                ) from error
+            raise ModelError(
+                f"{self.label}: fails while running on {self.provider}: {finding}"
+            ) from error
+        return dict(
+            pair for name, value in zip(wanted, values, strict=True) for pair in flatten(name, value)
+        )
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        self._session = None
+        self._external = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def available_providers() -> tuple[str, ...]:
+    """Return the short names of the providers compiled into the installed onnxruntime."""
+    return tuple(_short_name(name) for name in ort.get_available_providers())
+
+
+def resolve_providers(requested: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the short names of the providers to validate on, without duplicates.
+
+    Args:
+        requested: any of "CUDA", "cuda", "CUDAExecutionProvider"; None for the CPU and every
+            accelerator compiled in (`probe_provider` says whether one really starts).
+
+    Raises:
+        ProviderError: one that was asked for is not compiled in.
+    """
+    present = available_providers()
+    if requested is None:
+        return ("CPU", *(name for name in present if name not in _NOT_ACCELERATORS))
+    known = {alias.lower(): name for name in present for alias in (name, _long_name(name), _stem(name))}
+    missing = [name for name in requested if name.lower() not in known]
+    if missing:
+        raise ProviderError(
+            f"--providers: {', '.join(missing)} not in onnxruntime {ort.__version__}, which has "
+            f"{', '.join(present)}; install the onnxruntime package built for it, or leave it out"
+        )
+    return tuple(dict.fromkeys(known[name.lower()] for name in requested))
+
+
+def probe_provider(provider: str) -> str:
+    """Return "" if the provider starts on this machine, else the reason in one line."""
+    try:
+        open_session(ModelSource(_PROBE_MODEL, "probe"), provider=provider).close()
+    except (ModelError, ProviderError) as error:
+        return str(error)
+    return ""
+
+
+def open_session(
+    source: ModelSource,
+    *,
+    provider: str = "CPU",
+    optimisation: Optimisation = "all",
+    n_threads: int | None = None,
+    custom_ops: Path | None = None,
+) -> Session:
+    """Load a model.
+
+    Args:
+        source: the model.
+        provider: a short or long provider name; nodes it does not take run on the CPU.
+        optimisation: graph optimisation level.
+        n_threads: threads within an operator; None for all the cores this process may use.
+        custom_ops: shared library of custom operators to register.
+
+    Raises:
+        ModelError: onnxruntime refuses the model.
+        ProviderError: the provider is absent or cannot start, or an operator is unknown.
+    """
+    options = _session_options(optimisation, n_threads, custom_ops)
+    return _create(source, options, resolve_providers([provider])[0])
+
+
+def save_optimised(
+    source: ModelSource,
+    path: Path,
+    *,
+    level: Optimisation = "basic",
+    external: bool = False,
+    custom_ops: Path | None = None,
+) -> None:
+    """Write the graph as it is after the optimisations of a CPU session.
+
+    Args:
+        source: the model.
+        path: file to write.
+        level: "basic" leaves standard operators only.
+        external: put tensors of 1 KiB and up into `path` + ".data", as needed above 2 GiB.
+        custom_ops: shared library of custom operators to register.
+
+    Raises:
+        ModelError: onnxruntime refuses the model or cannot write the file.
+        ProviderError: an operator is unknown.
+    """
+    options = _session_options(level, None, custom_ops)
+    options.optimized_model_filepath = str(path)
+    if external:
+        prefix = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(prefix + "file_name", path.name + ".data")
+        options.add_session_config_entry(prefix + "min_size_in_bytes", "1024")
+    _create(source, options, "CPU").close()
+
+
+def optimised_model(
+    source: ModelSource, level: Optimisation = "basic", *, custom_ops: Path | None = None
+) -> bytes:
+    """Return the optimised graph as a serialised ModelProto; see `save_optimised`, needed above 2 GiB."""
+    with tempfile.TemporaryDirectory(prefix="onnxzip-") as folder:
+        path = Path(folder) / "model.onnx"
+        save_optimised(source, path, level=level, custom_ops=custom_ops)
+        return path.read_bytes()
+
+
+def flatten(name: str, value: RunValue) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays inside an output value.
+
+    A sequence of equal maps such as scikit-learn's ZipMap gives one array (n, n_keys), keys sorted;
+    a sequence of tensors one array per element, "name[0]"; a map one per key, "name[key]"; an absent
+    optional nothing.
+    """
+    if value is None:
+        return
+    if isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            yield from flatten(f"{name}[{key}]", value[key])
+    elif isinstance(value, list | tuple):
+        keys = [sorted(item, key=str) for item in value if isinstance(item, Mapping)]
+        if keys and len(keys) == len(value) and all(k == keys[0] for k in keys):
+            yield name, np.asarray([[item[k] for k in keys[0]] for item in value])  # type: ignore[call-overload,index]
+        else:
+            for index, item in enumerate(value):
+                yield from flatten(f"{name}[{index}]", item)
+    else:
+        yield name, np.asarray(value)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an onnxruntime exception says, on one line, without its codes and C++ places."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
+    text = re.sub(r"/\S*\.(?:h|cc|cpp):\d+ .*?\)(?: const)? ", "", text)
+    return " ".join(text.split())[:400] or type(error).__name__
+
+
+def _session_options(
+    optimisation: Optimisation, n_threads: int | None, custom_ops: Path | None
+) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = _LEVELS[optimisation]
+    options.intra_op_num_threads = n_threads or _n_cores()
+    options.inter_op_num_threads = 1
+    if custom_ops is not None:
+        try:
+            # A bare file name would be searched for in the system's library folders.
+            options.register_custom_ops_library(str(custom_ops.absolute()))
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ProviderError(f"--custom-ops {custom_ops}: {first_line(error)}") from error
+    return options
+
+
+def _create(source: ModelSource, options: ort.SessionOptions, provider: str) -> Session:
+    content = source.content if isinstance(source.content, bytes) else str(source.content)
+    long_names = [_long_name(provider)]
+    if provider != "CPU":
+        long_names.append(_long_name("CPU"))
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # Providers log their failures to start through the process-wide logger.
+        ort.set_default_logger_severity(4)
+    try:
+        if source.external:
+            values = [_ort_value(name, array) for name, array in source.external.items()]
+            options.add_external_initializers(list(source.external), values)
+        session = ort.InferenceSession(content, options, providers=long_names, enable_fallback=0)
+    except (ModelError, ProviderError):
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise _load_error(source.label, provider, error) from error
+    if long_names[0] not in session.get_providers():
+        raise ProviderError(
+            f"{source.label}: {provider} is compiled into onnxruntime {ort.__version__} but cannot start here; "
+            "install its driver and libraries, or leave it out of --providers"
+        )
+    return Session(session, source, provider)
+
+
+def _load_error(label: str, provider: str, error: Exception) -> ModelError | ProviderError:
+    finding = first_line(error)
+    unknown = re.search(r"(\S*:\w+)\(-?\d+\) is not a registered function/op", finding)
+    if not unknown:
+        unknown = re.search(r'\("[^"]*", (\w+), "([^"]+)", .*No Op registered for', finding)
+    if unknown:
+        operator = ":".join(reversed(unknown.groups()))
+        return ProviderError(
+            f"{label}: operator {operator} is unknown to onnxruntime {ort.__version__}; "
+            "pass the library that has it with --custom-ops LIB"
+        )
+    if provider != "CPU":
+        return ProviderError(
+            f"{label}: cannot be loaded on {provider}: {finding}; leave {provider} out of --providers"
+        )
+    return ModelError(f"{label}: onnxruntime {ort.__version__} cannot load it: {finding}")
+
+
+def _ort_value(name: str, array: Array) -> ort.OrtValue:
+    element_type = _WHOLE_BYTE_TYPES.get(array.dtype.name)
+    # Not ascontiguousarray, which would turn () into (1,).
+    array = np.require(array, requirements="C")
+    if element_type is None and array.dtype.kind in "biuf" and array.dtype.isbuiltin == 1:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    if element_type is None or not hasattr(ort.OrtValue, "ortvalue_from_numpy_with_onnx_type"):
+        raise ModelError(
+            f"initializer {name!r}: onnxruntime {ort.__version__} takes no {array.dtype.name} external data "
+            "in memory; store the tensor inside the model file"
+        )
+    view = array.view(np.dtype(f"u{array.itemsize}"))
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(view, element_type)
+
+
+def _count_nodes(session: ort.InferenceSession, provider: str) -> tuple[int | None, int | None]:
+    if provider == "CPU" or not hasattr(session, "get_provider_graph_assignment_info"):
+        return None, None
+    counts = {"": 0}
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return counts.get(_long_name(provider), 0), sum(counts.values())
+
+
+def _spec(arg: ort.NodeArg) -> InputSpec:
+    element = re.fullmatch(r"tensor\((\w+)\)", arg.type)
+    numpy_name = _NUMPY_TYPES.get(element[1]) if element else None
+    return InputSpec(arg.name, np.dtype(numpy_name) if numpy_name else str(arg.type), tuple(arg.shape))
+
+
+def _stem(short_name: str) -> str:
+    return next((stem for stem, short in _SHORT_NAMES.items() if short == short_name), short_name)
+
+
+def _long_name(short_name: str) -> str:
+    return _stem(short_name) + _SUFFIX
+
+
+def _short_name(long_name: str) -> str:
+    stem = long_name.removesuffix(_SUFFIX)
+    return _SHORT_NAMES.get(stem, stem)
+
+
+def _n_cores() -> int:
+    # Not os.cpu_count(): a container may allow fewer, and onnxruntime then logs failed pinning.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
