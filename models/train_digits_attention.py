@@ -20,7 +20,9 @@ class Block(nn.Module):
         self.query_key_value = nn.Linear(N_MODEL, 3 * N_MODEL)
         self.project = nn.Linear(N_MODEL, N_MODEL)
         self.norm_feed = nn.LayerNorm(N_MODEL)
-        self.feed = nn.Sequential(nn.Linear(N_MODEL, 2 * N_MODEL), nn.GELU(), nn.Linear(2 * N_MODEL, N_MODEL))
+        self.feed = nn.Sequential(
+            nn.Linear(N_MODEL, 2 * N_MODEL), nn.GELU(), nn.Linear(2 * N_MODEL, N_MODEL)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, rows, N_MODEL) from the same shape."""

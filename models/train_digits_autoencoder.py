@@ -1,4 +1,4 @@
-"""Train and export digits_autoencoder.onnx: a convolutional autoencoder with ConvTranspose (opset 13)."""
+"""Train and export digits_autoencoder.onnx: convolutions, a code of 24 numbers, ConvTranspose."""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from torch import nn
 
 def convolution(n_in: int, n_out: int) -> nn.Sequential:
     """Return a 3x3 convolution with batch norm and ReLU; the bias is the batch norm's."""
-    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()
+    )
 
 
 def network() -> nn.Module:

@@ -67,6 +67,10 @@ def export(model: nn.Module, name: str, output: str, opset: int, keep_batch_norm
     """Write models/<name>.onnx with input `image` (batch, 1, 8, 8) and a dynamic batch axis.
 
     Args:
+        model: the trained network, in evaluation mode.
+        name: the file's name without `.onnx`.
+        output: name of the graph's output.
+        opset: version of the ai.onnx operators.
         keep_batch_norm: leave BatchNormalization nodes beside the convolutions instead of folding them.
     """
     mode = torch.onnx.TrainingMode.PRESERVE if keep_batch_norm else torch.onnx.TrainingMode.EVAL

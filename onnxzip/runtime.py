@@ -1,11 +1,11 @@
 """Sessions, execution providers and optimised graphs; the only file that imports onnxruntime.
 
-Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24 (OpenVINO), 1.31 (GPU wheel) and 1.32:
+Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 and 1.32:
 
 * `SessionOptions.add_external_initializers` takes the arrays of initializers that the protobuf marks as
   external data. The file they point to is never opened and host arrays are not copied.
-* A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped with no exception;
-  `get_providers()` of the finished session then lacks it.
+* A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped without an
+  exception; `get_providers()` of the finished session then lacks it.
 * Errors reach Python as exceptions with no common base class; at log level 4 nothing reaches stderr.
 """
 
@@ -14,8 +14,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -23,37 +22,31 @@ import numpy as np
 import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
+from onnxzip.providers import choose_providers, long_name, short_name
+from onnxzip.signature import InputSpec, ModelSource, Outputs, flatten
 from onnxzip.types import Array, Feeds
 
 Optimisation: TypeAlias = Literal["off", "basic", "all"]
-Outputs: TypeAlias = dict[str, Array]
-RunValue: TypeAlias = (
-    "Array | Sequence[RunValue] | Mapping[str | int, RunValue] | float | int | str | None"
-)
+
+__all__ = [
+    "InputSpec",
+    "ModelSource",
+    "Optimisation",
+    "Outputs",
+    "Session",
+    "available_providers",
+    "first_line",
+    "open_session",
+    "optimised_model",
+    "probe_provider",
+    "resolve_providers",
+    "save_optimised",
+]
 
 _LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
-_SUFFIX = "ExecutionProvider"
-_SHORT_NAMES = {
-    "Tensorrt": "TensorRT",
-    "NvTensorRTRTX": "TensorRT-RTX",
-    "ROCM": "ROCm",
-    "Dml": "DirectML",
-    "WebGpu": "WebGPU",
-    "Js": "JS",
-    "Nnapi": "NNAPI",
-    "Xnnpack": "XNNPACK",
-    "Dnnl": "DNNL",
-}
-_NOT_ACCELERATORS = ("CPU", "Azure")  # Azure sends the data to a server
-_NUMPY_TYPES = {
-    **{name: name for name in ("float16", "int8", "int16", "int32", "int64", "bool")},
-    **{name: name for name in ("uint8", "uint16", "uint32", "uint64")},
-    "float": "float32",
-    "double": "float64",
 }
 # TensorProto.DataType of element types that numpy itself lacks and that take whole bytes.
 _WHOLE_BYTE_TYPES = {
@@ -68,43 +61,6 @@ _PROBE_MODEL = bytes.fromhex(
     "080712003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801"
     "620f0a0179120a0a08080112040a02080142040a00100d"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class ModelSource:
-    """A model as onnxruntime takes it: serialised bytes, or a path.
-
-    Attributes:
-        content: serialised ModelProto, or the path of the file (needed above 2 GiB, or to let
-            onnxruntime read external data that lies beside the file).
-        name: what error messages call the model; the path when empty.
-        external: arrays of the initializers that the protobuf marks as external data and that are
-            handed over in memory instead, by initializer name.
-    """
-
-    content: bytes | Path
-    name: str = ""
-    external: Mapping[str, Array] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """Name for messages."""
-        return self.name or (str(self.content) if isinstance(self.content, Path) else "model")
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """Type and shape of a graph input or output.
-
-    Attributes:
-        dtype: numpy dtype, or onnxruntime's type string where numpy has none ("tensor(string)", "seq(...)").
-        shape: int for a fixed size, str for a symbolic one, None for an unnamed free one. An unknown
-            rank looks like () here: onnxruntime does not tell the two apart.
-    """
-
-    name: str
-    dtype: np.dtype[np.generic] | str
-    shape: tuple[int | str | None, ...]
 
 
 class Session:
@@ -124,8 +80,12 @@ class Session:
         self._external = source.external  # onnxruntime reads these arrays in place
         self.label = source.label
         self.provider = provider
-        self.inputs = tuple(_spec(arg) for arg in session.get_inputs())
-        self.outputs = tuple(_spec(arg) for arg in session.get_outputs())
+        self.inputs = tuple(
+            InputSpec.parse(arg.name, arg.type, arg.shape) for arg in session.get_inputs()
+        )
+        self.outputs = tuple(
+            InputSpec.parse(arg.name, arg.type, arg.shape) for arg in session.get_outputs()
+        )
         self.n_provider_nodes, self.n_nodes = _count_nodes(session, provider)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> Outputs:
@@ -174,7 +134,7 @@ class Session:
 
 def available_providers() -> tuple[str, ...]:
     """Return the short names of the providers compiled into the installed onnxruntime."""
-    return tuple(_short_name(name) for name in ort.get_available_providers())
+    return tuple(short_name(name) for name in ort.get_available_providers())
 
 
 def resolve_providers(requested: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -187,17 +147,7 @@ def resolve_providers(requested: Sequence[str] | None = None) -> tuple[str, ...]
     Raises:
         ProviderError: one that was asked for is not compiled in.
     """
-    present = available_providers()
-    if requested is None:
-        return ("CPU", *(name for name in present if name not in _NOT_ACCELERATORS))
-    known = {alias.lower(): name for name in present for alias in (name, _long_name(name), _stem(name))}
-    missing = [name for name in requested if name.lower() not in known]
-    if missing:
-        raise ProviderError(
-            f"--providers: {', '.join(missing)} not in onnxruntime {ort.__version__}, which has "
-            f"{', '.join(present)}; install the onnxruntime package built for it, or leave it out"
-        )
-    return tuple(dict.fromkeys(known[name.lower()] for name in requested))
+    return choose_providers(available_providers(), requested, ort.__version__)
 
 
 def probe_provider(provider: str) -> str:
@@ -205,7 +155,7 @@ def probe_provider(provider: str) -> str:
     try:
         open_session(ModelSource(_PROBE_MODEL, "probe"), provider=provider).close()
     except (ModelError, ProviderError) as error:
-        return str(error)
+        return str(error).removeprefix("probe: ")
     return ""
 
 
@@ -267,34 +217,11 @@ def save_optimised(
 def optimised_model(
     source: ModelSource, level: Optimisation = "basic", *, custom_ops: Path | None = None
 ) -> bytes:
-    """Return the optimised graph as a serialised ModelProto; see `save_optimised`, needed above 2 GiB."""
+    """Return the optimised graph as a serialised ModelProto (above 2 GiB: use `save_optimised`)."""
     with tempfile.TemporaryDirectory(prefix="onnxzip-") as folder:
         path = Path(folder) / "model.onnx"
         save_optimised(source, path, level=level, custom_ops=custom_ops)
         return path.read_bytes()
-
-
-def flatten(name: str, value: RunValue) -> Iterator[tuple[str, Array]]:
-    """Yield the arrays inside an output value.
-
-    A sequence of equal maps such as scikit-learn's ZipMap gives one array (n, n_keys), keys sorted;
-    a sequence of tensors one array per element, "name[0]"; a map one per key, "name[key]"; an absent
-    optional nothing.
-    """
-    if value is None:
-        return
-    if isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            yield from flatten(f"{name}[{key}]", value[key])
-    elif isinstance(value, list | tuple):
-        keys = [sorted(item, key=str) for item in value if isinstance(item, Mapping)]
-        if keys and len(keys) == len(value) and all(k == keys[0] for k in keys):
-            yield name, np.asarray([[item[k] for k in keys[0]] for item in value])  # type: ignore[call-overload,index]
-        else:
-            for index, item in enumerate(value):
-                yield from flatten(f"{name}[{index}]", item)
-    else:
-        yield name, np.asarray(value)
 
 
 def first_line(error: BaseException) -> str:
@@ -323,9 +250,9 @@ def _session_options(
 
 def _create(source: ModelSource, options: ort.SessionOptions, provider: str) -> Session:
     content = source.content if isinstance(source.content, bytes) else str(source.content)
-    long_names = [_long_name(provider)]
+    long_names = [long_name(provider)]
     if provider != "CPU":
-        long_names.append(_long_name("CPU"))
+        long_names.append(long_name("CPU"))
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # Providers log their failures to start through the process-wide logger.
         ort.set_default_logger_severity(4)
@@ -340,7 +267,7 @@ def _create(source: ModelSource, options: ort.SessionOptions, provider: str) -> 
         raise _load_error(source.label, provider, error) from error
     if long_names[0] not in session.get_providers():
         raise ProviderError(
-            f"{source.label}: {provider} is compiled into onnxruntime {ort.__version__} but cannot start here; "
+            f"{source.label}: {provider} is part of onnxruntime {ort.__version__} but cannot start; "
             "install its driver and libraries, or leave it out of --providers"
         )
     return Session(session, source, provider)
@@ -372,8 +299,8 @@ def _ort_value(name: str, array: Array) -> ort.OrtValue:
         return ort.OrtValue.ortvalue_from_numpy(array)
     if element_type is None or not hasattr(ort.OrtValue, "ortvalue_from_numpy_with_onnx_type"):
         raise ModelError(
-            f"initializer {name!r}: onnxruntime {ort.__version__} takes no {array.dtype.name} external data "
-            "in memory; store the tensor inside the model file"
+            f"initializer {name!r}: onnxruntime {ort.__version__} takes no external data of type "
+            f"{array.dtype.name} in memory; store the tensor inside the model file"
         )
     view = array.view(np.dtype(f"u{array.itemsize}"))
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(view, element_type)
@@ -385,26 +312,7 @@ def _count_nodes(session: ort.InferenceSession, provider: str) -> tuple[int | No
     counts = {"": 0}
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
-    return counts.get(_long_name(provider), 0), sum(counts.values())
-
-
-def _spec(arg: ort.NodeArg) -> InputSpec:
-    element = re.fullmatch(r"tensor\((\w+)\)", arg.type)
-    numpy_name = _NUMPY_TYPES.get(element[1]) if element else None
-    return InputSpec(arg.name, np.dtype(numpy_name) if numpy_name else str(arg.type), tuple(arg.shape))
-
-
-def _stem(short_name: str) -> str:
-    return next((stem for stem, short in _SHORT_NAMES.items() if short == short_name), short_name)
-
-
-def _long_name(short_name: str) -> str:
-    return _stem(short_name) + _SUFFIX
-
-
-def _short_name(long_name: str) -> str:
-    stem = long_name.removesuffix(_SUFFIX)
-    return _SHORT_NAMES.get(stem, stem)
+    return counts.get(long_name(provider), 0), sum(counts.values())
 
 
 def _n_cores() -> int:

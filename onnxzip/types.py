@@ -122,7 +122,8 @@ class Coefficients:
         integers: (n_segments, length) int32. A segment is a run of numbers that are expected to have
             a common distribution (a filter, a DCT position, a wavelet band); the coder chooses a
             code for each segment, so that a pass decides what a context is and the coder its price.
-        steps: float32, broadcastable to (n_segments, length).
+        steps: float32; two-dimensional: broadcastable to (n_segments, length); three-dimensional:
+            (n_segments, n_groups, 1), one step for each of n_groups equal runs of a segment.
     """
 
     integers: NDArray[np.int32]
@@ -130,7 +131,11 @@ class Coefficients:
 
     def values(self) -> NDArray[np.float32]:
         """Return the reconstructed coefficients, (n_segments, length) float32."""
-        return self.integers.astype(np.float32) * self.steps
+        integers = self.integers.astype(np.float32)
+        if self.steps.ndim == 2:
+            return integers * self.steps
+        grouped = integers.reshape(len(integers), self.steps.shape[1], -1) * self.steps
+        return grouped.reshape(integers.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from .keep import example_layers
 MIN_ELEMENTS = 256
 """Below this size the decode nodes cost more than quantisation saves."""
 
-MIN_SEGMENT = 64
-"""Shortest segment worth its own step: a float16 step costs 0.25 bit a weight at this length."""
+MIN_SEGMENT = 128
+"""Shortest segment worth its own step: a float16 step costs 1/8 bit a weight at this length."""
 
 
 def refusal(layer: Layer, pass_name: str) -> Skip | None:

@@ -1,5 +1,14 @@
 """Reads, rewrites and writes ONNX graphs: the only package that imports onnx and onnx_graphsurgeon."""
 
+from onnxzip.graph.archive import (
+    StoredValue,
+    decoded_names,
+    decoder,
+    is_stamped,
+    read_stamp,
+    stamp,
+    with_plain_weights,
+)
 from onnxzip.graph.builder import GraphBuilder
 from onnxzip.graph.compare import count_differences, structure
 from onnxzip.graph.edit import GraphEditor, prune
@@ -14,14 +23,21 @@ __all__ = [
     "GraphBuilder",
     "GraphEditor",
     "Model",
+    "StoredValue",
     "annotate_layers",
     "count_differences",
+    "decoded_names",
+    "decoder",
     "find_layers",
+    "is_stamped",
     "lift_weights",
     "prune",
     "raise_opset",
     "read_model",
+    "read_stamp",
+    "stamp",
     "structure",
     "to_proto",
+    "with_plain_weights",
     "write_model",
 ]

@@ -146,8 +146,12 @@ class GraphBuilder:
                 self._run = None
         self._replaced.add(home)
 
-    def finish(self) -> None:
-        """Emit the decoders of everything stored and write all nodes into the model."""
+    def finish(self) -> int:
+        """Emit the decoders of everything stored and write all nodes into the model.
+
+        Returns:
+            The number of decode nodes; they are the first nodes of the main graph.
+        """
         body, self._drafts = self._drafts, []
         for (promised, _), actual in zip(
             self._stored,
@@ -167,6 +171,7 @@ class GraphBuilder:
         del graph.node[:]
         graph.node.extend(nodes)
         self._add_constants()
+        return len(self._drafts)
 
     def _store(self, item: Stored, shape: tuple[int, ...]) -> str:
         name = self._fresh.new()

@@ -148,7 +148,7 @@ def prune(model: Model) -> list[str]:
     while True:
         used: set[str] = {v.name for v in graph.output}
         for node in graph.node:
-            used.update(_reads(node))
+            used.update(node_reads(node))
         dead = [i for i, n in enumerate(graph.node) if not any(o in used for o in n.output if o)]
         for i in reversed(dead):
             removed.append(graph.node[i].name or graph.node[i].op_type)
@@ -164,12 +164,13 @@ def prune(model: Model) -> list[str]:
     return removed
 
 
-def _reads(node: onnx.NodeProto) -> set[str]:
+def node_reads(node: onnx.NodeProto) -> set[str]:
+    """Return the names a node and its nested graphs read, their own included."""
     found = set(node.input)
     for graph in subgraphs(node):
         found.update(v.name for v in graph.output)
         for inner in graph.node:
-            found |= _reads(inner)
+            found |= node_reads(inner)
     return found
 
 

@@ -1,0 +1,253 @@
+"""Inputs for a model: the record that carries them, and generated ones for lack of real data.
+
+Generated values follow an input's type and name: floats are standard normal, integers are bounded by
+the table they index, masks are ones (odd rows end in zeros), a sample rate is 16000 Hz. Every array
+depends on (seed, run, position of the input) only.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from onnxzip.errors import CalibrationError, ModelError
+from onnxzip.runtime import InputSpec, Session
+from onnxzip.sizing import LADDER, STATE_NAME, Sizing, resolve_shapes, samples_per_run
+from onnxzip.types import Array, Feeds
+
+GENERATED_NOTE = "generated inputs"
+MAX_ELEMENTS_PER_RUN = 2**26
+
+_MASK = re.compile(r"mask")
+_SEGMENT = re.compile(r"token_type|segment")
+_POSITION = re.compile(r"position|pos_id")
+_RATE = re.compile(r"(^|[^a-z])sr$|sampl(e|ing)_?rate")
+_LENGTH = re.compile(r"len(gth)?s?$")
+_STEP = re.compile(r"timestep|^t$")
+_FACTOR = re.compile(r"scale|temperature|speed|ratio|factor|alpha|sigma|threshold")
+_SAMPLE_RATE_HZ = 16000
+_N_DIFFUSION_STEPS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class FeedSet:
+    """Inputs for several runs of a model; iterates over the feeds.
+
+    Attributes:
+        feeds: one mapping of input name to array per run.
+        n_samples: samples in all runs together.
+        seed: seed of generated inputs; None for the user's own data.
+        note: what a reader of a figure measured on them must know.
+    """
+
+    feeds: tuple[Feeds, ...]
+    n_samples: int
+    seed: int | None = None
+    note: str = ""
+
+    def __iter__(self) -> Iterator[Feeds]:
+        return iter(self.feeds)
+
+    def __len__(self) -> int:
+        return len(self.feeds)
+
+
+def generate_feeds(
+    inputs: Sequence[InputSpec],
+    *,
+    seed: int,
+    n_batches: int,
+    bounds: Mapping[str, int] | None = None,
+    sizing: Sizing | None = None,
+    free_dims: Mapping[str, int] | None = None,
+) -> list[Feeds]:
+    """Generate inputs from types, shapes and names.
+
+    Args:
+        inputs: graph inputs.
+        seed: of the random numbers.
+        n_batches: number of runs.
+        bounds: by input name, the exclusive upper bound of integers that index a table.
+        sizing: sizes of free dimensions; `Sizing()` by default.
+        free_dims: sizes of free dimensions the caller knows, by symbol.
+
+    Raises:
+        CalibrationError: an input has a type that cannot be generated (strings, sequences, maps).
+    """
+    sizing = sizing or Sizing()
+    _refuse_unsupported(inputs)
+    shapes = resolve_shapes(inputs, sizing, free_dims)
+    length = _sequence_length(inputs, shapes)
+    feeds: list[Feeds] = []
+    for run in range(n_batches):
+        arrays = {}
+        for index, spec in enumerate(inputs):
+            rng = np.random.default_rng([seed, run, index])
+            bound = (bounds or {}).get(spec.name)
+            arrays[spec.name] = _values(spec, shapes[spec.name], rng, bound, length, sizing)
+        feeds.append(arrays)
+    return feeds
+
+
+def runnable_feeds(
+    session: Session,
+    *,
+    seed: int,
+    n_samples: int = 16,
+    bounds: Mapping[str, int] | None = None,
+    free_dims: Mapping[str, int] | None = None,
+) -> FeedSet:
+    """Generate inputs that the model accepts, going through `sizing.LADDER` until a run succeeds.
+
+    A sizing whose outputs are finite is preferred; failing that, positive inputs are tried (a model
+    may take a logarithm), then the first sizing that ran at all is used.
+
+    Args:
+        session: the original model.
+        seed: of the random numbers.
+        n_samples: least number of samples to generate.
+        bounds: by input name, the exclusive upper bound of integers that index a table.
+        free_dims: sizes of free dimensions the caller knows, by symbol.
+
+    Raises:
+        CalibrationError: no attempt ran, or an input has a type that cannot be generated.
+    """
+    finding = ""
+    fallback: Sizing | None = None
+    for sizing in _attempts(session.inputs, bounds or {}, free_dims):
+        feeds = generate_feeds(
+            session.inputs, seed=seed, n_batches=1, bounds=bounds, sizing=sizing, free_dims=free_dims
+        )
+        try:
+            outputs = session.run(feeds[0])
+        except (CalibrationError, ModelError) as error:
+            finding = finding or str(error)
+            continue
+        fallback = fallback or sizing
+        if all(np.isfinite(y).all() for y in outputs.values() if y.dtype.kind == "f"):
+            fallback = sizing
+            break
+    if fallback is None:
+        raise CalibrationError(
+            f"{finding}; none of the generated inputs runs, pass real ones with --calibration"
+        )
+    per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, fallback, free_dims))
+    n_batches = math.ceil(n_samples / per_run)
+    feeds = generate_feeds(
+        session.inputs,
+        seed=seed,
+        n_batches=n_batches,
+        bounds=bounds,
+        sizing=fallback,
+        free_dims=free_dims,
+    )
+    return FeedSet(tuple(feeds), n_batches * per_run, seed, GENERATED_NOTE)
+
+
+def _attempts(
+    inputs: Sequence[InputSpec], bounds: Mapping[str, int], free_dims: Mapping[str, int] | None
+) -> Iterator[Sizing]:
+    """Yield the sizings worth a run: different shapes, then other value ranges."""
+    _refuse_unsupported(inputs)
+    distinct: dict[tuple[tuple[int, ...], ...], Sizing] = {}
+    for sizing in LADDER:
+        shapes = tuple(resolve_shapes(inputs, sizing, free_dims).values())
+        if sum(math.prod(shape) for shape in shapes) <= MAX_ELEMENTS_PER_RUN:
+            distinct.setdefault(shapes, sizing)
+    yield from distinct.values()
+    if any(_is_integer(spec) and spec.name not in bounds for spec in inputs):
+        yield from (replace(sizing, n_ids=1) for sizing in distinct.values())
+    if any(isinstance(spec.dtype, np.dtype) and spec.dtype.kind == "f" for spec in inputs):
+        yield from (replace(sizing, is_positive=True) for sizing in distinct.values())
+
+
+def _is_integer(spec: InputSpec) -> bool:
+    return isinstance(spec.dtype, np.dtype) and spec.dtype.kind in "iu"
+
+
+def _refuse_unsupported(inputs: Sequence[InputSpec]) -> None:
+    for spec in inputs:
+        if isinstance(spec.dtype, str):
+            raise CalibrationError(
+                f"input {spec.name!r} has type {spec.dtype}, for which no values can be generated; "
+                "pass real inputs with --calibration"
+            )
+
+
+def _sequence_length(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return what a "length" input should say: the size of the first input's last long axis."""
+    for spec in inputs:
+        if len(spec.shape) > 1 and not STATE_NAME.search(spec.name.lower()):
+            free = [a for a, dim in enumerate(spec.shape) if a > 0 and not isinstance(dim, int)]
+            return shapes[spec.name][free[0] if free else 1]
+    return 1
+
+
+def _values(
+    spec: InputSpec,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    bound: int | None,
+    length: int,
+    sizing: Sizing,
+) -> Array:
+    assert isinstance(spec.dtype, np.dtype)  # _refuse_unsupported has been called
+    name = spec.name.lower()
+    if _RATE.search(name) and spec.dtype.kind in "iuf":
+        values = np.full(shape, _SAMPLE_RATE_HZ)
+    elif _MASK.search(name):
+        values = _mask(shape)
+    elif spec.dtype.kind == "b":
+        values = rng.random(shape) < 0.5 if shape else np.zeros(())
+    elif spec.dtype.kind == "f":
+        values = _floats(name, shape, rng, sizing)
+    else:
+        values = _integers(name, shape, rng, bound, length, sizing, np.iinfo(spec.dtype.name))
+    return np.asarray(values).astype(spec.dtype)
+
+
+def _mask(shape: tuple[int, ...]) -> Array:
+    mask = np.ones(shape)
+    if len(shape) == 2:
+        mask[1::2, shape[1] - shape[1] // 4 :] = 0
+    return mask
+
+
+def _floats(name: str, shape: tuple[int, ...], rng: np.random.Generator, sizing: Sizing) -> Array:
+    if _STEP.search(name):
+        return np.floor(rng.random(shape) * _N_DIFFUSION_STEPS)
+    if not shape or _FACTOR.search(name):
+        return np.ones(shape)
+    if STATE_NAME.search(name):
+        return 0.5 * rng.standard_normal(shape)  # hidden states of recurrent cells lie in (-1, 1)
+    return rng.random(shape) if sizing.is_positive else rng.standard_normal(shape)
+
+
+def _integers(
+    name: str,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    bound: int | None,
+    length: int,
+    sizing: Sizing,
+    limits: np.iinfo[Any],
+) -> Array:
+    high = min(bound or sizing.n_ids, int(limits.max) + 1)
+    if _POSITION.search(name) and shape:
+        return np.broadcast_to(np.arange(shape[-1]) % (bound or max(shape[-1], 1)), shape)
+    if _SEGMENT.search(name):
+        return rng.integers(0, min(high, 2), shape)
+    if bound is not None:
+        return rng.integers(0, high, shape)
+    if _LENGTH.search(name):
+        return np.full(shape, length)
+    if _STEP.search(name):
+        return rng.integers(0, _N_DIFFUSION_STEPS, shape)
+    if limits.bits == 8 and len(shape) >= 3:
+        return rng.integers(limits.min, limits.max, shape, endpoint=True)  # pixels
+    return rng.integers(0, high, shape) if shape else np.ones((), np.int64)

@@ -1,0 +1,166 @@
+"""Marks a compressed model, and takes its decode subgraph apart again.
+
+The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number of decode
+nodes `n` (they are the first nodes of the main graph) and, for each decoded value in the order in which
+those nodes produce them, `[pass name, form, bytes, error]` in `w`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnxzip.errors import ModelError
+from onnxzip.graph.edit import node_reads
+from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach, element_type
+from onnxzip.types import Array
+
+KEY = "onnxzip"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredValue:
+    """What the mark says about one decoded value.
+
+    Attributes:
+        name: the value's name: the weight's own for the stored form.
+        shape: from its value_info entry.
+        n_bytes: bytes it was estimated to take when it was written.
+        error: Candidate.error.
+    """
+
+    name: str
+    pass_name: str
+    form: str
+    shape: tuple[int, ...]
+    n_bytes: int
+    error: float
+
+
+def decoded_names(model: Model, n_nodes: int) -> list[str]:
+    """Return the values that the first `n_nodes` nodes make for the others, in node order."""
+    nodes = model.proto.graph.node
+    read: set[str] = {v.name for v in model.proto.graph.output}
+    for node in nodes[n_nodes:]:
+        read |= node_reads(node)
+    return [output for node in nodes[:n_nodes] for output in node.output if output in read]
+
+
+def stamp(model: Model, n_nodes: int, origin: Mapping[str, tuple[str, str, int, float]]) -> None:
+    """Write the mark.
+
+    Args:
+        model: the compressed model, changed in place.
+        n_nodes: number of its decode nodes.
+        origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
+    """
+    values = [origin.get(n, ("", "computed", 0, 0.0)) for n in decoded_names(model, n_nodes)]
+    entries = [[name, form[:1], n_bytes, float(f"{error:.2g}")] for name, form, n_bytes, error in values]
+    text = json.dumps({"v": FORMAT_VERSION, "n": n_nodes, "w": entries}, separators=(",", ":"))
+    model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
+
+
+def is_stamped(model: Model) -> bool:
+    """Whether the model carries the mark of onnxzip."""
+    return any(entry.key == KEY for entry in model.proto.metadata_props)
+
+
+def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
+    """Return the number of decode nodes and what each decoded value is.
+
+    Raises:
+        ModelError: there is no mark, or it does not fit the graph.
+    """
+    texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
+    if not texts:
+        raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
+    try:
+        record = json.loads(texts[0])
+        n_nodes, entries = int(record["n"]), list(record["w"])
+        version = int(record["v"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{model.source}: the mark of onnxzip is damaged: {texts[0][:60]}") from error
+    if version > FORMAT_VERSION:
+        raise ModelError(f"{model.source}: format {version} is newer than this onnxzip; upgrade it")
+    names = decoded_names(model, n_nodes)
+    if len(names) != len(entries):
+        raise ModelError(
+            f"{model.source}: the mark of onnxzip names {len(entries)} weights but the graph decodes "
+            f"{len(names)}: it was changed after onnxzip wrote it"
+        )
+    shapes = _shapes(model)
+    values = [
+        StoredValue(
+            name,
+            str(e[0]),
+            "stored" if e[1] == "s" else "computed",
+            shapes[name],
+            int(e[2]),
+            float(e[3]),
+        )
+        for name, e in zip(names, entries, strict=True)
+    ]
+    return n_nodes, values
+
+
+def decoder(model: Model, n_nodes: int) -> Model:
+    """Return a model without inputs whose outputs are the decoded values."""
+    result = Model(onnx.ModelProto(), {}, model.source)
+    proto, graph = result.proto, result.proto.graph
+    proto.ir_version = model.proto.ir_version
+    proto.opset_import.extend(model.proto.opset_import)
+    graph.name = "decoder"
+    graph.node.extend(model.proto.graph.node[:n_nodes])
+    read = {name for node in graph.node for name in node.input}
+    for tensor in model.proto.graph.initializer:
+        if tensor.name in read:
+            graph.initializer.append(tensor)
+            if tensor.name in model.arrays:
+                result.arrays[tensor.name] = model.arrays[tensor.name]
+    wanted = set(decoded_names(model, n_nodes))
+    graph.output.extend(v for v in model.proto.graph.value_info if v.name in wanted)
+    made = {o for node in graph.node for o in node.output} - wanted
+    graph.value_info.extend(v for v in model.proto.graph.value_info if v.name in made)
+    return result
+
+
+def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array]) -> Model:
+    """Return the model without its decode nodes, the decoded values stored as initializers."""
+    result = model.copy()
+    graph = result.proto.graph
+    made = {o for node in graph.node[:n_nodes] for o in node.output}
+    _delete(graph.node, range(n_nodes))
+    _delete(graph.value_info, [i for i, v in enumerate(graph.value_info) if v.name in made])
+    read: set[str] = {v.name for v in (*graph.output, *graph.input)}
+    for node in graph.node:
+        read |= node_reads(node)
+    unread = [i for i, t in enumerate(graph.initializer) if t.name not in read]
+    for i in unread:
+        result.arrays.pop(graph.initializer[i].name, None)
+    _delete(graph.initializer, unread)
+    for name, array in weights.items():
+        tensor = graph.initializer.add(name=name, data_type=element_type(array.dtype), dims=array.shape)
+        if array.nbytes >= MIN_DETACHED_BYTES:
+            detach(result, tensor, array)
+        else:
+            tensor.raw_data = np.ascontiguousarray(array).tobytes()
+    marks = [i for i, e in enumerate(result.proto.metadata_props) if e.key == KEY]
+    _delete(result.proto.metadata_props, marks)
+    return result
+
+
+def _delete(field: Sequence[object], positions: Sequence[int]) -> None:
+    for i in sorted(positions, reverse=True):
+        del field[i]  # type: ignore[attr-defined]  # a repeated protobuf field
+
+
+def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    return {
+        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
+        for v in model.proto.graph.value_info
+    }

@@ -1,0 +1,100 @@
+"""Turns float coefficients into integers and steps.
+
+Fixed rate: a group of consecutive coefficients of a segment shares one step, and its integers fit
+-h ... h. The step is the one of a few clipped ranges, c * max|x| / h with c <= 1, that has the least
+squared error: for few levels, clipping the largest values costs less than a coarser grid for all
+(Jacob et al. 2018, arXiv 1712.05877, with the range search of Banner et al. 2019, arXiv 1810.05723).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.coding.packed import n_packed_bytes
+from onnxzip.types import Coefficients, Encoded
+
+_CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_GROUP = 64
+_N_BYTES_PER_ARRAY = 200
+_N_BYTES_PER_TABLE = 40
+_FLOAT16_NORMAL = (6.2e-5, 6.5e4)
+
+
+@dataclass(frozen=True)
+class FixedRate:
+    """A codec (`passbase.Codec`) of packed integers with a step per group.
+
+    A rate is the largest integer: 1 (1.6 bits), 2 (2.67 bits), 7 (4 bits), 127 (8 bits).
+    """
+
+    rates: Sequence[float] = (1, 2, 7, 127)
+
+    def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
+        """Quantise (n_segments, length) float32 values to integers in -rate ... rate.
+
+        Returns:
+            Coefficients whose steps are (n_segments, n_groups, 1) where the length is a multiple of the
+            group size, else (n_segments, 1).
+        """
+        n_segments, length = values.shape
+        highest = np.float32(rate)
+        grouped = rate < 127 and length > _GROUP and length % _GROUP == 0
+        view = values.reshape(n_segments, -1, _GROUP) if grouped else values
+        largest = np.abs(view).max(axis=-1, keepdims=True) if values.size else view[..., :1]
+        best_steps = _round_steps(largest / highest)
+        best = _squared_error(view, best_steps, highest)
+        for clip in _CLIPS[1:] if rate < 127 else ():
+            steps = _round_steps(largest * np.float32(clip) / highest)
+            error = _squared_error(view, steps, highest)
+            best_steps = np.where(error < best, steps, best_steps)
+            best = np.minimum(error, best)
+        integers = _integers(view, best_steps, highest).astype(np.int32).reshape(values.shape)
+        return Coefficients(integers, best_steps)
+
+    def n_bytes(self, encoded: Encoded) -> int:
+        """Return payload, steps and an allowance for the nodes that decode them."""
+        total = 0
+        for coefficients in encoded.coefficients.values():
+            n_step_bytes = step_dtype(coefficients.steps).itemsize * coefficients.steps.size
+            total += n_packed_bytes(coefficients.integers) + n_step_bytes + _N_BYTES_PER_ARRAY
+        for integers in encoded.integers.values():
+            total += n_packed_bytes(integers) + _N_BYTES_PER_ARRAY
+        return total + sum(t.nbytes + _N_BYTES_PER_TABLE for t in encoded.tables.values())
+
+
+def step_dtype(steps: NDArray[np.float32]) -> np.dtype[np.generic]:
+    """Return float16 when that holds every step exactly, else float32."""
+    with np.errstate(over="ignore"):
+        exact = bool(np.array_equal(steps.astype(np.float16).astype(np.float32), steps))
+    return np.dtype(np.float16 if exact else np.float32)
+
+
+def _round_steps(steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round all steps to float16 where none leaves its normal range; zeros stay zero."""
+    used = steps[steps > 0]
+    if used.size and (used.min() < _FLOAT16_NORMAL[0] or used.max() > _FLOAT16_NORMAL[1]):
+        return steps
+    return steps.astype(np.float16).astype(np.float32)
+
+
+def _integers(
+    view: NDArray[np.float32], steps: NDArray[np.float32], highest: np.float32
+) -> NDArray[np.float32]:
+    inverse = np.divide(np.float32(1), steps, out=np.zeros_like(steps), where=steps > 0)
+    scaled = view * inverse
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -highest, highest, out=scaled)
+
+
+def _squared_error(
+    view: NDArray[np.float32], steps: NDArray[np.float32], highest: np.float32
+) -> NDArray[np.float32]:
+    difference = _integers(view, steps, highest)
+    difference *= steps
+    difference -= view
+    error: NDArray[np.float32] = np.einsum("...i,...i->...", difference, difference)
+    return error[..., None]

@@ -1,0 +1,162 @@
+"""Vector quantisation: every run of d weights is replaced by the nearest of k codewords.
+
+Minimises D = Σ_n |x_n - c(i_n)|² over codewords c_0 .. c_(k-1) and indices i_n, alternating
+
+    i_n = argmin_i |x_n - c_i|² = argmax_i (x_n·c_i - |c_i|²/2)      (nearest neighbour)
+    c_i = mean of the x_n with i_n = i                               (centroid)
+
+Sources: Linde, Buzo and Gray, "An algorithm for vector quantizer design", IEEE Trans. Comm. 28(1), 1980;
+seeding: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+
+SEEDING_VECTORS_PER_CODEWORD = 16
+"""Vectors that k-means++ seeds from, per codeword."""
+
+FITTING_VECTORS_PER_CODEWORD = 48
+"""Vectors that Lloyd's iterations see, per codeword: more than these gain under 1% of the error."""
+
+FITTING_ITERATIONS = 8
+
+CHUNK_SCORES = 1 << 19
+"""Scores (vectors x codewords) held at a time by `assign`: 2 MiB, which stays in the cache."""
+
+
+def split_vectors(values: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Cut an array, flattened in C order, into vectors; the last one is padded with zeros.
+
+    Args:
+        values: any shape, at least one element.
+        length: elements of a vector, d.
+
+    Returns:
+        (ceil(values.size / d), d) float32.
+    """
+    flat = np.ascontiguousarray(values, np.float32).ravel()
+    padding = -flat.size % length
+    if padding:
+        flat = np.concatenate([flat, np.zeros(padding, np.float32)])
+    return flat.reshape(-1, length)
+
+
+def fit(vectors: NDArray[np.float32], n_codewords: int, seed: int) -> NDArray[np.float32]:
+    """Fit a codebook to a bounded random sample of the vectors: k-means++, then Lloyd (scipy).
+
+    Args:
+        vectors: (n, d).
+        n_codewords: k, at most; fewer come back when the sample has fewer distinct vectors.
+        seed: of the sample and the seeding; the same seed gives the same codebook.
+
+    Returns:
+        (at most k, d) float32.
+    """
+    generator = np.random.default_rng(seed)
+    n_fitting = min(len(vectors), n_codewords * FITTING_VECTORS_PER_CODEWORD)
+    sample = vectors[generator.choice(len(vectors), n_fitting, replace=False)]
+    codebook = _seed(sample[: n_codewords * SEEDING_VECTORS_PER_CODEWORD], n_codewords, generator)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")  # it keeps its seed
+        codebook, _ = kmeans2(sample, codebook, iter=FITTING_ITERATIONS, minit="matrix", missing="warn")
+    return np.asarray(codebook, np.float32)
+
+
+def _seed(
+    vectors: NDArray[np.float32], n_codewords: int, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw codewords by k-means++: each next one with probability ∝ its squared distance.
+
+    scipy's own minit="++" computes all distances anew for every draw: 0.4 s at k = 256 and 25 s at
+    k = 1024, where updating the least distance takes milliseconds.
+    """
+    chosen = [int(generator.integers(len(vectors)))]
+    distances = np.full(len(vectors), np.inf, np.float32)
+    for _ in range(n_codewords - 1):
+        difference = vectors - vectors[chosen[-1]]
+        np.minimum(distances, np.einsum("nd,nd->n", difference, difference), out=distances)
+        cumulative = np.cumsum(distances, dtype=np.float64)
+        if not cumulative[-1] > 0:
+            break
+        draw = generator.random() * cumulative[-1]
+        chosen.append(min(int(np.searchsorted(cumulative, draw, side="right")), len(vectors) - 1))
+    return vectors[chosen]
+
+
+def assign(vectors: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return the index of each vector's nearest codeword; memory beyond the result is bounded.
+
+    One matrix product per chunk gives x·c - |c|²/2. Measured on one core with 11.7M weights, d = 4,
+    k = 256: 0.4 s; scipy's cKDTree 1.8 s, scipy's vq 1.6 s.
+
+    Args:
+        vectors: (n, d).
+        codebook: (k, d).
+
+    Returns:
+        (n,) int32.
+    """
+    n_codewords, length = codebook.shape
+    n_rows = max(CHUNK_SCORES // n_codewords, 1)
+    weights = np.empty((length + 1, n_codewords), np.float32)
+    weights[:length] = codebook.T
+    weights[length] = -0.5 * np.einsum("kd,kd->k", codebook, codebook)
+    extended = np.ones((n_rows, length + 1), np.float32)
+    scores = np.empty((n_rows, n_codewords), np.float32)
+    indices = np.empty(len(vectors), np.int32)
+    for start in range(0, len(vectors), n_rows):
+        chunk = vectors[start : start + n_rows]
+        extended[: len(chunk), :length] = chunk
+        chunk_scores = np.dot(extended[: len(chunk)], weights, out=scores[: len(chunk)])
+        indices[start : start + len(chunk)] = chunk_scores.argmax(axis=1)
+    return indices
+
+
+def centroids(
+    vectors: NDArray[np.float32], indices: NDArray[np.int32], codebook: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the mean of each codeword's vectors; a codeword without any stays as it is.
+
+    Args:
+        vectors: (n, d).
+        indices: (n,) int32.
+        codebook: (k, d).
+
+    Returns:
+        (k, d) float32.
+    """
+    counts = np.bincount(indices, minlength=len(codebook))
+    sums = [np.bincount(indices, vectors[:, axis], len(codebook)) for axis in range(vectors.shape[1])]
+    means = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
+    return np.where(counts[:, None] > 0, means, codebook).astype(np.float32)
+
+
+def quantize(
+    vectors: NDArray[np.float32], n_codewords: int, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Replace vectors by codewords: fit on a sample, assign all, move codewords to their centroids.
+
+    Codewords nobody uses are dropped and the rest sorted by falling frequency, so that frequent
+    indices are small numbers.
+
+    Args:
+        vectors: (n, d), n > 0.
+        n_codewords: k, at most.
+        seed: of the fit.
+
+    Returns:
+        Indices (n,) int32 and codebook (at most k, d) float32.
+    """
+    codebook = fit(vectors, n_codewords, seed)
+    indices = assign(vectors, codebook)
+    codebook = centroids(vectors, indices, codebook)
+    counts = np.bincount(indices, minlength=len(codebook))
+    order = np.argsort(-counts, kind="stable")[: int(np.count_nonzero(counts))]
+    ranks = np.zeros(len(codebook), np.int32)
+    ranks[order] = np.arange(len(order), dtype=np.int32)
+    return ranks[indices], codebook[order]
