@@ -1,1 +1,38 @@
 """Make ONNX models many times smaller, as plain ONNX files that any stock onnxruntime loads."""
+
+from onnxzip.api import compress, decompress, inspect, verify
+from onnxzip.errors import (
+    CalibrationError,
+    InputError,
+    ModelError,
+    OnnxzipError,
+    OutputError,
+    ProviderError,
+    ToleranceError,
+    UsageError,
+    VerificationError,
+)
+from onnxzip.options import Options, Result
+from onnxzip.types import Check, LayerReport, Report, Skip
+
+__all__ = [
+    "CalibrationError",
+    "Check",
+    "InputError",
+    "LayerReport",
+    "ModelError",
+    "OnnxzipError",
+    "Options",
+    "OutputError",
+    "ProviderError",
+    "Report",
+    "Result",
+    "Skip",
+    "ToleranceError",
+    "UsageError",
+    "VerificationError",
+    "compress",
+    "decompress",
+    "inspect",
+    "verify",
+]

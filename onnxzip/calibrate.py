@@ -19,10 +19,11 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.chunks import cut_samples
+from onnxzip.chunks import check_shape, cut_samples
 from onnxzip.errors import CalibrationError
 from onnxzip.feeds import FeedSet
 from onnxzip.signature import InputSpec
+from onnxzip.sizing import samples_per_run
 from onnxzip.types import Array, Feeds
 
 BATCH_SIZE = 32
@@ -95,7 +96,8 @@ def load_labels(source: str | Path | Array, n_samples: int) -> NDArray[np.int64]
         labels = labels[:, 0]
     if labels.ndim == 0 or len(labels) != n_samples:
         raise CalibrationError(
-            f"{place}: labels of shape {labels.shape} for {n_samples} calibration samples; pass one per sample"
+            f"{place}: labels of shape {labels.shape} for {n_samples} calibration samples; "
+            "pass one per sample"
         )
     if labels.min() < 0:
         raise CalibrationError(f"{place}: label {labels.min()} is negative; classes count from 0")
@@ -109,7 +111,9 @@ def _read(path: Path, inputs: Sequence[InputSpec]) -> Iterator[tuple[str, dict[s
         return
     files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
     if not files:
-        raise CalibrationError(f"{path}: the folder holds no .npz or .npy file; put the calibration data there")
+        raise CalibrationError(
+            f"{path}: the folder holds no .npz or .npy file; put the calibration data there"
+        )
     if len({p.suffix for p in files}) > 1:
         raise CalibrationError(f"{path}: the folder mixes .npz and .npy files; keep one kind")
     names = {spec.name for spec in inputs}
@@ -122,7 +126,9 @@ def _read(path: Path, inputs: Sequence[InputSpec]) -> Iterator[tuple[str, dict[s
 
 def _load(path: Path) -> Array | dict[str, Array]:
     if path.suffix not in (".npz", ".npy"):
-        raise CalibrationError(f"{path}: not a .npz or .npy file; save calibration data with numpy.savez")
+        raise CalibrationError(
+            f"{path}: not a .npz or .npy file; save calibration data with numpy.savez"
+        )
     try:
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False, mmap_mode="r"))
@@ -132,7 +138,9 @@ def _load(path: Path) -> Array | dict[str, Array]:
         raise CalibrationError(f"{path}: no such file; check the path") from error
     except MemoryError as error:
         raise CalibrationError(f"{path}: does not fit in memory; use fewer samples") from error
-    except Exception as error:  # zipfile, zlib, OSError, ValueError, ...: all mean a file that is no good
+    except (
+        Exception
+    ) as error:  # zipfile, zlib, OSError, ValueError, ...: all mean a file that is no good
         reason = " ".join(str(error).split())[:200]
         if "allow_pickle" in reason:
             reason = "it holds Python objects, which are not loaded for safety"
@@ -145,7 +153,9 @@ def _single(path: Path) -> Array:
     return array
 
 
-def _named(path: Path, loaded: Array | dict[str, Array], inputs: Sequence[InputSpec]) -> dict[str, Array]:
+def _named(
+    path: Path, loaded: Array | dict[str, Array], inputs: Sequence[InputSpec]
+) -> dict[str, Array]:
     if isinstance(loaded, dict):
         if list(loaded) == ["arr_0"] and len(inputs) == 1:
             return {inputs[0].name: loaded["arr_0"]}
@@ -153,7 +163,8 @@ def _named(path: Path, loaded: Array | dict[str, Array], inputs: Sequence[InputS
     if len(inputs) != 1:
         names = ", ".join(spec.name for spec in inputs)
         raise CalibrationError(
-            f"{path}: one array for a model with {len(inputs)} inputs ({names}); pass a .npz with one each"
+            f"{path}: one array for a model with {len(inputs)} inputs ({names}); "
+            "pass a .npz with one each"
         )
     return {inputs[0].name: loaded}
 
@@ -165,11 +176,14 @@ def _check_arrays(
     unknown = sorted(set(arrays) - {spec.name for spec in inputs})
     if unknown:
         raise CalibrationError(
-            f"{place}: array {unknown[0]!r} is not an input of the model; name arrays after its inputs: {expected}"
+            f"{place}: array {unknown[0]!r} is not an input of the model; "
+            f"name arrays after its inputs: {expected}"
         )
     missing = [spec.name for spec in inputs if spec.name not in arrays]
     if missing:
-        raise CalibrationError(f"{place}: no array for input {missing[0]!r}; the model has inputs: {expected}")
+        raise CalibrationError(
+            f"{place}: no array for input {missing[0]!r}; the model has inputs: {expected}"
+        )
     return {spec.name: _convert(place, spec, np.asarray(arrays[spec.name])) for spec in inputs}
 
 
@@ -179,11 +193,14 @@ def _convert(place: str, spec: InputSpec, array: Array) -> Array:
     if isinstance(spec.dtype, str):
         if spec.dtype == "tensor(string)" and array.dtype.kind in "UO":
             return array
-        raise CalibrationError(f"{where}: is {array.dtype} for an input of type {spec.dtype}, which is not supported")
+        raise CalibrationError(
+            f"{where}: is {array.dtype} for an input of type {spec.dtype}, which is not supported"
+        )
     kinds = array.dtype.kind + spec.dtype.kind
     if kinds not in {"ff", "bb", "ii", "iu", "ui", "uu"}:
         raise CalibrationError(
-            f"{where}: is {array.dtype}, the model takes {spec.dtype}; convert (and scale) it as the model expects"
+            f"{where}: is {array.dtype}, the model takes {spec.dtype}; "
+            "convert (and scale) it as the model expects"
         )
     if kinds == "ff" and not np.isfinite(array).all():
         raise CalibrationError(f"{where}: holds NaN or Inf; remove those samples")
@@ -193,24 +210,33 @@ def _convert(place: str, spec: InputSpec, array: Array) -> Array:
         converted = array.astype(spec.dtype)
     fits = np.isfinite(converted).all() if kinds == "ff" else np.array_equal(converted, array)
     if not fits:
-        raise CalibrationError(f"{where}: has values that do not fit the model's {spec.dtype}; check its scale")
+        raise CalibrationError(
+            f"{where}: has values that do not fit the model's {spec.dtype}; check its scale"
+        )
     return converted
 
 
 def _from_feeds(source: Iterable[Feeds] | DataReader, inputs: Sequence[InputSpec]) -> FeedSet:
     """Check feeds that come ready for a run each."""
+    if not isinstance(source, DataReader | Iterable):
+        raise CalibrationError(
+            f"calibration: is a {type(source).__name__}; pass a path, a dict of arrays, feeds "
+            "or a CalibrationDataReader"
+        )
     items = iter(source.get_next, None) if isinstance(source, DataReader) else iter(source)
     feeds: list[Feeds] = []
     n_samples = 0
     for index, item in enumerate(items):
         place = f"calibration feed {index}"
         if not isinstance(item, Mapping):
-            raise CalibrationError(f"{place}: is a {type(item).__name__}; yield dicts of input name to array")
+            raise CalibrationError(
+                f"{place}: is a {type(item).__name__}; yield dicts of input name to array"
+            )
         arrays = _check_arrays(place, item, inputs)
         for spec in inputs:
             check_shape(place, spec, arrays[spec.name].shape)
         feeds.append(arrays)
-        n_samples += max((a.shape[0] for a in _batched(arrays, inputs)), default=1)
+        n_samples += samples_per_run(inputs, {name: array.shape for name, array in arrays.items()})
     if not feeds:
         raise CalibrationError("calibration: no feeds; a reader or generator can be read only once")
     return FeedSet(tuple(feeds), n_samples)

@@ -127,7 +127,9 @@ class Pass(ABC):
     examples: ClassVar[tuple[Layer, ...]]
 
     @abstractmethod
-    def candidates(self, layer: Layer, codec: Codec, forms: Sequence[Form]) -> Iterator[Candidate | Skip]:
+    def candidates(
+        self, layer: Layer, codec: Codec, forms: Sequence[Form]
+    ) -> Iterator[Candidate | Skip]:
         """Offer a ladder of candidates for a layer, cheapest first, or say why there is none.
 
         Args:

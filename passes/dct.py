@@ -276,7 +276,7 @@ def _emit_computed(candidate: Candidate, builder: Builder) -> None:
 
     def emit_site(site: Site) -> None:
         attributes = {**site.attributes, "group": n_inner}
-        spread = builder.run_node("Conv", [site.data, kernels], **attributes)
+        spread = builder.run_node("Conv", [site.data, kernels], "", **attributes)
         inputs = [spread, mix, site.bias] if site.bias else [spread, mix]
         builder.run_node("Conv", inputs, site.output, kernel_shape=ones)
 

@@ -68,7 +68,7 @@ def example_layers() -> tuple[Layer, ...]:
         _conv("conv2d_grouped", (12, 4, 5, 3), group=3),
         _conv("conv2d_depthwise", (40, 1, 3, 3), group=40),
         _conv("conv1d", (24, 10, 5)),
-        _conv("conv3d", (8, 3, 3, 2, 3)),
+        _conv("conv3d", (12, 5, 3, 2, 3)),
         _conv("conv2d_pointwise", (24, 20, 1, 1)),
         _matrix("gemm", "Gemm", (40, 27), Layout((), (1,), (0,), ())),
         _matrix("gemm_transposed", "Gemm", (27, 40), Layout((), (0,), (1,), ())),

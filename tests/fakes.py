@@ -262,3 +262,26 @@ def run(
     session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def assert_same_payload(left: Encoded, right: Encoded) -> None:
+    """Compare two payloads bit for bit."""
+    assert list(left.coefficients) == list(right.coefficients)
+    assert list(left.integers) == list(right.integers)
+    assert list(left.tables) == list(right.tables)
+    pairs = [(left.integers[k], right.integers[k]) for k in left.integers]
+    pairs += [(left.tables[k], right.tables[k]) for k in left.tables]
+    for key, coefficients in left.coefficients.items():
+        pairs.append((coefficients.integers, right.coefficients[key].integers))
+        pairs.append((coefficients.steps, right.coefficients[key].steps))
+    for a, b in pairs:
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        assert a.tobytes() == b.tobytes()
+
+
+def is_close(actual: Array, expected: Array) -> bool:
+    """Whether values are within 1e-5 of the largest one; float16: within a unit of its last place."""
+    limit = 1e-5 if expected.dtype == np.float32 else 1e-3
+    peak = float(np.abs(expected.astype(np.float32)).max(initial=0))
+    worst = float(np.abs(actual.astype(np.float32) - expected.astype(np.float32)).max(initial=0))
+    return actual.shape == expected.shape and actual.dtype == expected.dtype and worst <= limit * peak

@@ -17,9 +17,9 @@ import onnxruntime as ort
 import onnxzip.passes
 import pytest
 
-from onnxzip.passbase import Pass, relative_error
+from onnxzip.passbase import NODE_OVERHEAD_BYTES, Pass, relative_error
 from onnxzip.types import Array, Candidate, Encoded, Layer, Layout, Skip
-from tests.fakes import FakeBuilder, FakeCodec, consumer_shape, run
+from tests.fakes import FakeBuilder, FakeCodec, assert_same_payload, consumer_shape, is_close, run
 
 CODEC = FakeCodec()
 LEVELS = (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
@@ -34,8 +34,24 @@ def find_passes() -> Iterator[Pass]:
                 yield cls()
 
 
-PASSES = tuple(find_passes())
-CASES = [pytest.param(p, layer, id=f"{p.name}-{layer.name}") for p in PASSES for layer in p.examples]
+def with_variants(found: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """Add settings that take other paths than the defaults do."""
+    by_name = {p.name: p for p in found}
+    variants = [
+        replace(by_name["dct"], block=5, truncation=0.0),
+        replace(by_name["wavelet"], wavelet="db2", levels=3, tile=32, threshold="soft"),
+        replace(by_name["wavelet"], wavelet="bior2.2", levels=1, tile=13, threshold="none"),
+    ]
+    return (*found, *variants)
+
+
+PASSES = with_variants(tuple(find_passes()))
+NAMES = [f"{p.name}{i}" if p != type(p)() else p.name for i, p in enumerate(PASSES)]
+CASES = [
+    pytest.param(p, layer, id=f"{name}-{layer.name}")
+    for p, name in zip(PASSES, NAMES, strict=True)
+    for layer in p.examples
+]
 
 
 def layer_of(weight: Array) -> Layer:
@@ -52,20 +68,6 @@ def candidates_of(compression: Pass, layer: Layer, form: str | None = None) -> l
     return [candidate for candidate in found if form in (None, candidate.form)]
 
 
-def assert_same_payload(left: Encoded, right: Encoded) -> None:
-    assert list(left.coefficients) == list(right.coefficients)
-    assert list(left.integers) == list(right.integers)
-    assert list(left.tables) == list(right.tables)
-    pairs = [(left.integers[k], right.integers[k]) for k in left.integers]
-    pairs += [(left.tables[k], right.tables[k]) for k in left.tables]
-    for key, coefficients in left.coefficients.items():
-        pairs.append((coefficients.integers, right.coefficients[key].integers))
-        pairs.append((coefficients.steps, right.coefficients[key].steps))
-    for a, b in pairs:
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        assert a.tobytes() == b.tobytes()
-
-
 def assert_well_formed(encoded: Encoded) -> None:
     for coefficients in encoded.coefficients.values():
         assert coefficients.integers.ndim == 2
@@ -73,14 +75,6 @@ def assert_well_formed(encoded: Encoded) -> None:
     for integers in encoded.integers.values():
         assert integers.ndim == 2
         assert integers.dtype == np.int32
-
-
-def is_close(actual: Array, expected: Array) -> bool:
-    """Within 1e-5 of the largest value (float16 weights: half a unit of their last place)."""
-    limit = 1e-5 if expected.dtype == np.float32 else 1e-3
-    peak = float(np.abs(expected.astype(np.float32)).max(initial=0))
-    worst = float(np.abs(actual.astype(np.float32) - expected.astype(np.float32)).max(initial=0))
-    return actual.shape == expected.shape and actual.dtype == expected.dtype and worst <= limit * peak
 
 
 def biases(layer: Layer) -> tuple[Array | None, ...]:
@@ -97,18 +91,19 @@ def test_passes_are_found_with_their_file_names() -> None:
         assert compression.examples, f"{compression.name} has no examples"
 
 
-@pytest.mark.parametrize("compression", PASSES, ids=lambda p: p.name)
+@pytest.mark.parametrize("compression", PASSES, ids=NAMES)
 def test_pass_is_a_frozen_dataclass_of_scalar_options(compression: Pass) -> None:
     assert is_dataclass(compression)
-    assert compression == type(compression)()
-    assert hash(compression) == hash(type(compression)())
+    assert compression == replace(compression)
+    assert hash(compression) == hash(replace(compression))
+    type(compression)()  # every option has a default
     for option in fields(compression):
         value = getattr(compression, option.name)
         items = value if isinstance(value, tuple) else (value,)
         assert all(isinstance(item, bool | int | float | str) for item in items)
 
 
-@pytest.mark.parametrize("compression", PASSES, ids=lambda p: p.name)
+@pytest.mark.parametrize("compression", PASSES, ids=NAMES)
 def test_every_form_it_has_is_shown_by_an_example(compression: Pass) -> None:
     found = [c for layer in compression.examples for c in candidates_of(compression, layer)]
     assert found
@@ -176,6 +171,15 @@ def test_restore_has_the_stated_error(compression: Pass, layer: Layer) -> None:
         )
 
 
+@pytest.mark.parametrize("compression", PASSES, ids=NAMES)
+def test_released_candidate_is_refused(compression: Pass) -> None:
+    if compression.name == "keep":
+        pytest.skip("has no payload")
+    candidate = next(c for layer in compression.examples for c in candidates_of(compression, layer))
+    with pytest.raises(ValueError, match="payload"):
+        compression.restore(candidate.released())
+
+
 @pytest.mark.parametrize(("compression", "layer"), CASES)
 def test_stored_graph_decodes_to_restore(compression: Pass, layer: Layer) -> None:
     for candidate in _ends(candidates_of(compression, layer, "stored")):
@@ -185,6 +189,9 @@ def test_stored_graph_decodes_to_restore(compression: Pass, layer: Layer) -> Non
         for opset in (11, 17):
             builder = FakeBuilder(layer, opset)
             compression.emit(candidate, builder)
+            assert candidate.encoded is not None
+            nodes_bytes = NODE_OVERHEAD_BYTES * builder.n_decode_nodes
+            assert candidate.n_bytes >= CODEC.n_bytes(candidate.encoded) + nodes_bytes
             feeds = {"one": np.ones(1, layer.weight.dtype)}
             for level in LEVELS:
                 assert is_close(run(builder.weight_model(), feeds, level)["output"], expected)
@@ -229,11 +236,17 @@ def test_computed_graph_equals_the_node_with_the_restored_weight(
                 assert is_close(run(builder.node_model(), {"data": data}, level)["output"], expected)
 
 
-@pytest.mark.parametrize("compression", PASSES, ids=lambda p: p.name)
+@pytest.mark.parametrize("compression", PASSES, ids=NAMES)
 def test_no_computed_form_where_the_node_must_stay(compression: Pass) -> None:
     for layer in compression.examples:
         fixed = replace(layer, can_compute=False)
         assert not candidates_of(compression, fixed, "computed")
+
+
+@pytest.mark.parametrize(("option", "value"), [("threshold", "firm"), ("wavelet", "morl")])
+def test_wavelet_names_the_setting_it_refuses(option: str, value: str) -> None:
+    with pytest.raises(ValueError, match=value):
+        replace(PASSES[NAMES.index("wavelet")], **{option: value})
 
 
 EDGES = {
@@ -249,7 +262,7 @@ EDGES = {
 
 
 @pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("compression", PASSES, ids=lambda p: p.name)
+@pytest.mark.parametrize("compression", PASSES, ids=NAMES)
 def test_edges_are_refused_or_done_right(compression: Pass, edge: str) -> None:
     layer = layer_of(EDGES[edge])
     offered = offers(compression, layer)

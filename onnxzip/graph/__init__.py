@@ -1,36 +1,48 @@
 """Reads, rewrites and writes ONNX graphs: the only package that imports onnx and onnx_graphsurgeon."""
 
+from onnx import ModelProto
+
 from onnxzip.graph.archive import (
     StoredValue,
+    decode_inputs,
     decoded_names,
     decoder,
+    float_initializers,
     is_stamped,
     read_stamp,
     stamp,
+    value_types,
     with_plain_weights,
 )
 from onnxzip.graph.builder import GraphBuilder
 from onnxzip.graph.compare import count_differences, structure
 from onnxzip.graph.edit import GraphEditor, prune
-from onnxzip.graph.lift import lift_weights
+from onnxzip.graph.inputs import index_bounds
+from onnxzip.graph.lift import lift_weights, make_overridable
 from onnxzip.graph.model import Model, read_model
 from onnxzip.graph.opset import raise_opset
 from onnxzip.graph.shapes import annotate_layers
 from onnxzip.graph.weights import find_layers
-from onnxzip.graph.write import to_proto, write_model
+from onnxzip.graph.write import MAX_INLINE_BYTES, to_proto, write_model
 
 __all__ = [
+    "MAX_INLINE_BYTES",
     "GraphBuilder",
     "GraphEditor",
     "Model",
+    "ModelProto",
     "StoredValue",
     "annotate_layers",
     "count_differences",
+    "decode_inputs",
     "decoded_names",
     "decoder",
     "find_layers",
+    "float_initializers",
+    "index_bounds",
     "is_stamped",
     "lift_weights",
+    "make_overridable",
     "prune",
     "raise_opset",
     "read_model",
@@ -38,6 +50,7 @@ __all__ = [
     "stamp",
     "structure",
     "to_proto",
+    "value_types",
     "with_plain_weights",
     "write_model",
 ]

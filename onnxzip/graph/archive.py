@@ -1,8 +1,8 @@
 """Marks a compressed model, and takes its decode subgraph apart again.
 
-The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number of decode
-nodes `n` (they are the first nodes of the main graph) and, for each decoded value in the order in which
-those nodes produce them, `[pass name, form, bytes, error]` in `w`.
+The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number
+of decode nodes `n` (they are the first nodes of the main graph) and, for each decoded value in the
+order in which those nodes produce them, `[pass name, form, bytes, error]` in `w`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError
-from onnxzip.graph.edit import node_reads
-from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach, element_type
+from onnxzip.graph.model import (
+    MIN_DETACHED_BYTES,
+    Model,
+    detach,
+    element_type,
+    float_dtype,
+    tensor_dtype,
+)
+from onnxzip.graph.scope import reads_of
 from onnxzip.types import Array
 
 KEY = "onnxzip"
@@ -47,7 +54,7 @@ def decoded_names(model: Model, n_nodes: int) -> list[str]:
     nodes = model.proto.graph.node
     read: set[str] = {v.name for v in model.proto.graph.output}
     for node in nodes[n_nodes:]:
-        read |= node_reads(node)
+        read |= set(reads_of(node))
     return [output for node in nodes[:n_nodes] for output in node.output if output in read]
 
 
@@ -138,7 +145,7 @@ def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array])
     _delete(graph.value_info, [i for i, v in enumerate(graph.value_info) if v.name in made])
     read: set[str] = {v.name for v in (*graph.output, *graph.input)}
     for node in graph.node:
-        read |= node_reads(node)
+        read |= set(reads_of(node))
     unread = [i for i, t in enumerate(graph.initializer) if t.name not in read]
     for i in unread:
         result.arrays.pop(graph.initializer[i].name, None)
@@ -163,4 +170,30 @@ def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
     return {
         v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
         for v in model.proto.graph.value_info
+    }
+
+
+def value_types(model: Model) -> dict[str, np.dtype[np.generic]]:
+    """Return the element types of the values that have a value_info entry."""
+    return {
+        v.name: tensor_dtype(v.type.tensor_type.elem_type)
+        for v in model.proto.graph.value_info
+        if v.type.tensor_type.elem_type
+    }
+
+
+def decode_inputs(model: Model) -> set[str]:
+    """Return the names of the initializers that only the decoder reads."""
+    if not is_stamped(model):
+        return set()
+    n_nodes, _ = read_stamp(model)
+    return {name for node in model.proto.graph.node[:n_nodes] for name in node.input}
+
+
+def float_initializers(model: Model) -> dict[str, Array]:
+    """Return the main graph's detached initializers of a float type."""
+    return {
+        t.name: model.arrays[t.name]
+        for t in model.proto.graph.initializer
+        if t.name in model.arrays and float_dtype(t) is not None
     }

@@ -13,8 +13,9 @@ from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxzip.errors import VerificationError
 from onnxzip.graph.lift import lift_weights
-from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach, element_type
+from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
 from onnxzip.graph.names import NameSource
+from onnxzip.graph.tensors import element_type
 from onnxzip.graph.weights import node_attributes
 from onnxzip.passbase import Builder, Site
 from onnxzip.types import Array, AttributeValue, Coefficients, Layer
@@ -57,6 +58,11 @@ class GraphBuilder:
         self._runs: dict[int, list[_Draft]] = {}
         self._run: list[_Draft] | None = None
         self._replaced: set[str] = set()
+
+    @property
+    def homes(self) -> Mapping[str, str]:
+        """Name of each layer's weight in the main graph, by layer name."""
+        return self._homes
 
     @property
     def opset(self) -> int:
@@ -130,6 +136,8 @@ class GraphBuilder:
             value = self.node("Transpose", [value], shape, np.float32, perm=perm)
         if dtype != np.float32:
             value = self.node("Cast", [value], shape, dtype.type, to=element_type(dtype))
+        if value in self._aliases or value in self._constants:
+            value = self.node("Identity", [value], shape, dtype.type)
         self._aliases[value] = home
         self._replaced.add(home)
 
@@ -158,7 +166,7 @@ class GraphBuilder:
             self._emit_stored([item for _, item in self._stored], self) if self._stored else [],
             strict=True,
         ):
-            self._aliases[actual] = self._aliases.pop(promised, promised)
+            self._settle(promised, actual)
         self._drafts += body
         graph = self._model.proto.graph
         self._drop_replaced()
@@ -193,8 +201,20 @@ class GraphBuilder:
         self._shapes.update(zip(outputs, shapes, strict=True))
         return list(outputs)
 
+    def _settle(self, promised: str, actual: str) -> None:
+        """Let the readers of a promised value read the decoded one, which may have to take a name."""
+        home = self._aliases.get(promised)
+        if home is None:
+            self._aliases[promised] = actual
+        elif actual in self._aliases or actual in self._constants:
+            self._aliases[self.node("Identity", [actual], self._shapes[promised], np.float32)] = home
+        else:
+            self._aliases[actual] = home
+
     def _name(self, name: str) -> str:
-        return self._aliases.get(name, name)
+        while name in self._aliases:
+            name = self._aliases[name]
+        return name
 
     def _drop_replaced(self) -> None:
         graph = self._model.proto.graph
@@ -202,6 +222,9 @@ class GraphBuilder:
             if graph.initializer[i].name in self._replaced:
                 self._model.arrays.pop(graph.initializer[i].name, None)
                 del graph.initializer[i]
+        for i in reversed(range(len(graph.value_info))):
+            if graph.value_info[i].name in self._replaced:  # of a Constant node that was lifted
+                del graph.value_info[i]
 
     def _export(self, draft: _Draft, tensors: dict[str, gs.Tensor]) -> onnx.NodeProto:
         """Build the node with graphsurgeon, and its value_info entries for decode nodes."""

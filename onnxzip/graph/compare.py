@@ -7,7 +7,7 @@ from collections import Counter
 
 import onnx
 
-from onnxzip.graph.model import subgraphs
+from onnxzip.graph.scope import subgraphs
 
 
 def structure(data: bytes) -> Counter[str]:

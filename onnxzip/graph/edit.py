@@ -9,37 +9,51 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from onnxzip.graph.model import (
-    MIN_DETACHED_BYTES,
-    Model,
-    detach,
-    element_type,
-    iter_bodies,
-    subgraphs,
-    tensor_array,
-)
+from onnxzip.graph.lift import leave_ir3
+from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
 from onnxzip.graph.names import NameSource
+from onnxzip.graph.scope import local_names, reads_of, sorted_nodes, subgraphs
+from onnxzip.graph.tensors import element_type, tensor_array, tensor_dtype
 from onnxzip.graph.weights import constant_value, node_attributes
 from onnxzip.passbase import NodeView
 from onnxzip.types import Array
 
+_MAX_GROWTH = 2
+_MIN_EVALUATED_BYTES = 1 << 20
+_RUNTIME_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+
 
 class GraphEditor:
-    """A `passbase.Editor` on a model; node removals take effect with `commit`."""
+    """A `passbase.Editor` on a model; all changes of nodes take effect with `commit`.
+
+    Every value knows the nodes that read it, at any depth, so that each edit costs as much as it
+    changes, whatever the size of the graph.
+    """
 
     def __init__(self, model: Model) -> None:
+        """Index the model.
+
+        Raises:
+            ModelError: the main graph has a cycle.
+        """
         self._model = model
         graph = model.proto.graph
         self._fresh = NameSource(model.names())
-        self._nodes = dict(enumerate(graph.node))
+        self._nodes = dict(enumerate(sorted_nodes(graph, model.source)))
         self._outputs = {v.name for v in graph.output}
         overridable = {v.name for v in graph.input} if model.proto.ir_version >= 4 else set()
         self._tensors = {t.name: t for t in graph.initializer if t.name not in overridable}
-        for node in graph.node:
+        for node in self._nodes.values():
             value = constant_value(node)
             if value is not None:
                 self._tensors[node.output[0]] = value
-        self._uses = self._count_uses()
+        self._arrays: dict[str, Array] = {}
+        self._wishes: dict[str, str] = {}
+        self._uses = Counter(v.name for v in graph.output)
+        self._readers: dict[str, dict[int, None]] = {}
+        for key in self._nodes:
+            self._register(key)
+        self._claimable = local_names(graph) - self._outputs - {v.name for v in graph.input}
 
     @property
     def opset(self) -> int:
@@ -52,10 +66,13 @@ class GraphEditor:
 
     def constant(self, value: str) -> Array | None:
         """Return the constant array behind a name (initializer or Constant node), else None."""
-        if value in self._model.arrays and value in self._tensors:
+        if value not in self._tensors:
+            return None
+        if value in self._model.arrays:
             return self._model.arrays[value]
-        tensor = self._tensors.get(value)
-        return None if tensor is None else tensor_array(tensor)
+        if value not in self._arrays:
+            self._arrays[value] = tensor_array(self._tensors[value])
+        return self._arrays[value]
 
     def is_output(self, value: str) -> bool:
         """Whether the value is a graph output."""
@@ -66,36 +83,41 @@ class GraphEditor:
         return self._uses[value]
 
     def evaluate(self, node: NodeView) -> Array | None:
-        """Compute a node whose inputs are all constant with onnx's reference implementation."""
+        """Compute a node whose inputs are all constant with onnx's reference implementation.
+
+        The result has the type that shape inference gives it. None is returned where the reference
+        has no implementation, and where the result is far larger than the inputs (Expand, Range).
+        """
         names = [name for name in node.inputs if name]
         known = {name: c for name in names if (c := self.constant(name)) is not None}
         if set(known) != set(names) or len(node.outputs) != 1:
             return None
-        graph = onnx.helper.make_graph(
-            [self._nodes[node.key]],
-            "fold",
-            [
-                onnx.helper.make_tensor_value_info(n, element_type(a.dtype), a.shape)
-                for n, a in known.items()
-            ],
-            [onnx.ValueInfoProto(name=node.outputs[0])],
-        )
-        model = onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
-        try:
-            (result,) = ReferenceEvaluator(model).run(None, known)
-        except (NotImplementedError, RuntimeError, ValueError, TypeError):
+        model = self._one_node_model(node, known)
+        dtype = _inferred_type(model, sum(array.nbytes for array in known.values()))
+        if dtype is None:
             return None
-        return result if isinstance(result, np.ndarray) else None
+        try:
+            (result,) = ReferenceEvaluator(model).run(None, dict(known))
+        except Exception:  # the reference implementations of operators raise whatever numpy raises
+            return None
+        array = np.asarray(result)
+        return array if array.dtype == dtype else None
 
     def add_constant(self, array: Array, hint: str) -> str:
-        """Add an initializer under a new unique name."""
+        """Add an initializer under a new unique name.
+
+        If `hint` names a value that is gone when the edits are committed, the initializer takes
+        over its name: a folded weight is still called what the user called it.
+        """
+        leave_ir3(self._model.proto)
         name = self._fresh.new(hint)
+        self._wishes[name] = self._wishes.get(hint, hint)
+        array = np.array(array, order="C")
+        array.flags.writeable = False
         tensor = self._model.proto.graph.initializer.add(
             name=name, data_type=element_type(array.dtype), dims=array.shape
         )
         self._tensors[name] = tensor
-        array = np.ascontiguousarray(array)
-        array.flags.writeable = False
         if array.nbytes >= MIN_DETACHED_BYTES:
             detach(self._model, tensor, array)
         else:
@@ -104,10 +126,9 @@ class GraphEditor:
 
     def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:
         """Change a node's inputs."""
-        proto = self._nodes[node.key]
-        self._uses.subtract(proto.input)
-        self._uses.update(inputs)
-        proto.input[:] = list(inputs)
+        self._unregister(node.key)
+        self._nodes[node.key].input[:] = list(inputs)
+        self._register(node.key)
 
     def set_outputs(self, node: NodeView, outputs: Sequence[str]) -> None:
         """Change a node's outputs."""
@@ -115,63 +136,131 @@ class GraphEditor:
 
     def redirect(self, old: str, new: str) -> None:
         """Make every node that reads `old`, at any depth, read `new`."""
-        for node in self._nodes.values():
-            _redirect(node, old, new)
-        self._uses[new] += self._uses[old] - (old in self._outputs)
-        self._uses[old] = int(old in self._outputs)
+        for key in list(self._readers.get(old, ())):
+            self._unregister(key)
+            _redirect(self._nodes[key], old, new)
+            self._register(key)
 
     def remove(self, node: NodeView) -> None:
         """Remove a node; initializers nobody reads any more go with `prune`."""
-        self._uses.subtract(self._nodes.pop(node.key).input)
+        self._unregister(node.key)
+        for output in self._nodes.pop(node.key).output:
+            self._tensors.pop(output, None)
 
     def commit(self) -> None:
-        """Write the remaining nodes back into the model."""
-        kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in self._nodes.values()]
+        """Write the remaining nodes back into the model, and give new constants their old names."""
+        self._claim_names()
         graph = self._model.proto.graph
+        kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in self._nodes.values()]
         del graph.node[:]
         graph.node.extend(kept)
 
-    def _count_uses(self) -> Counter[str]:
-        uses: Counter[str] = Counter()
-        for body in iter_bodies(self._model.proto):
-            if isinstance(body, onnx.GraphProto):
-                uses.update(v.name for v in body.output)
-            for node in body.node:
-                uses.update(node.input)
-        return uses
+    def _register(self, key: int) -> None:
+        for name in reads_of(self._nodes[key]):
+            self._uses[name] += 1
+            self._readers.setdefault(name, {})[key] = None
+
+    def _unregister(self, key: int) -> None:
+        for name in reads_of(self._nodes[key]):
+            self._uses[name] -= 1
+            self._readers[name].pop(key, None)
+
+    def _one_node_model(self, node: NodeView, known: dict[str, Array]) -> onnx.ModelProto:
+        """Return a model of this node alone; small constants are in it for shape inference to see."""
+        small = {n: a for n, a in known.items() if a.nbytes < MIN_DETACHED_BYTES}
+        graph = onnx.helper.make_graph(
+            [self._nodes[node.key]],
+            "fold",
+            [
+                onnx.helper.make_tensor_value_info(n, element_type(a.dtype), a.shape)
+                for n, a in known.items()
+            ],
+            [onnx.ValueInfoProto(name=node.outputs[0])],
+            [onnx.numpy_helper.from_array(array, name) for name, array in small.items()],
+        )
+        return onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
+
+    def _claim_names(self) -> None:
+        """Rename new initializers to the names they replace, where those are free now."""
+        produced = {o for node in self._nodes.values() for o in node.output}
+        claims: dict[str, str] = {}
+        for name, wish in self._wishes.items():
+            is_free = wish in self._claimable and wish not in produced and not self._uses[wish]
+            if is_free and self._uses[name]:
+                self._claimable.discard(wish)
+                claims[name] = wish
+        _drop_initializers(self._model, set(claims.values()))
+        for name, wish in claims.items():
+            self.redirect(name, wish)
+            self._tensors[wish] = self._tensors.pop(name)
+            self._tensors[wish].name = wish
+            if name in self._model.arrays:
+                self._model.arrays[wish] = self._model.arrays.pop(name)
+        self._wishes.clear()
 
 
 def prune(model: Model) -> list[str]:
-    """Remove nodes nobody reads and initializers nobody reads; return the removed nodes' names."""
-    removed: list[str] = []
+    """Remove nodes and initializers nobody reads; return the removed nodes' names.
+
+    Nodes of unknown domains stay, whether or not their outputs are read: they may have effects.
+    """
     graph = model.proto.graph
-    while True:
-        used: set[str] = {v.name for v in graph.output}
-        for node in graph.node:
-            used.update(node_reads(node))
-        dead = [i for i, n in enumerate(graph.node) if not any(o in used for o in n.output if o)]
-        for i in reversed(dead):
-            removed.append(graph.node[i].name or graph.node[i].op_type)
-            del graph.node[i]
-        if not dead:
-            break
-    inputs = {v.name for v in graph.input}
-    for i in reversed(range(len(graph.initializer))):
-        name = graph.initializer[i].name
-        if name not in used and name not in inputs:
-            model.arrays.pop(name, None)
-            del graph.initializer[i]
+    producers = {o: i for i, node in enumerate(graph.node) for o in node.output if o}
+    alive = [i for i, node in enumerate(graph.node) if node.domain not in _RUNTIME_DOMAINS]
+    used = {v.name for v in graph.output}
+    alive += [producers[name] for name in used if name in producers]
+    kept: set[int] = set()
+    while alive:
+        i = alive.pop()
+        if i not in kept:
+            kept.add(i)
+            reads = reads_of(graph.node[i])
+            used.update(reads)
+            alive += [producers[name] for name in reads if name in producers]
+    removed = [n.name or n.op_type for i, n in enumerate(graph.node) if i not in kept]
+    nodes = [onnx.NodeProto.FromString(graph.node[i].SerializeToString()) for i in sorted(kept)]
+    if removed:
+        del graph.node[:]
+        graph.node.extend(nodes)
+    _drop_unread(model, used)
     return removed
 
 
-def node_reads(node: onnx.NodeProto) -> set[str]:
-    """Return the names a node and its nested graphs read, their own included."""
-    found = set(node.input)
-    for graph in subgraphs(node):
-        found.update(v.name for v in graph.output)
-        for inner in graph.node:
-            found |= node_reads(inner)
-    return found
+def _drop_unread(model: Model, used: set[str]) -> None:
+    """Drop the initializers that are not used, and what value_info says of values that are gone."""
+    graph = model.proto.graph
+    overridable = {v.name for v in graph.input} if model.proto.ir_version >= 4 else set()
+    unread = {t.name for t in graph.initializer} - used - overridable
+    _drop_initializers(model, unread)
+    for i in reversed(range(len(graph.input))):
+        if graph.input[i].name in unread:  # at IR 3, where an initializer has to be an input too
+            del graph.input[i]
+    present = local_names(graph)
+    for i in reversed(range(len(graph.value_info))):
+        if graph.value_info[i].name not in present:
+            del graph.value_info[i]
+
+
+def _drop_initializers(model: Model, names: set[str]) -> None:
+    graph = model.proto.graph
+    for i in reversed(range(len(graph.initializer))):
+        if graph.initializer[i].name in names:
+            model.arrays.pop(graph.initializer[i].name, None)
+            del graph.initializer[i]
+
+
+def _inferred_type(model: onnx.ModelProto, n_input_bytes: int) -> np.dtype[np.generic] | None:
+    """Return the element type of a one-node model's output, None if unknown or far too large."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output[0].type
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return None
+    tensor = inferred.tensor_type
+    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+        return None
+    dtype = tensor_dtype(tensor.elem_type)
+    n_bytes = dtype.itemsize * float(np.prod([d.dim_value for d in tensor.shape.dim], dtype=np.float64))
+    return dtype if n_bytes <= max(_MAX_GROWTH * n_input_bytes, _MIN_EVALUATED_BYTES) else None
 
 
 def _redirect(node: onnx.NodeProto, old: str, new: str) -> None:
@@ -179,15 +268,19 @@ def _redirect(node: onnx.NodeProto, old: str, new: str) -> None:
         if name == old:
             node.input[i] = new
     for graph in subgraphs(node):
-        for inner in graph.node:
-            _redirect(inner, old, new)
+        if old not in local_names(graph):
+            for value in graph.output:
+                if value.name == old:
+                    value.name = new
+            for inner in graph.node:
+                _redirect(inner, old, new)
 
 
 def _view(key: int, node: onnx.NodeProto) -> NodeView:
     return NodeView(
         key,
         node.op_type,
-        node.domain,
+        "" if node.domain == "ai.onnx" else node.domain,
         node.name,
         tuple(node.input),
         tuple(node.output),

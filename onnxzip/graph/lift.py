@@ -7,12 +7,14 @@ not, so it gets one more input, and every call of it one more argument.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import onnx
 
-from onnxzip.graph.model import Body, Model, detach, element_type, subgraphs
+from onnxzip.graph.model import Model, detach
 from onnxzip.graph.names import NameSource
+from onnxzip.graph.scope import Body, subgraphs
+from onnxzip.graph.tensors import element_type
 from onnxzip.graph.weights import Weight, find_weights, weight_array
 
 MIN_IR_VERSION = 4
@@ -24,7 +26,7 @@ def lift_weights(model: Model, names: Collection[str]) -> dict[str, str]:
     Returns:
         The initializer's name by layer name.
     """
-    _leave_ir3(model.proto)
+    leave_ir3(model.proto)
     fresh = NameSource(model.names())
     homes: dict[str, str] = {}
     for weight in find_weights(model):
@@ -33,7 +35,18 @@ def lift_weights(model: Model, names: Collection[str]) -> dict[str, str]:
     return homes
 
 
-def _leave_ir3(proto: onnx.ModelProto) -> None:
+def make_overridable(model: Model, homes: Mapping[str, str]) -> None:
+    """Let a caller feed other values for lifted weights, in place: they become optional inputs."""
+    graph = model.proto.graph
+    wanted = set(homes.values()) - {v.name for v in graph.input}
+    graph.input.extend(
+        onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims))
+        for t in graph.initializer
+        if t.name in wanted
+    )
+
+
+def leave_ir3(proto: onnx.ModelProto) -> None:
     """Raise the IR version to 4, below which every initializer has to be a graph input too.
 
     Those inputs are constants to a runtime at IR 3 and would become overridable ones at IR 4, so

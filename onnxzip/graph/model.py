@@ -10,28 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
-import ml_dtypes
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.scope import check_names, iter_bodies, subgraphs
+from onnxzip.graph.tensors import (
+    PLAIN_TYPES,
+    check_tensor,
+    element_type,
+    float_dtype,
+    open_external,
+    tensor_array,
+    tensor_dtype,
+)
 from onnxzip.types import Array
+
+__all__ = [
+    "MIN_DETACHED_BYTES",
+    "MIN_OPSET",
+    "Model",
+    "detach",
+    "element_type",
+    "float_dtype",
+    "iter_bodies",
+    "opset_version",
+    "read_model",
+    "subgraphs",
+    "tensor_array",
+    "tensor_dtype",
+]
 
 MIN_OPSET = 7
 MIN_DETACHED_BYTES = 1024
 _MAX_PROTO_BYTES = 2**31 - 1
-_FLOAT_TYPES: dict[int, np.dtype[np.generic]] = {
-    onnx.TensorProto.FLOAT: np.dtype(np.float32),
-    onnx.TensorProto.FLOAT16: np.dtype(np.float16),
-    onnx.TensorProto.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
-    onnx.TensorProto.DOUBLE: np.dtype(np.float64),
-}
-
-Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 
 
 @dataclass
@@ -73,28 +87,12 @@ class Model:
                 found.update(node.input, node.output, (node.name,))
             if isinstance(body, onnx.GraphProto):
                 found.update(t.name for t in body.initializer)
+                found.update(t.values.name for t in body.sparse_initializer)
                 found.update(v.name for v in (*body.input, *body.output, *body.value_info))
             else:
                 found.update(body.input, body.output)
         found.discard("")
         return found
-
-
-def iter_bodies(proto: onnx.ModelProto) -> Iterator[Body]:
-    """Yield the main graph, every function and every nested graph, parents first."""
-    stack: list[Body] = [proto.graph, *proto.functions]
-    while stack:
-        body = stack.pop(0)
-        yield body
-        stack.extend(graph for node in body.node for graph in subgraphs(node))
-
-
-def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """Return the graphs in a node's attributes (If, Loop, Scan bodies)."""
-    found = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    for attribute in node.attribute:
-        found.extend(attribute.graphs)
-    return found
 
 
 def opset_version(proto: onnx.ModelProto, source: str) -> int:
@@ -128,41 +126,11 @@ def read_model(source: Path | bytes | onnx.ModelProto) -> Model:
     _check_header(proto, name)
     model = Model(proto, {}, name, n_bytes)
     try:
+        check_names(proto, name)
         model.n_bytes += _detach(model, folder)
     except (ValueError, TypeError, OSError) as error:
         raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
     return model
-
-
-def float_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
-    """Return the numpy dtype of a float tensor, None for any other type."""
-    return _FLOAT_TYPES.get(tensor.data_type)
-
-
-def tensor_dtype(data_type: int) -> np.dtype[np.generic]:
-    """Return the numpy dtype of an ONNX element type."""
-    return _FLOAT_TYPES.get(data_type) or onnx.helper.tensor_dtype_to_np_dtype(data_type)
-
-
-def element_type(dtype: np.dtype[np.generic]) -> int:
-    """Return the ONNX element type of a numpy dtype."""
-    for data_type, known in _FLOAT_TYPES.items():
-        if dtype == known:
-            return int(data_type)
-    return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
-
-
-def tensor_array(tensor: onnx.TensorProto) -> Array:
-    """Return a tensor's values (inline data only) as a read-only array."""
-    if tensor.HasField("raw_data") and tensor.data_type in _FLOAT_TYPES:
-        array = np.frombuffer(tensor.raw_data, _FLOAT_TYPES[tensor.data_type])
-        array = array.reshape(tuple(tensor.dims))
-    else:
-        array = numpy_helper.to_array(tensor)
-        if tensor.data_type in _FLOAT_TYPES:
-            array = array.astype(_FLOAT_TYPES[tensor.data_type], copy=False)
-    array.flags.writeable = False
-    return array
 
 
 def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
@@ -177,9 +145,9 @@ def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ModelError(f"{path}: is a directory; name the .onnx file in it")
     try:
+        if path.is_dir():
+            raise ModelError(f"{path}: is a directory; name the .onnx file in it")
         size = path.stat().st_size
         if size == 0:
             raise ModelError(f"{path}: the file is empty; export the model again")
@@ -188,8 +156,9 @@ def _read_bytes(path: Path) -> bytes:
                 f"{path}: {size} bytes, but protobuf reads at most 2 GiB; use external data"
             )
         return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read: {reason}; check the path") from error
 
 
 def _parse(data: bytes, name: str) -> onnx.ModelProto:
@@ -218,22 +187,36 @@ def _detach(model: Model, folder: Path | None) -> int:
     """Detach initializers, inline external data elsewhere; return the bytes of external files."""
     files: set[Path] = set()
     for tensor in model.proto.graph.initializer:
-        where = f"{model.source}: initializer '{tensor.name}'"
-        _check_dims(tensor, where)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            array, file = _external_array(tensor, folder, where)
-            files.add(file)
+        array = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
+        if array is not None and tensor.data_type in PLAIN_TYPES:
             detach(model, tensor, array)
-        elif tensor.ByteSize() >= MIN_DETACHED_BYTES:
+        elif array is not None:
+            _inline(tensor, array)
+        elif tensor.ByteSize() >= MIN_DETACHED_BYTES and tensor.data_type in PLAIN_TYPES:
             detach(model, tensor, tensor_array(tensor))
     for tensor in _nested_tensors(model.proto):
-        where = f"{model.source}: constant '{tensor.name}'"
-        _check_dims(tensor, where)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            array, file = _external_array(tensor, folder, where)
-            files.add(file)
+        array = _checked(tensor, folder, f"{model.source}: constant '{tensor.name}'", files)
+        if array is not None:
             _inline(tensor, array)
     return sum(file.stat().st_size for file in files)
+
+
+def _checked(
+    tensor: onnx.TensorProto, folder: Path | None, where: str, files: set[Path]
+) -> Array | None:
+    """Check a tensor; return its array if it is external, and add the file to `files`."""
+    check_tensor(tensor, where)
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return None
+    array, file = open_external(tensor, folder, where)
+    files.add(file)
+    return array
+
+
+def _inline(tensor: onnx.TensorProto, array: Array) -> None:
+    tensor.ClearField("data_location")
+    del tensor.external_data[:]
+    tensor.raw_data = np.ascontiguousarray(array).tobytes()
 
 
 def _nested_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -245,62 +228,6 @@ def _nested_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             for attribute in node.attribute:
                 if attribute.type == onnx.AttributeProto.TENSOR:
                     yield attribute.t
-
-
-def _inline(tensor: onnx.TensorProto, array: Array) -> None:
-    tensor.ClearField("data_location")
-    del tensor.external_data[:]
-    tensor.raw_data = np.ascontiguousarray(array).tobytes()
-
-
-def _check_dims(tensor: onnx.TensorProto, where: str) -> None:
-    if any(d < 0 for d in tensor.dims):
-        raise ModelError(f"{where} has a negative dimension in {tuple(tensor.dims)}; export it again")
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or not tensor.HasField("raw_data"):
-        return
-    if tensor.data_type not in _FLOAT_TYPES:
-        return
-    n_expected = _n_elements(tensor) * _FLOAT_TYPES[tensor.data_type].itemsize
-    n_found = len(tensor.raw_data)
-    if n_expected != n_found:
-        raise ModelError(
-            f"{where} of shape {tuple(tensor.dims)} needs {n_expected} bytes of data, has {n_found}; "
-            "the file is damaged, export the model again"
-        )
-
-
-def _n_elements(tensor: onnx.TensorProto) -> int:
-    n_elements = 1
-    for dim in tensor.dims:
-        n_elements *= dim
-    return n_elements
-
-
-def _external_array(tensor: onnx.TensorProto, folder: Path | None, where: str) -> tuple[Array, Path]:
-    entries = {e.key: e.value for e in tensor.external_data}
-    location = entries.get("location", "")
-    if folder is None:
-        raise ModelError(f"{where} refers to external data '{location}'; pass the model's path instead")
-    base = folder.resolve()
-    file = (base / location).resolve()
-    if not location or not file.is_relative_to(base):
-        raise ModelError(f"{where} refers to external data outside the model's folder: '{location}'")
-    if not file.is_file():
-        raise ModelError(
-            f"{where} refers to external data '{location}', which is missing beside the model"
-        )
-    dtype = tensor_dtype(tensor.data_type)
-    n_elements = _n_elements(tensor)
-    offset, n_wanted = int(entries.get("offset", 0)), n_elements * dtype.itemsize
-    length = int(entries.get("length", n_wanted))
-    if length != n_wanted or offset < 0 or offset + n_wanted > file.stat().st_size:
-        raise ModelError(
-            f"{where} needs {n_wanted} bytes at offset {offset} of '{location}', "
-            f"which gives {length} of {file.stat().st_size}; the two files do not belong together"
-        )
-    if n_elements == 0:
-        return np.zeros(tuple(tensor.dims), dtype), file
-    return np.memmap(file, dtype, "r", offset, tuple(tensor.dims)), file
 
 
 def _one_line(error: Exception) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx
 
 from onnxzip.errors import ModelError
-from onnxzip.graph.model import Model, iter_bodies, opset_version
+from onnxzip.graph.model import Model, opset_version
+from onnxzip.graph.scope import iter_bodies
 
 DECODE_OPSET = 11
 
@@ -28,6 +29,11 @@ def raise_opset(model: Model) -> Model:
         raise ModelError(
             f"{where}, but it has operators of {sorted(foreign)}; export at opset 11 or above"
         )
+    changed = _changed_in_bodies(model)
+    if changed:
+        raise ModelError(
+            f"{where}, but '{changed}' in a nested graph changed its meaning; export at opset 11 or above"
+        )
     raised = model.copy()
     graph = raised.proto.graph
     inputs = {v.name for v in graph.input}
@@ -45,6 +51,19 @@ def raise_opset(model: Model) -> Model:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{where}, but: {reason}; export at opset 11 or above") from error
     return _reassemble(model, converted, attached, inputs)
+
+
+def _changed_in_bodies(model: Model) -> str:
+    """Return an operator in a nested graph, which the converter leaves alone, that opset 11 redefines."""
+    for body in iter_bodies(model.proto):
+        for node in body.node if body is not model.proto.graph else ():
+            try:
+                schemas = [onnx.defs.get_schema(node.op_type, v) for v in (model.opset, DECODE_OPSET)]
+            except onnx.defs.SchemaError:
+                return str(node.op_type)
+            if schemas[0].since_version != schemas[1].since_version:
+                return str(node.op_type)
+    return ""
 
 
 def _reassemble(

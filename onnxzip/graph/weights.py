@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError
-from onnxzip.graph.model import Body, Model, float_dtype, subgraphs, tensor_array
+from onnxzip.graph.model import Model
+from onnxzip.graph.scope import Body, subgraphs
+from onnxzip.graph.tensors import float_dtype, tensor_array
 from onnxzip.types import Array, AttributeValue, Layer, Layout, Skip
 
 MIN_ELEMENTS = 256
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *_RECURRENT)
+_CONSTANT_FIELDS = {
+    "value_float": (np.float32, "f"),
+    "value_floats": (np.float32, "floats"),
+    "value_int": (np.int64, "i"),
+    "value_ints": (np.int64, "ints"),
+}
 _PASS_THROUGH = ("Identity", "Cast", "Transpose")
 
 
@@ -74,7 +82,20 @@ def find_weights(model: Model) -> list[Weight]:
     for root in roots:
         for scope in _walk(root, model):
             weights.extend(w for w in scope.defined.values() if w is not None)
-    return weights
+    return _with_unique_names(weights)
+
+
+def _with_unique_names(weights: list[Weight]) -> list[Weight]:
+    """Number the weights whose path is another one's too: node names need not be unique."""
+    taken = {w.name for w in weights if not w.scope.path}
+    named: list[Weight] = []
+    for weight in weights:
+        name, count = weight.name, 2
+        while weight.scope.path and name in taken:
+            name, count = f"{weight.name}#{count}", count + 1
+        taken.add(name)
+        named.append(replace(weight, name=name))
+    return named
 
 
 def find_layers(model: Model) -> tuple[list[Layer], list[Skip]]:
@@ -154,9 +175,16 @@ def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
         return None
     for attribute in node.attribute:
-        if attribute.name == "value" and attribute.type == onnx.AttributeProto.TENSOR:
+        if attribute.ref_attr_name:
+            return None
+        if attribute.name == "value":
             tensor: onnx.TensorProto = attribute.t
             return tensor
+        if attribute.name in _CONSTANT_FIELDS:
+            data_type, values = _CONSTANT_FIELDS[attribute.name]
+            is_list = attribute.name.endswith("s")
+            array = np.asarray(getattr(attribute, values), data_type)
+            return onnx.numpy_helper.from_array(array if is_list else array.reshape(()))
     return None
 
 
@@ -201,7 +229,7 @@ def _describe(weight: Weight, array: Array) -> Layer:
     direct = [u.node for u in weight.uses if u.node is not None]
     in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
     can_compute = in_main and op_type in ("Conv", "Gemm", "MatMul")
-    can_compute = can_compute and all(n.op_type == op_type for n in direct)
+    can_compute = can_compute and all(u.node and u.node.op_type == op_type for u in weight.uses)
     can_compute = can_compute and len({_role(u) for u in weight.uses}) == 1
     consumers = tuple(n.name or n.output[0] for n in direct)
     return Layer(weight.name, op_type, array, layout, consumers, attributes, can_compute=can_compute)

@@ -19,13 +19,18 @@ MAX_INLINE_BYTES = 2**31 - 2**24
 """Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB."""
 
 
+def inline_bytes(model: Model) -> int:
+    """Return about how many bytes the model takes in one file."""
+    return int(model.proto.ByteSize()) + sum(array.nbytes for array in model.arrays.values())
+
+
 def to_proto(model: Model) -> onnx.ModelProto:
     """Return a self-contained ModelProto.
 
     Raises:
         OutputError: the model is larger than protobuf's 2 GiB.
     """
-    n_bytes = sum(array.nbytes for array in model.arrays.values())
+    n_bytes = inline_bytes(model)
     if n_bytes > MAX_INLINE_BYTES:
         raise OutputError(f"{model.source}: {n_bytes} bytes do not fit a ModelProto; write to a path")
     proto = onnx.ModelProto()
@@ -46,9 +51,8 @@ def write_model(model: Model, path: Path) -> int:
     Raises:
         OutputError: the file cannot be written; `path` is as it was.
     """
-    n_bytes = sum(array.nbytes for array in model.arrays.values())
     try:
-        if n_bytes <= MAX_INLINE_BYTES:
+        if inline_bytes(model) <= MAX_INLINE_BYTES:
             with replace_file(path) as file:
                 file.write(to_proto(model).SerializeToString(deterministic=True))
             return path.stat().st_size
@@ -86,14 +90,16 @@ def _umask() -> int:
 
 
 def _write_external(model: Model, path: Path) -> int:
+    """Write both files under temporary names, and rename them only when both are complete."""
     data_path = path.with_name(path.name + ".data")
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    with replace_file(path) as file:
-        with replace_file(data_path) as data:
-            for tensor in proto.graph.initializer:
-                if tensor.name in model.arrays:
-                    _append(data, tensor, model.arrays[tensor.name], data_path.name)
+    with replace_file(data_path) as data, replace_file(path) as file:
+        for tensor in proto.graph.initializer:
+            if tensor.name in model.arrays:
+                _append(data, tensor, model.arrays[tensor.name], data_path.name)
+        data.flush()
+        os.fsync(data.fileno())
         file.write(proto.SerializeToString(deterministic=True))
     return path.stat().st_size + data_path.stat().st_size
 

@@ -38,7 +38,7 @@ def spatial_basis(spatial: tuple[int, ...]) -> NDArray[np.float32]:
         B, (k, k) float32 with k = prod(spatial): coefficients = values @ B.T and, as B is
         orthogonal, values = coefficients @ B, over row-major flattened axes.
     """
-    basis = np.eye(1)
+    basis: NDArray[np.floating] = np.eye(1)
     for n in spatial:
         basis = np.kron(basis, dct_matrix(n))
     return np.asarray(basis, np.float32)

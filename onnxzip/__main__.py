@@ -1,0 +1,8 @@
+"""`python -m onnxzip`."""
+
+import sys
+
+from onnxzip.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Compressed files after the fact: list them, test them, turn them back into plain weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from onnxzip import graph
+from onnxzip.evaluation import source_of
+from onnxzip.graph import Model, ModelProto
+from onnxzip.options import Options
+from onnxzip.pipeline import Source, check_output, examine, make_feeds
+from onnxzip.proof import decode_weights, measure_drift
+from onnxzip.runtime import open_session, optimised_model
+from onnxzip.tables import Inspection, StoredWeight
+from onnxzip.types import Check
+
+
+def inspect(source: Source) -> Inspection:
+    """Say how each large weight of a model is stored; any ONNX model may be listed.
+
+    Raises:
+        ModelError: the model cannot be read.
+    """
+    model = _read(source)
+    weights: list[StoredWeight] = []
+    saved = 0
+    if graph.is_stamped(model):
+        types = graph.value_types(model)
+        for value in graph.read_stamp(model)[1]:
+            dtype = types[value.name]
+            n_plain = int(np.prod(value.shape, dtype=np.int64)) * dtype.itemsize
+            saved += n_plain - value.n_bytes
+            weights.append(
+                StoredWeight(
+                    value.name,
+                    value.pass_name if value.form == "stored" else f"{value.pass_name} (computed)",
+                    value.shape,
+                    dtype.name,
+                    n_plain,
+                    value.n_bytes,
+                    value.error,
+                )
+            )
+    stored = {weight.name for weight in weights}
+    decoded = graph.decode_inputs(model)
+    for name, array in graph.float_initializers(model).items():
+        if name not in stored and name not in decoded:
+            weights.append(
+                StoredWeight(
+                    name, "plain", array.shape, array.dtype.name, array.nbytes, array.nbytes, 0.0
+                )
+            )
+    return Inspection(model.source, model.n_bytes, model.n_bytes + saved, tuple(weights))
+
+
+def decompress(
+    source: Source, output: str | Path | None = None, *, overwrite: bool = False
+) -> ModelProto | None:
+    """Replace the decode nodes by the weights that onnxruntime makes of them.
+
+    Returns:
+        The plain model; None when it is too large for a ModelProto and was only written.
+
+    Raises:
+        ModelError: the file was not written by onnxzip, or is damaged.
+        OutputError: `output` cannot be written.
+    """
+    model = _read(source)
+    target = None if output is None else check_output(model, Path(output), overwrite)
+    n_nodes, _ = graph.read_stamp(model)
+    plain = graph.with_plain_weights(model, n_nodes, decode_weights(model, n_nodes))
+    if target is not None:
+        graph.write_model(plain, target)
+    n_bytes = sum(array.nbytes for array in plain.arrays.values())
+    return graph.to_proto(plain) if n_bytes <= graph.MAX_INLINE_BYTES else None
+
+
+def verify(
+    source: Source, against: Source | None = None, *, options: Options | None = None
+) -> tuple[Check, ...]:
+    """Test a compressed model, and compare it with the original when that is given.
+
+    Without the original: every weight decodes to finite numbers, nothing of the decoder is left
+    after BASIC optimisation, and the model runs.
+
+    Raises:
+        ModelError: the file was not written by onnxzip (and there is nothing to compare it with), or
+            does not load.
+    """
+    options = options or Options()
+    model = _read(source)
+    checks: list[Check] = []
+    if graph.is_stamped(model) or against is None:
+        checks += _check_decoder(model, options)
+    if against is None:
+        with open_session(source_of(model), custom_ops=options.custom_ops) as session:
+            session.run(make_feeds(session, model, options).feeds[0])
+        return tuple(checks)
+    original = _read(against)
+    subject, _ = examine(original, options)
+    return (*checks, *measure_drift(model, original, subject))
+
+
+def _check_decoder(model: Model, options: Options) -> list[Check]:
+    n_nodes, _ = graph.read_stamp(model)
+    decoded = decode_weights(model, n_nodes, options.custom_ops)
+    n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
+    plain = graph.with_plain_weights(model, n_nodes, decoded)
+    found, wanted = (
+        graph.structure(optimised_model(source_of(m), "basic", custom_ops=options.custom_ops))
+        for m in (model, plain)
+    )
+    n_different = graph.count_differences(found, wanted)
+    note = f"{len(decoded)} values decoded"
+    return [
+        Check("exact", "CPU", "non-finite weights", n_bad, 0, n_bad == 0, 0, None, note),
+        Check("structure", "CPU", "nodes", n_different, 0, n_different == 0, 0, None, "after BASIC"),
+    ]
+
+
+def _read(source: Source) -> Model:
+    return graph.read_model(Path(source) if isinstance(source, str) else source)

@@ -1,0 +1,96 @@
+"""Measures what other weights do to a model's outputs, without making a session for each trial.
+
+The weights of one session become optional inputs (overridable initializers), so that a trial is a
+run with other arrays. Where a model cannot be loaded that way, each trial gets a session of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from onnxzip.deviations import Runs, exact_deviation
+from onnxzip.errors import ModelError, ProviderError
+from onnxzip.feeds import FeedSet
+from onnxzip.graph import Model
+from onnxzip.metrics import Metric
+from onnxzip.runtime import ModelSource, Session, open_session
+from onnxzip.signature import Outputs
+from onnxzip.surgery import with_overridable_weights, with_weights
+from onnxzip.types import Array, Layer
+
+_NUMPY_FLOATS = ("float16", "float32", "float64")
+
+
+def source_of(model: Model) -> ModelSource:
+    """Return a model as onnxruntime takes it; its arrays are shared, not copied."""
+    return ModelSource(model.serialized(), model.source, dict(model.arrays))
+
+
+class Evaluator:
+    """Runs a model with some of its weights replaced.
+
+    Args:
+        model: the (folded) model.
+        layers: the layers whose weights may be replaced.
+        feeds: what to run on.
+        reference: outputs of the original model on `feeds`.
+        metric: the user's metric.
+        custom_ops: shared library of custom operators to register.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        layers: Sequence[Layer],
+        feeds: FeedSet,
+        reference: Runs,
+        metric: Metric,
+        custom_ops: Path | None = None,
+    ) -> None:
+        """Open the session; see the class."""
+        self._model = model
+        self._layers = layers
+        self._feeds = feeds
+        self._reference = reference
+        self._metric = metric
+        self._custom_ops = custom_ops
+        self._homes: dict[str, str] = {}
+        self._session = self._open_overridable()
+
+    def loss(self, weights: Mapping[str, Array]) -> float:
+        """Return the loss in the user's metric with the given weights, by layer name."""
+        return self._metric.measure(self._reference, self._runs(weights, None)).value
+
+    def relative_error(self, weights: Mapping[str, Array], n_runs: int) -> float:
+        """Return the worst output's |y - y'| / |y| on the first `n_runs` feeds."""
+        reference = list(islice(iter(self._reference), n_runs))
+        return exact_deviation(reference, self._runs(weights, n_runs)).value
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        if self._session is not None:
+            self._session.close()
+
+    def _open_overridable(self) -> Session | None:
+        if any(layer.weight.dtype.name not in _NUMPY_FLOATS for layer in self._layers):
+            return None
+        changed, self._homes = with_overridable_weights(self._model, self._layers)
+        try:
+            session = open_session(source_of(changed), custom_ops=self._custom_ops)
+            session.run(self._feeds.feeds[0])
+        except (ModelError, ProviderError):
+            return None
+        return session
+
+    def _runs(self, weights: Mapping[str, Array], n_runs: int | None) -> Iterator[Outputs]:
+        if self._session is not None:
+            fed = {self._homes[name]: array for name, array in weights.items()}
+            for feeds in islice(iter(self._feeds), n_runs):
+                yield self._session.run({**feeds, **fed})
+            return
+        changed = with_weights(self._model, self._layers, weights)
+        with open_session(source_of(changed), custom_ops=self._custom_ops) as session:
+            for feeds in islice(iter(self._feeds), n_runs):
+                yield session.run(feeds)

@@ -1,0 +1,219 @@
+"""compress(): read -> measure -> propose -> choose -> rewrite -> prove -> write, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeAlias
+
+from onnxzip import graph
+from onnxzip.calibrate import load_calibration, load_labels
+from onnxzip.errors import ModelError, OutputError, ProviderError, ToleranceError
+from onnxzip.evaluation import source_of
+from onnxzip.feeds import FeedSet, runnable_feeds
+from onnxzip.fitting import fit
+from onnxzip.graph import Model, ModelProto
+from onnxzip.metrics import make_metric
+from onnxzip.options import Options, Result
+from onnxzip.proof import Subject
+from onnxzip.proposal import propose
+from onnxzip.runtime import Session, open_session, probe_provider, resolve_providers
+from onnxzip.types import Candidate, LayerReport, Report, Scalar, Skip
+from onnxzip.validate import collect_outputs, unstable_outputs
+
+Source: TypeAlias = str | Path | bytes | ModelProto
+ShowProgress: TypeAlias = Callable[[str, float], None]
+
+REPORT_SCHEMA = 1
+
+
+def compress(
+    source: Source,
+    output: str | Path | None = None,
+    *,
+    options: Options | None = None,
+    progress: ShowProgress | None = None,
+) -> Result:
+    """Compress a model within the loss allowed, prove it, and write it.
+
+    Args:
+        source: path, serialised model, or ModelProto (which is not changed).
+        output: where to write; None only returns the model.
+        options: what is allowed and wanted.
+        progress: called with the stage and the fraction done, 0 ... 1.
+
+    Raises:
+        InputError: the model, the calibration data or a provider cannot be used.
+        ToleranceError: no smaller file stays within the tolerance.
+        VerificationError: the compressed graph fails its exact check.
+        OutputError: the output cannot be written; it is as it was.
+    """
+    started = time.perf_counter()
+    options = options or Options()
+    show = progress or (lambda stage, fraction: None)
+    show("reading", 0.0)
+    original = graph.read_model(Path(source) if isinstance(source, str) else source)
+    target = None if output is None else check_output(original, Path(output), options.overwrite)
+    show("running the original", 0.02)
+    subject, unusable = examine(original, options)
+    show("folding", 0.08)
+    proposal = propose(original, subject, options, show)
+    fitted = fit(original, proposal, subject, options, show)
+    show("writing", 0.98)
+    proto, n_bytes, digest = _write(fitted.emitted.model, original, target)
+    report = Report(
+        schema=REPORT_SCHEMA,
+        source=original.source,
+        source_sha256=_digest(source),
+        output_sha256=digest,
+        layers=tuple(_layer_report(c) for c in fitted.plan.chosen.values()),
+        rewrites=tuple(proposal.rewrites),
+        skips=(*proposal.skips, *fitted.skips, *unusable),
+        checks=fitted.checks,
+        bytes_before=original.n_bytes,
+        bytes_after=n_bytes,
+        seconds=time.perf_counter() - started,
+        settings=_settings(options),
+        versions={name: version(name) for name in ("onnxzip", "onnx", "onnxruntime", "numpy")},
+    )
+    return Result(proto, report)
+
+
+def check_output(original: Model, output: Path, overwrite: bool) -> Path:
+    """Refuse an output that must not be written, before any work is done.
+
+    Raises:
+        OutputError: it is the input, a directory, or exists without `overwrite`, or its folder does
+            not exist.
+    """
+    if output.is_dir():
+        raise OutputError(f"{output}: is a directory; name the file to write")
+    if output.exists() and Path(original.source).exists() and output.samefile(original.source):
+        raise OutputError(f"{output}: is the input itself; give the output another name")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: exists already; use -f (overwrite=True) to replace it")
+    if not output.absolute().parent.is_dir():
+        raise OutputError(f"{output}: the folder {output.parent} does not exist; make it first")
+    return output
+
+
+def examine(original: Model, options: Options) -> tuple[Subject, list[Skip]]:
+    """Run the original model: feeds, its outputs, the metric, and the providers to check on.
+
+    Returns:
+        The subject, and the accelerators that are installed but cannot start here.
+
+    Raises:
+        InputError: the model does not load or run, or data, metric or provider do not fit.
+    """
+    providers, unusable = _usable_providers(options.providers)
+    session = open_session(source_of(original), custom_ops=options.custom_ops)
+    feeds = make_feeds(session, original, options)
+    labels = None if options.labels is None else load_labels(options.labels, feeds.n_samples)
+    metric = make_metric(options.metric, options.tolerance, labels)
+    if unstable := unstable_outputs(session, feeds.feeds[0]):
+        raise ModelError(
+            f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
+            "(a random operator?), so no loss can be measured; export the model without it"
+        )
+    reference = collect_outputs(session, feeds)
+    if len(reference.cached) == len(feeds):
+        session.close()
+    return Subject(feeds, reference, metric, providers, options.custom_ops), unusable
+
+
+def make_feeds(session: Session, model: Model, options: Options) -> FeedSet:
+    """Return the user's calibration data, or generated inputs that the model accepts."""
+    if options.calibration is not None:
+        return load_calibration(options.calibration, session.inputs)
+    return runnable_feeds(session, seed=options.seed, bounds=graph.index_bounds(model))
+
+
+def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:
+    """Drop accelerators that cannot start, unless the user asked for them."""
+    usable: list[str] = []
+    skips: list[Skip] = []
+    for provider in resolve_providers(requested):
+        reason = "" if provider == "CPU" else probe_provider(provider)
+        if reason and requested is not None:
+            raise ProviderError(reason)
+        if reason:
+            skips.append(Skip(provider, "provider", reason))
+        else:
+            usable.append(provider)
+    return usable, skips
+
+
+def _write(model: Model, original: Model, output: Path | None) -> tuple[ModelProto | None, int, str]:
+    """Write the model, or only return it; refuse one that is not smaller."""
+    n_arrays = sum(array.nbytes for array in model.arrays.values())
+    proto = graph.to_proto(model) if n_arrays <= graph.MAX_INLINE_BYTES else None
+    data = b"" if proto is None else proto.SerializeToString(deterministic=True)
+    n_bytes = len(data) or n_arrays + len(model.serialized())
+    if n_bytes >= original.n_bytes:
+        raise ToleranceError(
+            f"{original.source}: the compressed model would take {n_bytes} bytes, the original has "
+            f"{original.n_bytes}; nothing is written"
+        )
+    if output is not None:
+        n_bytes = graph.write_model(model, output)
+    digest = hashlib.sha256(data).hexdigest() if data else ""
+    if not digest and output is not None:
+        digest = _digest(output)
+    return proto, n_bytes, digest
+
+
+def _digest(source: Source) -> str:
+    """Return the SHA-256 of a file, of bytes, or of a serialised ModelProto."""
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    data = source if isinstance(source, bytes) else source.SerializeToString(deterministic=True)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _layer_report(candidate: Candidate) -> LayerReport:
+    layer = candidate.layer
+    return LayerReport(
+        name=layer.name,
+        op_type=layer.op_type,
+        shape=tuple(layer.weight.shape),
+        dtype=layer.weight.dtype.name,
+        pass_name=candidate.pass_name,
+        form=candidate.form,
+        settings=candidate.settings,
+        bytes_before=layer.weight.nbytes,
+        bytes_after=candidate.n_bytes,
+        error=candidate.error,
+        macs_before=layer.macs,
+        macs_after=candidate.macs if candidate.form == "computed" else layer.macs,
+    )
+
+
+def _settings(options: Options) -> dict[str, Scalar]:
+    """Return the options that shape the result, as scalars for the report."""
+    settings: dict[str, Scalar] = {
+        "metric": options.metric,
+        "objective": options.objective,
+        "passes": "all" if options.passes is None else ",".join(options.passes),
+        "skip": ",".join(options.skip),
+        "keep": ",".join(options.keep),
+        "seed": options.seed,
+        "calibration": _describe_calibration(options),
+    }
+    if options.tolerance is not None:
+        settings["tolerance"] = options.tolerance
+    for pass_name, values in options.pass_settings.items():
+        settings.update({f"{pass_name}.{key}": value for key, value in values.items()})
+    return settings
+
+
+def _describe_calibration(options: Options) -> str:
+    if options.calibration is None:
+        return "generated inputs"
+    if isinstance(options.calibration, str | Path):
+        return str(options.calibration)
+    return type(options.calibration).__name__

@@ -1,0 +1,165 @@
+"""Says what may be done to a model: folds its structure, finds its layers, collects candidates."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeAlias
+
+from joblib import Parallel, delayed
+
+from onnxzip import registry
+from onnxzip.deviations import exact_deviation
+from onnxzip.errors import ModelError, UsageError
+from onnxzip.evaluation import source_of
+from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset
+from onnxzip.options import Options
+from onnxzip.passbase import Codec, GraphPass, Pass
+from onnxzip.planner import forms_for
+from onnxzip.proof import Subject
+from onnxzip.quantize import FixedRate
+from onnxzip.runtime import open_session
+from onnxzip.surgery import fold_structure
+from onnxzip.types import Candidate, Form, Layer, Rewrite, Skip
+from onnxzip.validate import EXACT_LIMIT, RunOutputs
+
+ShowProgress: TypeAlias = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What may be done to a model.
+
+    Attributes:
+        model: the model after structural passes.
+        layers: its weights.
+        ladders: candidates by layer name, payloads released.
+        passes: the passes that made them, by name.
+        codec: quantises and prices coefficients.
+        rewrites: what the structural passes did.
+        skips: what was refused, and why.
+    """
+
+    model: Model
+    layers: Sequence[Layer]
+    ladders: Mapping[str, Sequence[Candidate]]
+    passes: Mapping[str, Pass]
+    codec: Codec
+    rewrites: Sequence[Rewrite]
+    skips: Sequence[Skip]
+
+
+def propose(original: Model, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
+    """Fold the model, find its layers, and collect every pass's candidates for each of them.
+
+    Raises:
+        ModelError: a weight is not finite, or an old opset cannot be raised exactly.
+        UsageError: a pass or one of its settings does not exist.
+    """
+    if is_stamped(original):
+        raise ModelError(
+            f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
+        )
+    weight_passes, graph_passes = make_passes(options)
+    model, rewrites = _raise_opset(original, subject)
+    model, folds, skips = _fold(model, graph_passes, subject)
+    layers, refused = find_layers(model)
+    shapes = {name: array.shape for name, array in subject.feeds.feeds[0].items()}
+    layers = annotate_layers(model, layers, shapes)
+    wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
+    skips += refused
+    skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
+    codec = FixedRate()
+    forms = forms_for(options.objective)
+    offers = Parallel(n_jobs=options.n_jobs, prefer="threads", return_as="generator")(
+        delayed(_offer)(layer, weight_passes, codec, forms) for layer in wanted
+    )
+    ladders: dict[str, Sequence[Candidate]] = {}
+    for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
+        ladders[layer.name] = candidates
+        skips += refusals
+        show(f"layer {i + 1} of {len(wanted)}", 0.1 + 0.4 * (i + 1) / len(wanted))
+    return Proposal(model, wanted, ladders, weight_passes, codec, [*rewrites, *folds], skips)
+
+
+def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
+    """Return the selected passes with the user's settings: those of weights, and structural ones.
+
+    Raises:
+        UsageError: a pass or one of its settings does not exist.
+    """
+    weight_passes: dict[str, Pass] = {}
+    graph_passes: list[GraphPass] = []
+    selected = registry.select(options.passes, options.skip)
+    for name in options.pass_settings:
+        if name not in selected:
+            raise UsageError(f"settings are given for pass '{name}', which is not used")
+    for name, cls in selected.items():
+        given = dict(options.pass_settings.get(name, {}))
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # all passes are dataclasses
+        if unknown := sorted(set(given) - known):
+            raise UsageError(f"pass '{name}' has no setting '{unknown[0]}'; it has {sorted(known)}")
+        if "seed" in known:
+            given.setdefault("seed", options.seed)
+        instance = cls(**given)
+        if isinstance(instance, GraphPass):
+            graph_passes.append(instance)
+        else:
+            weight_passes[name] = instance
+    return weight_passes, graph_passes
+
+
+def _is_kept(layer: Layer, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns)
+
+
+def _raise_opset(original: Model, subject: Subject) -> tuple[Model, list[Rewrite]]:
+    """Raise an opset below 11, and demand that the outputs stay what they were."""
+    model = raise_opset(original)
+    if model is original:
+        return model, []
+    deviation = _deviation(model, subject)
+    if deviation > EXACT_LIMIT:
+        raise ModelError(
+            f"{original.source}: raising opset {original.opset} to {model.opset} changes the outputs by "
+            f"{deviation:.2g}; export at opset 11 or above"
+        )
+    description = f"raised from {original.opset} to {model.opset}, outputs within {deviation:.1g}"
+    return model, [Rewrite("opset", "ai.onnx", description)]
+
+
+def _fold(
+    model: Model, passes: Sequence[GraphPass], subject: Subject
+) -> tuple[Model, list[Rewrite], list[Skip]]:
+    """Run the structural passes; undo them all where the outputs leave the exact limit."""
+    folded, rewrites, skips = fold_structure(model, passes)
+    if not rewrites:
+        return folded, [], skips
+    deviation = _deviation(folded, subject)
+    if deviation > EXACT_LIMIT:
+        reason = f"folding changes the outputs by {deviation:.2g} (limit {EXACT_LIMIT:g}); undone"
+        return model, [], [*skips, Skip("graph", passes[0].name, reason)]
+    return folded, rewrites, skips
+
+
+def _deviation(model: Model, subject: Subject) -> float:
+    with open_session(source_of(model), custom_ops=subject.custom_ops) as session:
+        return exact_deviation(subject.reference, RunOutputs(session, subject.feeds)).value
+
+
+def _offer(
+    layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
+) -> tuple[list[Candidate], list[Skip]]:
+    """Return every pass's candidates for a layer, payloads released, and the refusals."""
+    candidates: list[Candidate] = []
+    skips: list[Skip] = []
+    for method in passes.values():
+        for offer in method.candidates(layer, codec, forms):
+            if isinstance(offer, Skip):
+                skips.append(offer)
+            elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
+                candidates.append(offer.released())
+    if not candidates and not skips:
+        skips.append(Skip(layer.name, ", ".join(passes), "no candidate is smaller than the weight"))
+    return candidates, skips

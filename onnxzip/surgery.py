@@ -1,0 +1,179 @@
+"""Changes a model as planned: structural passes first, then the chosen candidates' graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.decode import emit_packed
+from onnxzip.errors import VerificationError
+from onnxzip.graph import (
+    GraphBuilder,
+    GraphEditor,
+    Model,
+    decoded_names,
+    lift_weights,
+    make_overridable,
+    prune,
+    stamp,
+    with_plain_weights,
+)
+from onnxzip.passbase import Codec, GraphPass, Pass
+from onnxzip.types import Array, Candidate, Layer, Plan, Rewrite, Skip
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """A compressed model.
+
+    Attributes:
+        model: decode nodes first, then the user's graph.
+        n_nodes: number of decode nodes.
+        homes: name of each planned layer's weight in the main graph, by layer name.
+    """
+
+    model: Model
+    n_nodes: int
+    homes: Mapping[str, str]
+
+
+class Restorer:
+    """Encodes chosen candidates again and keeps the payloads of the latest plan.
+
+    A plan differs from the next one that is tried in some layers only, so most payloads are reused.
+    """
+
+    def __init__(self, passes: Mapping[str, Pass], codec: Codec) -> None:
+        self._passes = passes
+        self._codec = codec
+        self._latest: dict[str, Candidate] = {}
+
+    def encode(self, candidate: Candidate) -> Candidate:
+        """Return the candidate with its payload."""
+        known = self._latest.get(candidate.layer.name)
+        if (
+            known is not None
+            and known.pass_name == candidate.pass_name
+            and known.form == candidate.form
+            and known.settings == candidate.settings
+        ):
+            return known
+        encoded = candidate.encoded
+        if encoded is None:
+            method = self._passes[candidate.pass_name]
+            encoded = method.encode(candidate.layer, candidate.settings, self._codec)
+        self._latest[candidate.layer.name] = replace(candidate, encoded=encoded)
+        return self._latest[candidate.layer.name]
+
+    def restore(self, candidate: Candidate) -> Array:
+        """Return the weight the candidate stands for, in the weight's own shape, order and dtype."""
+        values = self._passes[candidate.pass_name].restore(self.encode(candidate))
+        return candidate.layer.from_canonical(values)
+
+
+def fold_structure(model: Model, passes: Sequence[GraphPass]) -> tuple[Model, list[Rewrite], list[Skip]]:
+    """Run the structural passes on a copy; return it with what they did and what they refused."""
+    folded = model.copy()
+    rewrites: list[Rewrite] = []
+    skips: list[Skip] = []
+    for graph_pass in passes:
+        editor = GraphEditor(folded)
+        for record in graph_pass.rewrite(editor):
+            (rewrites if isinstance(record, Rewrite) else skips).append(record)  # type: ignore[arg-type]
+        editor.commit()
+        prune(folded)
+    return folded, rewrites, skips
+
+
+def with_weights(model: Model, layers: Sequence[Layer], weights: Mapping[str, Array]) -> Model:
+    """Return the model with other values for some weights, by layer name."""
+    changed = model.copy()
+    homes = lift_weights(changed, {layer.name for layer in layers})
+    for name, array in weights.items():
+        changed.arrays[homes[name]] = array
+    return changed
+
+
+def with_overridable_weights(model: Model, layers: Sequence[Layer]) -> tuple[Model, dict[str, str]]:
+    """Return the model with the layers' weights as optional inputs, and what each is called."""
+    changed = model.copy()
+    homes = lift_weights(changed, {layer.name for layer in layers})
+    make_overridable(changed, homes)
+    return changed, homes
+
+
+def emit_plan(model: Model, plan: Plan, passes: Mapping[str, Pass], restorer: Restorer) -> Emitted:
+    """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
+    changed = model.copy()
+    layers = [candidate.layer for candidate in plan.chosen.values()]
+    builder = GraphBuilder(changed, layers, emit_packed)
+    for candidate in plan.chosen.values():
+        passes[candidate.pass_name].emit(restorer.encode(candidate), builder)
+    n_nodes = builder.finish()
+    origin = {
+        builder.homes[name]: (c.pass_name, c.form, c.n_bytes, c.error)
+        for name, c in plan.chosen.items()
+        if c.form == "stored"
+    }
+    stamp(changed, n_nodes, origin)
+    return Emitted(changed, n_nodes, builder.homes)
+
+
+def check_decoded(
+    emitted: Emitted, plan: Plan, decoded: Mapping[str, Array], restorer: Restorer
+) -> float:
+    """Compare what the runtime decodes with what numpy restores; return the worst deviation.
+
+    Args:
+        emitted: the compressed model.
+        plan: what it was made from.
+        decoded: the decoded values by name, from a session of `graph.decoder`.
+        restorer: restores the candidates with numpy.
+
+    Returns:
+        max |decoded - restored| / max |restored| over the stored weights.
+
+    Raises:
+        VerificationError: a planned weight is not decoded at all, or has the wrong shape or type.
+    """
+    names = set(decoded_names(emitted.model, emitted.n_nodes))
+    worst = 0.0
+    for name, candidate in plan.chosen.items():
+        if candidate.form != "stored":
+            continue
+        home = emitted.homes[name]
+        restored = restorer.restore(candidate)
+        if home not in names or decoded[home].shape != restored.shape:
+            raise VerificationError(f"weight '{name}': the emitted graph does not decode it")
+        worst = max(worst, _max_deviation(restored, decoded[home]))
+    return worst
+
+
+def plain_reference(
+    model: Model, emitted: Emitted, plan: Plan, decoded: Mapping[str, Array], restorer: Restorer
+) -> Model:
+    """Return the model that `emitted` has to equal: the original graph with the decoded weights.
+
+    A computed form has no decoded weight; there numpy's `restore` gives the values.
+    """
+    weights = {
+        name: decoded[emitted.homes[name]] if c.form == "stored" else restorer.restore(c)
+        for name, c in plan.chosen.items()
+    }
+    return with_weights(model, [c.layer for c in plan.chosen.values()], weights)
+
+
+def plain_emitted(emitted: Emitted, decoded: Mapping[str, Array]) -> Model:
+    """Return the emitted model with its decode nodes replaced by their results."""
+    return with_plain_weights(emitted.model, emitted.n_nodes, decoded)
+
+
+def _max_deviation(expected: Array, actual: Array) -> float:
+    a: NDArray[np.float32] = expected.astype(np.float32).ravel()
+    b: NDArray[np.float32] = actual.astype(np.float32).ravel()
+    largest = float(np.abs(a).max(initial=0.0))
+    difference = float(np.abs(a - b).max(initial=0.0))
+    return difference / largest if largest > 0 else difference

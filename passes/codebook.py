@@ -1,0 +1,230 @@
+"""Vector quantisation: indices of nearest codewords, a small float16 table, one Gather in the graph.
+
+Vectors are runs of d consecutive weights of the (out, in*k) plane; rows may first be divided by their
+rms, which a trial on the layer decides. Formula and sources: onnxzip/transforms/codebook.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.transforms import codebook
+from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Scalar, Skip
+
+from .keep import example_layers
+from .scalar import payload, refusal
+
+RUNGS = (
+    *((8, 256), (4, 16), (4, 64), (4, 256), (2, 16), (2, 64)),
+    *((2, 256), (1, 16), (1, 64), (1, 256)),
+)
+"""(vector length, codewords), where bits a weight are equal, the longest first."""
+
+MAX_TABLE_SHARE = 0.25
+"""Largest size of the codebook relative to the indices."""
+
+MIN_SCALED_ROW = 64
+"""Shortest row worth a scale of its own: 16 bits are a quarter of a bit a weight at this length."""
+
+TRIAL_RUNG = (4, 64)
+"""Vector length and codewords of the trial that decides about row scales."""
+
+TRIAL_SIZE = 1 << 20
+"""Weights that the trial sees, about."""
+
+FLOAT = 1
+"""TensorProto.FLOAT, the target of Cast."""
+
+
+@dataclass(frozen=True)
+class CodebookPass(Pass):
+    """Replace short runs of weights by their nearest codewords.
+
+    Attributes:
+        seed: of the codebooks' fit.
+    """
+
+    name: ClassVar[str] = "codebook"
+    examples: ClassVar[tuple[Layer, ...]] = example_layers()
+
+    seed: int = 0
+
+    def candidates(
+        self, layer: Layer, codec: Codec, forms: Sequence[Form]
+    ) -> Iterator[Candidate | Skip]:
+        """Offer one candidate per codebook size that pays, from the fewest bits a weight to the most."""
+        reason = self._reason_against(layer, forms)
+        if reason is not None:
+            yield reason
+            return
+        plane = _plane(layer)
+        scaled = self._prefers_row_scales(plane, codec)
+        rungs = _rungs(layer.weight.size)
+        yield from _frontier(self._candidate(layer, plane, rung, scaled, codec) for rung in rungs)
+
+    def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
+        """Fit a codebook with the settings' size and seed and assign all vectors to it."""
+        return _encode(_plane(layer), settings)
+
+    def restore(self, candidate: Candidate) -> NDArray[np.float32]:
+        """Return the weight that the payload decodes to."""
+        values = _decode(payload(candidate), candidate.layer.weight.size)
+        return values.reshape(candidate.layer.canonical_shape)
+
+    def emit(self, candidate: Candidate, builder: Builder) -> None:
+        """Emit Gather(codebook, indices), a Slice of the padding and a Mul by the row scales."""
+        layer, encoded = candidate.layer, payload(candidate)
+        words = _emit_table(encoded.tables["codebook"], "codebook", builder)
+        indices = encoded.integers["indices"]
+        length = encoded.tables["codebook"].shape[1]
+        inputs = [words, builder.integers(indices, "indices")]
+        value = builder.node("Gather", inputs, (*indices.shape, length), np.float32, axis=0)
+        size = layer.weight.size
+        if indices.size * length > size:
+            value = builder.reshape(value, (indices.size * length,))
+            bounds = [builder.constant(np.array([n], np.int64), "bound") for n in (0, size)]
+            value = builder.node("Slice", [value, *bounds], (size,), np.float32)
+        if "scales" in encoded.tables:
+            n_rows = len(encoded.tables["scales"])
+            value = builder.reshape(value, (n_rows, size // n_rows))
+            scales = _emit_table(encoded.tables["scales"], "scales", builder)
+            value = builder.node("Mul", [value, scales], (n_rows, size // n_rows), np.float32)
+        builder.replace_weight(layer, value)
+
+    def _reason_against(self, layer: Layer, forms: Sequence[Form]) -> Skip | None:
+        """Return why there is no candidate, None when there are some."""
+        if "stored" not in forms:
+            return Skip(layer.name, self.name, "a codebook has no computed form")
+        if (skip := refusal(layer, self.name)) is not None:
+            return skip
+        if not layer.weight.any():
+            return Skip(layer.name, self.name, f"all {layer.weight.size} elements are zero")
+        return None
+
+    def _candidate(
+        self,
+        layer: Layer,
+        plane: NDArray[np.float32],
+        rung: tuple[int, int],
+        scaled: bool,
+        codec: Codec,
+    ) -> Candidate:
+        """Encode and price one rung."""
+        length, n_codewords = rung
+        settings: dict[str, Scalar] = {
+            "vector": length,
+            "codewords": n_codewords,
+            "row_scales": scaled,
+            "seed": self.seed,
+        }
+        encoded = _encode(plane, settings)
+        n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * _n_nodes(encoded, layer)
+        error = relative_error(plane, _decode(encoded, plane.size))
+        return Candidate(layer, self.name, settings, "stored", n_bytes, error, layer.macs, encoded)
+
+    def _prefers_row_scales(self, plane: NDArray[np.float32], codec: Codec) -> bool:
+        """Try a rung both ways on some of the rows; a bit a weight is worth a factor of two in error.
+
+        The spread of the rows' rms does not tell: it predicts the gain where it is small, but where a
+        few rows hold most of the energy a common codebook serves them better than scales would.
+        """
+        if len(plane) < 2 or plane.shape[1] < MIN_SCALED_ROW:
+            return False
+        sample = plane[:: -(-plane.size // TRIAL_SIZE)]
+        length, n_codewords = TRIAL_RUNG
+        settings = {"vector": length, "codewords": n_codewords, "seed": self.seed}
+        errors = []
+        for scaled in (False, True):
+            encoded = _encode(sample, {**settings, "row_scales": scaled})
+            errors.append(max(relative_error(sample, _decode(encoded, sample.size)), 1e-9))
+        scales = Encoded(tables={"scales": np.zeros(len(plane), np.float16)})
+        n_bytes = codec.n_bytes(scales) + 2 * NODE_OVERHEAD_BYTES
+        return bool(np.log2(errors[0] / errors[1]) > 8 * n_bytes / plane.size)
+
+
+def _encode(plane: NDArray[np.float32], settings: Mapping[str, Scalar]) -> Encoded:
+    """Make the payload of a (rows, columns) plane."""
+    tables: dict[str, Array] = {}
+    if settings["row_scales"]:
+        rms = np.sqrt(np.einsum("rc,rc->r", plane, plane) / plane.shape[1])[:, None]
+        tables["scales"] = _narrowed(rms)
+        scales = tables["scales"].astype(np.float32)
+        plane = np.divide(plane, np.where(scales > 0, scales, 1), dtype=np.float32)
+    vectors = codebook.split_vectors(plane, int(settings["vector"]))
+    indices, words = codebook.quantize(vectors, int(settings["codewords"]), int(settings["seed"]))
+    tables["codebook"] = _narrowed(words)
+    return Encoded(integers={"indices": indices[None]}, tables=tables)
+
+
+def _decode(encoded: Encoded, size: int) -> NDArray[np.float32]:
+    """Return codebook[indices], times the row scales, as `size` elements."""
+    words = encoded.tables["codebook"].astype(np.float32)
+    values = np.take(words, encoded.integers["indices"][0], axis=0).ravel()[:size]
+    if "scales" in encoded.tables:
+        scales = encoded.tables["scales"].astype(np.float32)
+        values = np.multiply(values.reshape(len(scales), -1), scales).ravel()
+    return np.asarray(values, np.float32)
+
+
+def _rungs(size: int) -> list[tuple[int, int]]:
+    """Return the codebook sizes whose table is small against the indices, one per bits a weight."""
+    by_rate: dict[float, tuple[int, int]] = {}
+    for length, n_codewords in RUNGS:
+        rate = np.log2(n_codewords) / length
+        if 2 * n_codewords * length <= MAX_TABLE_SHARE * size * rate / 8:
+            by_rate.setdefault(rate, (length, n_codewords))
+    return [by_rate[rate] for rate in sorted(by_rate)]
+
+
+def _frontier(ladder: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Drop candidates that are neither smaller nor more exact than another; at most two are held."""
+    held: Candidate | None = None
+    least_bytes = 0
+    for candidate in ladder:
+        if candidate.n_bytes < least_bytes or (held and candidate.error >= held.error):
+            continue
+        if held and candidate.n_bytes > held.n_bytes:
+            yield held
+            least_bytes = held.n_bytes
+        held = candidate
+    if held:
+        yield held
+
+
+def _plane(layer: Layer) -> NDArray[np.float32]:
+    """Return the canonical weight as (batch*out, in*k)."""
+    n_batch, n_out, _, _ = layer.sizes
+    return layer.canonical().reshape(n_batch * n_out, -1)
+
+
+def _narrowed(table: NDArray[np.float32]) -> Array:
+    """Return the table in float16 where that costs nothing that matters, else in float32.
+
+    The limit is 1e-3 of the rms; float16 rounds normal numbers to 5e-4 of themselves.
+    """
+    with np.errstate(over="ignore"):
+        narrow = table.astype(np.float16)
+    deviation = float(np.linalg.norm(narrow.astype(np.float32) - table))
+    return narrow if deviation <= 1e-3 * float(np.linalg.norm(table)) else table
+
+
+def _emit_table(table: Array, hint: str, builder: Builder) -> str:
+    """Store a table and return the name of its float32 value."""
+    value = builder.constant(table, hint)
+    if table.dtype == np.float32:
+        return value
+    return builder.node("Cast", [value], table.shape, np.float32, to=FLOAT)
+
+
+def _n_nodes(encoded: Encoded, layer: Layer) -> int:
+    """Count the nodes of `emit`, codec and replace_weight aside."""
+    indices, words = encoded.integers["indices"], encoded.tables["codebook"]
+    n_casts = sum(table.dtype != np.float32 for table in encoded.tables.values())
+    n_slices = 2 if indices.size * words.shape[1] > layer.weight.size else 0
+    return 1 + n_casts + n_slices + 2 * ("scales" in encoded.tables)

@@ -1,0 +1,1 @@
+"""Builders of small models, by topic; `tests.cases` puts them together."""
