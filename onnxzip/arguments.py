@@ -34,16 +34,16 @@ _USAGE = """onnxzip [options] IN OUT
        onnxzip -d [options] FILE OUT"""
 
 _EPILOG = """examples:
-  onnxzip model.onnx small.onnx                      smallest file, at most 0.1 relative error
-  onnxzip -c images.npz --tolerance 0.05 a.onnx b.onnx
-  onnxzip -c x.npy --labels y.npy --metric top1 --tolerance 0.01 a.onnx b.onnx
-                                                     lose at most one point of accuracy
-  onnxzip --keep 'head.*' --report b.json a.onnx b.onnx
-  onnxzip -t b.onnx --against a.onnx                 compare two models
-  onnxzip -d b.onnx plain.onnx                       plain weights again
+  onnxzip model.onnx small.onnx          loses at most 0.1 relative error
+  onnxzip -c images.npz --tolerance 0.05 model.onnx small.onnx
+  onnxzip -c images.npy --labels classes.npy --metric top1 --tolerance 0.01 \\
+      model.onnx small.onnx              loses at most a point of accuracy
+  onnxzip --keep 'head.*' --report small.json model.onnx small.onnx
+  onnxzip -t small.onnx --against model.onnx
+  onnxzip -d small.onnx plain.onnx       plain weights again
 
-exit status: 0 done, 1 bad input, 2 usage, 3 the tolerance cannot be met by a smaller file.
-OUT is only ever written as a whole, and only when the exit status is 0."""
+exit status: 0 done, 1 bad input, 2 usage, 3 no smaller file meets the tolerance
+OUT is written as a whole or left untouched."""
 
 _GENERAL = frozenset({"mode", "paths", "verbose"})
 _MEASURE = frozenset({"calibration", "labels", "metric", "tolerance", "custom_ops", "providers", "seed"})
@@ -109,10 +109,15 @@ def parse(arguments: Sequence[str]) -> Request:
         UsageError: an argument is unknown, malformed, or contradicts another.
     """
     parser = _make_parser()
-    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
-    if any(flag not in ("--", *parser.flags) for flag in flags):
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [argument.partition("=")[0] for argument in arguments[:end] if argument.startswith("--")]
+    if any(flag not in parser.flags for flag in flags):
         add_pass_options(parser)
-    given = {"paths": [], **vars(parser.parse_intermixed_args(list(arguments)))}
+    given = {"paths": [], **vars(parser.parse_intermixed_args(list(arguments[:end])))}
+    for path in given["paths"]:
+        if re.match(r"-\d", str(path)):  # which argparse takes for a negative number
+            raise UsageError(f"there is no option {path} (a file of that name is ./{path})")
+    given["paths"] = [*given["paths"], *map(Path, arguments[end + 1 :])]
     if settings := take_settings(given):
         given["pass_settings"] = settings
     _check_combination(given)
@@ -246,9 +251,6 @@ def _check_combination(given: Mapping[str, Any]) -> None:
     if extra:
         only = "-t" if extra == ["against"] else "compressing"
         raise UsageError(f"{_flag(extra[0])} has no meaning here; it belongs to {only}")
-    for path in given["paths"]:
-        if re.match(r"-\d", str(path)):  # which argparse takes for a negative number
-            raise UsageError(f"there is no option {path} (a file of that name is ./{path})")
     names = _PATHS[mode]
     if len(given["paths"]) != len(names):
         raise UsageError(

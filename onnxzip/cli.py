@@ -111,7 +111,7 @@ def _test(request: Request) -> int:
 
     checks = archive.verify(request.source, request.against, options=_options(request))
     if not request.quiet:
-        _print(render_checks(checks))
+        _print(render_checks(checks, request.verbose))
     failed = [check for check in checks if not check.passed]
     for check in failed:
         _print_error(f"{request.source}: {_describe_failure(check)}")
@@ -142,12 +142,16 @@ def _describe_failure(check: Check) -> str:
 
 
 def _write_report(path: Path, report: Report) -> None:
-    """Write a report as a whole or not at all."""
+    """Write a report as a whole or not at all; the model it tells of is written already."""
     from onnxzip.graph.write import replace_file
     from onnxzip.report import EXPORTERS
 
-    with replace_file(path) as file:
-        file.write(EXPORTERS[path.suffix.lower()](report).encode())
+    try:
+        with replace_file(path) as file:
+            file.write(EXPORTERS[path.suffix.lower()](report).encode())
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path}: {reason}; the model is complete, its report is missing") from error
 
 
 # Speaking
@@ -201,8 +205,7 @@ def _explain(error: Exception, request: Request | None) -> str:
         case UsageError():
             return str(error)
         case OnnxzipError():
-            is_placed = not source or source in str(error) or str(error).startswith("-")
-            return str(error) if is_placed else f"{source}: {error}"
+            return str(error) if _names_its_place(str(error), request) else f"{source}: {error}"
         case MemoryError():
             return f"{source}: out of memory; free some, or use a machine with more" + _untouched(
                 request
@@ -213,6 +216,15 @@ def _explain(error: Exception, request: Request | None) -> str:
     finding = f"internal error: {type(error).__name__}: {error}"
     is_shown = request is not None and request.verbose
     return finding if is_shown else f"{finding} (run with -v for the traceback)"
+
+
+def _names_its_place(message: str, request: Request | None) -> bool:
+    """Whether a message says which file or option it is about."""
+    if request is None or message.startswith("-"):
+        return True
+    files = (request.source, request.output, request.report, request.against)
+    data = (request.options.get(key) for key in ("calibration", "labels", "custom_ops"))
+    return any(str(path) in message for path in (*files, *data) if path is not None)
 
 
 def _untouched(request: Request | None) -> str:

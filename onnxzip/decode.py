@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.coding.packed import Alphabet, choose_alphabet, n_padded, pack
+from onnxzip.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
 from onnxzip.passbase import Builder
 from onnxzip.quantize import step_dtype
-from onnxzip.types import Array, Coefficients
+from onnxzip.types import Coefficients
 
 _ONNX_FLOAT, _ONNX_INT32 = 1, 6
 
@@ -37,18 +37,18 @@ def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Buil
     return [names[i] for i in range(len(items))]
 
 
-def _integers(item: Coefficients | NDArray[np.int32]) -> NDArray[np.int32]:
+def _integers(item: Coefficients | NDArray[np.int32]) -> Integers:
     return item.integers if isinstance(item, Coefficients) else item
 
 
 def _emit_payload(
-    arrays: Sequence[NDArray[np.int32]], alphabet: Alphabet, is_float: bool, builder: Builder
+    arrays: Sequence[Integers], alphabet: Alphabet, is_float: bool, builder: Builder
 ) -> list[str]:
     """Decode one payload and split it; each output has its array's shape."""
     dtype, code = (np.float32, _ONNX_FLOAT) if is_float else (np.int32, _ONNX_INT32)
     sizes = [n_padded(a.size, alphabet) for a in arrays]
     payload = pack(arrays, alphabet)
-    name = builder.constant(_shrink(payload, alphabet), "payload")
+    name = builder.constant(payload, "payload")
     if alphabet.digits == 1:
         value = builder.node("Cast", [name], payload.shape, dtype, to=code)
     else:
@@ -62,18 +62,7 @@ def _emit_payload(
     return [_cut(part, array, dtype, builder) for part, array in zip(parts, arrays, strict=True)]
 
 
-def _shrink(payload: Array, alphabet: Alphabet) -> Array:
-    """Return single symbols in the smallest type that Cast reads with the right sign."""
-    if alphabet.base == 256:
-        return (payload.astype(np.int16) + alphabet.offset).astype(
-            np.int8 if alphabet.offset < 0 else np.uint8
-        )
-    if alphabet.base == 0 and payload.size and payload.min() >= 0 and payload.max() < 2**16:
-        return payload.astype(np.uint16)
-    return payload
-
-
-def _cut(part: str, array: NDArray[np.int32], dtype: type[np.generic], builder: Builder) -> str:
+def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) -> str:
     """Drop the padding behind an array and give it its shape."""
     alphabet = choose_alphabet(array)
     if n_padded(array.size, alphabet) != array.size:

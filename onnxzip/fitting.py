@@ -11,14 +11,14 @@ from onnxzip.errors import ToleranceError
 from onnxzip.evaluation import Evaluator
 from onnxzip.graph import Model
 from onnxzip.options import Options
-from onnxzip.proof import Subject, measure_drift, prove_exact
+from onnxzip.proof import Subject, expect, measure_drift, prove_exact
 from onnxzip.proposal import Proposal
 from onnxzip.surgery import Emitted, Restorer, emit_plan
 from onnxzip.types import Check, Plan, Skip
 
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
-_N_PROBE_RUNS = 1
+_N_PROBE_RUNS = 4
 _FIRST_BUDGET = 0.05
 _TIGHTEN = 0.85
 _MAX_TIGHTENINGS = 4
@@ -55,9 +55,11 @@ def fit(
         show("rewriting", 0.85)
         emitted = emit_plan(proposal.model, plan, proposal.passes, restorer)
         show("checking", 0.88)
+        expected = expect(proposal.model, emitted, plan, restorer, subject)
+        restorer.forget()
         drifts = measure_drift(emitted.model, original, subject)
         if all(check.passed for check in drifts):
-            exact = prove_exact(proposal.model, emitted, plan, restorer, subject)
+            exact = prove_exact(expected, emitted.model, subject)
             return Fit(emitted, plan, (*exact, *drifts), tuple(skips))
         plan = plan_for(plan.budget * _TIGHTEN ** (attempt + 1))
     failed = next(check for check in drifts if not check.passed)

@@ -19,6 +19,7 @@ from onnxzip.types import Coefficients, Encoded
 
 _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _GROUP = 64
+_CHUNK = 1 << 20
 _N_BYTES_PER_ARRAY = 200
 _N_BYTES_PER_TABLE = 40
 _FLOAT16_NORMAL = (6.2e-5, 6.5e4)
@@ -28,10 +29,10 @@ _FLOAT16_NORMAL = (6.2e-5, 6.5e4)
 class FixedRate:
     """A codec (`passbase.Codec`) of packed integers with a step per group.
 
-    A rate is the largest integer: 1 (1.6 bits), 2 (2.67 bits), 7 (4 bits), 127 (8 bits).
+    A rate is the largest integer: 1 (1.6 bits), 2 (2.67), 7 (4), 127 (8), 32767 (16 bits).
     """
 
-    rates: Sequence[float] = (1, 2, 7, 127)
+    rates: Sequence[float] = (1, 2, 7, 127, 32767)
 
     def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
         """Quantise (n_segments, length) float32 values to integers in -rate ... rate.
@@ -41,19 +42,17 @@ class FixedRate:
             group size, else (n_segments, 1).
         """
         n_segments, length = values.shape
-        highest = np.float32(rate)
-        grouped = rate < 127 and length > _GROUP and length % _GROUP == 0
-        view = values.reshape(n_segments, -1, _GROUP) if grouped else values
-        largest = np.abs(view).max(axis=-1, keepdims=True) if values.size else view[..., :1]
-        best_steps = _round_steps(largest / highest)
-        best = _squared_error(view, best_steps, highest)
-        for clip in _CLIPS[1:] if rate < 127 else ():
-            steps = _round_steps(largest * np.float32(clip) / highest)
-            error = _squared_error(view, steps, highest)
-            best_steps = np.where(error < best, steps, best_steps)
-            best = np.minimum(error, best)
-        integers = _integers(view, best_steps, highest).astype(np.int32).reshape(values.shape)
-        return Coefficients(integers, best_steps)
+        n_groups = length // _GROUP if rate < 127 and length > _GROUP and length % _GROUP == 0 else 1
+        dtype = np.int8 if rate <= 127 else np.int16
+        integers = np.empty((n_segments, n_groups, length // n_groups), dtype)
+        steps = np.empty((n_segments, n_groups, 1), np.float32)
+        n_rows = max(1, _CHUNK // max(length, 1))
+        for i in range(0, n_segments, n_rows):
+            view = values[i : i + n_rows].reshape(-1, n_groups, length // n_groups)
+            steps[i : i + n_rows] = _best_steps(view, np.float32(rate))
+            integers[i : i + n_rows] = _integers(view, steps[i : i + n_rows], np.float32(rate))
+        flat = steps if n_groups > 1 else steps[:, 0]
+        return Coefficients(integers.reshape(values.shape), flat)
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Return payload, steps and an allowance for the nodes that decode them."""
@@ -71,6 +70,21 @@ def step_dtype(steps: NDArray[np.float32]) -> np.dtype[np.generic]:
     with np.errstate(over="ignore"):
         exact = bool(np.array_equal(steps.astype(np.float16).astype(np.float32), steps))
     return np.dtype(np.float16 if exact else np.float32)
+
+
+def _best_steps(view: NDArray[np.float32], highest: np.float32) -> NDArray[np.float32]:
+    """Return the step of each group, (..., 1), that leaves the least squared error."""
+    largest = np.abs(view).max(axis=-1, keepdims=True, initial=0)
+    best_steps = _round_steps(largest / highest)
+    if highest >= 127:
+        return best_steps
+    best = _squared_error(view, best_steps, highest)
+    for clip in _CLIPS[1:]:
+        steps = _round_steps(largest * np.float32(clip) / highest)
+        error = _squared_error(view, steps, highest)
+        best_steps = np.where(error < best, steps, best_steps)
+        best = np.minimum(error, best)
+    return best_steps
 
 
 def _round_steps(steps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -52,13 +52,13 @@ def render_report(report: Report, verbose: bool = False) -> RenderableType:
     for title, content in details if verbose else ():
         if content.rows:
             parts += [Text(title, "bold"), _to_rich(content), ""]
-    parts += [_to_rich(summary_table(report)), "", render_checks(report.checks), ""]
+    parts += [_to_rich(summary_table(report)), "", render_checks(report.checks, verbose), ""]
     return Group(*parts, Text(f"weights compressed: {methods(report)}"))
 
 
-def render_checks(checks: Sequence[Check]) -> RenderableType:
+def render_checks(checks: Sequence[Check], verbose: bool = False) -> RenderableType:
     """Return the verdict per provider, and the notes a reader must know."""
-    known = [Text(f"note: {note}") for note in notes(checks)]
+    known = [Text(note) for note in notes(checks, verbose)]
     return Group(_to_rich(verdict_table(checks)), *known)
 
 
@@ -95,7 +95,7 @@ def to_markdown(report: Report) -> str:
     sections = (
         (f"# {report.source}: {ratio} smaller", _markdown_table(summary_table(report))),
         ("## Verdict", _markdown_table(verdict_table(report.checks))),
-        ("", "\n".join(f"Note: {note}" for note in notes(report.checks))),
+        ("", "\n".join(f"- {note}" for note in notes(report.checks, verbose=True))),
         ("## Checks", _markdown_table(check_table(report.checks))),
         ("## Weights", _markdown_table(layer_table(report.layers))),
         ("## Rewrites", _markdown_table(rewrite_table(report.rewrites))),

@@ -68,6 +68,10 @@ class Restorer:
         self._latest[candidate.layer.name] = replace(candidate, encoded=encoded)
         return self._latest[candidate.layer.name]
 
+    def forget(self) -> None:
+        """Drop all payloads."""
+        self._latest.clear()
+
     def restore(self, candidate: Candidate) -> Array:
         """Return the weight the candidate stands for, in the weight's own shape, order and dtype."""
         values = self._passes[candidate.pass_name].restore(self.encode(candidate))

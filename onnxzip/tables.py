@@ -254,9 +254,13 @@ def _verdict(checks: Sequence[Check]) -> str:
     return "passed" if not failed else "FAILED: " + ", ".join(failed)
 
 
-def notes(checks: Sequence[Check]) -> list[str]:
-    """Return what a reader must know about the checks, each thing once."""
-    return list(dict.fromkeys(check.note for check in checks if check.note))
+def notes(checks: Sequence[Check], verbose: bool = False) -> list[str]:
+    """Return what a reader must know about the figures, each thing once.
+
+    Of checks that passed, only the drift's notes matter to a user; `verbose` gives all of them.
+    """
+    told = [check for check in checks if verbose or check.kind == "drift" or not check.passed]
+    return list(dict.fromkeys(f"{check.kind}: {check.note}" for check in told if check.note))
 
 
 def methods(report: Report) -> str:

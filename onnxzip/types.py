@@ -119,14 +119,15 @@ class Coefficients:
     """Quantised coefficients: value = integers * steps.
 
     Attributes:
-        integers: (n_segments, length) int32. A segment is a run of numbers that are expected to have
-            a common distribution (a filter, a DCT position, a wavelet band); the coder chooses a
-            code for each segment, so that a pass decides what a context is and the coder its price.
+        integers: (n_segments, length) int32 or narrower. A segment is a run of numbers that are
+            expected to have a common distribution (a filter, a DCT position, a wavelet band); the
+            coder chooses a code for each segment, so that a pass decides what a context is and the
+            coder its price.
         steps: float32; two-dimensional: broadcastable to (n_segments, length); three-dimensional:
             (n_segments, n_groups, 1), one step for each of n_groups equal runs of a segment.
     """
 
-    integers: NDArray[np.int32]
+    integers: NDArray[np.signedinteger[Any]]
     steps: NDArray[np.float32]
 
     def values(self) -> NDArray[np.float32]:

@@ -199,6 +199,22 @@ def _ints(
     return tuple(int(v) for v in values) if isinstance(values, tuple) and values else (default,) * length
 
 
+def methods_for(layer: Layer, weighted: bool) -> list[lowrank.Method]:
+    """Return the methods whose matrices differ; a second moment is known for the columns of one."""
+    spatial = layer.sizes[3]
+    if weighted or int(np.prod(spatial)) == 1:
+        return ["out"]
+    separable = len(spatial) > 1 and spatial[0] > 1 and int(np.prod(spatial[1:])) > 1
+    return [m for m in get_args(lowrank.Method) if m != "spatial" or separable]
+
+
+def shorter_side(layer: Layer, method: lowrank.Method) -> int:
+    """Return the largest rank that the method's matrices have."""
+    shape = layer.canonical_shape
+    n_rows = int(np.prod([shape[a] for a in lowrank.ROW_AXES[method]]))
+    return min(n_rows, int(np.prod(shape[1:])) // max(n_rows, 1))
+
+
 def method_of(settings: Mapping[str, Scalar]) -> lowrank.Method:
     """Return the method whose matrices were factorised."""
     return next(m for m in get_args(lowrank.Method) if m == settings["method"])

@@ -65,7 +65,7 @@ class CodebookPass(Pass):
             return
         plane = _plane(layer)
         scaled = self._prefers_row_scales(plane, codec)
-        rungs = _rungs(layer.weight.size)
+        rungs = _rungs(layer.weight.size, codec)
         yield from _frontier(self._candidate(layer, plane, rung, scaled, codec) for rung in rungs)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
@@ -74,8 +74,10 @@ class CodebookPass(Pass):
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the weight that the payload decodes to."""
-        values = _decode(payload(candidate), candidate.layer.weight.size)
-        return values.reshape(candidate.layer.canonical_shape)
+        layer = candidate.layer
+        n_rows = layer.sizes[0] * layer.sizes[1]
+        shape = (n_rows, layer.weight.size // n_rows)
+        return _decode(payload(candidate), shape).reshape(layer.canonical_shape)
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
         """Emit Gather(codebook, indices), a Slice of the padding and a Mul by the row scales."""
@@ -125,7 +127,7 @@ class CodebookPass(Pass):
         }
         encoded = _encode(plane, settings)
         n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * _n_nodes(encoded, layer)
-        error = relative_error(plane, _decode(encoded, plane.size))
+        error = relative_error(plane, _decode(encoded, plane.shape))
         return Candidate(layer, self.name, settings, "stored", n_bytes, error, layer.macs, encoded)
 
     def _prefers_row_scales(self, plane: NDArray[np.float32], codec: Codec) -> bool:
@@ -142,7 +144,7 @@ class CodebookPass(Pass):
         errors = []
         for scaled in (False, True):
             encoded = _encode(sample, {**settings, "row_scales": scaled})
-            errors.append(max(relative_error(sample, _decode(encoded, sample.size)), 1e-9))
+            errors.append(max(relative_error(sample, _decode(encoded, sample.shape)), 1e-9))
         scales = Encoded(tables={"scales": np.zeros(len(plane), np.float16)})
         n_bytes = codec.n_bytes(scales) + 2 * NODE_OVERHEAD_BYTES
         return bool(np.log2(errors[0] / errors[1]) > 8 * n_bytes / plane.size)
@@ -162,24 +164,35 @@ def _encode(plane: NDArray[np.float32], settings: Mapping[str, Scalar]) -> Encod
     return Encoded(integers={"indices": indices[None]}, tables=tables)
 
 
-def _decode(encoded: Encoded, size: int) -> NDArray[np.float32]:
-    """Return codebook[indices], times the row scales, as `size` elements."""
+def _decode(encoded: Encoded, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return codebook[indices], times the row scales, as a plane of the given shape."""
     words = encoded.tables["codebook"].astype(np.float32)
-    values = np.take(words, encoded.integers["indices"][0], axis=0).ravel()[:size]
+    values = np.take(words, encoded.integers["indices"][0], axis=0).ravel()
+    plane = values[: shape[0] * shape[1]].reshape(shape)
     if "scales" in encoded.tables:
-        scales = encoded.tables["scales"].astype(np.float32)
-        values = np.multiply(values.reshape(len(scales), -1), scales).ravel()
-    return np.asarray(values, np.float32)
+        plane = np.multiply(plane, encoded.tables["scales"].astype(np.float32))
+    return np.asarray(plane, np.float32)
 
 
-def _rungs(size: int) -> list[tuple[int, int]]:
-    """Return the codebook sizes whose table is small against the indices, one per bits a weight."""
+def _rungs(size: int, codec: Codec) -> list[tuple[int, int]]:
+    """Return the codebook sizes that can pay, one per bits a weight.
+
+    The table has to be small against the indices, and where the codec stores the indices of a larger
+    codebook in the same bytes, that one is the better.
+    """
     by_rate: dict[float, tuple[int, int]] = {}
     for length, n_codewords in RUNGS:
         rate = np.log2(n_codewords) / length
         if 2 * n_codewords * length <= MAX_TABLE_SHARE * size * rate / 8:
             by_rate.setdefault(rate, (length, n_codewords))
-    return [by_rate[rate] for rate in sorted(by_rate)]
+    rungs = [by_rate[rate] for rate in sorted(by_rate)]
+    ramp = np.arange(1 << 12, dtype=np.int32)[None]
+    prices = {k: codec.n_bytes(Encoded(integers={"indices": ramp % k})) for _, k in rungs}
+    return [
+        (length, k)
+        for length, k in rungs
+        if not any(d == length and k < more and prices[more] <= prices[k] for d, more in rungs)
+    ]
 
 
 def _frontier(ladder: Iterable[Candidate]) -> Iterator[Candidate]:

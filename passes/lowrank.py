@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ from .scalar import payload, refusal
 
 ENERGY_FRACTIONS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.9995, 1.0)
 """Kept parts of the energy that ranks are tried at."""
+
+MAX_ERROR = 0.6
+"""Largest error expected of a proposal that is worth encoding."""
+
+MIN_STEP = 0.97
+"""Part of the error that a dearer proposal may leave, at most."""
+
+FINEST_RUNG = 0.01
+"""Error down to which the rungs of a ladder are spread evenly."""
 
 N_SAMPLED_COMPONENTS = 16
 """Components quantised to predict a rate's error and bytes at every rank."""
@@ -56,7 +65,8 @@ class LowRankPass(Pass):
             return
         weighted = self.activation_aware and layer.statistics is not None and layer.sizes[0] == 1
         factory = _Factory(layer, weighted)
-        methods = [m for m in _methods(layer, weighted) if 2 <= _shorter_side(layer, m) <= self.max_side]
+        methods = _factors.methods_for(layer, weighted)
+        methods = [m for m in methods if 2 <= _factors.shorter_side(layer, m) <= self.max_side]
         if not methods or not layer.weight.any():
             yield Skip(layer.name, self.name, _refusal_of_matrices(layer, self.max_side))
             return
@@ -65,14 +75,13 @@ class LowRankPass(Pass):
             if form == "computed" and (reason := _factors.reason_against(layer)):
                 yield Skip(layer.name, self.name, reason)
                 continue
-            wanted = _pick(layer, proposals, form, self.rungs)
-            made = (_candidate(factory, self.name, p.settings, form, codec) for p in wanted)
-            n_offered = n_bytes = 0
-            for candidate in made:
+            n_bytes = 0
+            for proposal in _pick(layer, proposals, form, self.rungs):
+                candidate = _candidate(factory, self.name, proposal.settings, form, codec)
                 if n_bytes <= candidate.n_bytes < layer.weight.nbytes:
                     yield candidate
-                    n_offered, n_bytes = n_offered + 1, candidate.n_bytes
-            if not n_offered:
+                    n_bytes = candidate.n_bytes
+            if not n_bytes:
                 yield Skip(layer.name, self.name, _refusal_of_prices(layer, proposals, form))
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
@@ -97,6 +106,21 @@ class _Proposal:
     n_bytes: float
     error: float
     macs: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Cost:
+    """What a rate does to pairs of factors.
+
+    Attributes:
+        errors: squared relative error of the pair of vectors of every component, summed.
+        n_fixed: bytes whatever the rank.
+        n_bytes: bytes per component.
+    """
+
+    errors: NDArray[np.float64]
+    n_fixed: float
+    n_bytes: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,27 +185,25 @@ class _Factory:
             energy = np.square(found.singular).sum(0)
             ranks = {lowrank.rank_for_energy(found.singular, f) for f in ENERGY_FRACTIONS}
             for rate in codec.rates:
-                errors, n_bytes = _sample_rate(found, float(rate), codec)
+                cost = _sample_rate(found, float(rate), codec)
                 for rank in sorted(ranks):
-                    lost = energy[rank:].sum() + (energy * errors)[:rank].sum()
+                    lost = energy[rank:].sum() + (energy * cost.errors)[:rank].sum()
                     settings = self._settings(method, rank, rate)
-                    size = n_bytes * rank * len(found.left)
+                    size = cost.n_fixed + cost.n_bytes * rank * len(found.left)
                     proposals.append(self._proposal(settings, size, lost / energy.sum()))
                 if method == "out" and "in" in methods and self.layer.sizes[0] == 1:
-                    n_elements = found.left.shape[1] + found.right.shape[2]
-                    proposals += self._propose_tucker(rate, float(errors.mean()), n_bytes / n_elements)
+                    proposals += self._propose_tucker(float(rate), cost)
         return proposals
 
-    def _propose_tucker(self, rate: float, error: float, n_bytes: float) -> Iterator[_Proposal]:
+    def _propose_tucker(self, rate: float, cost: _Cost) -> Iterator[_Proposal]:
         """Predict Tucker-2 from the spectra of both unfoldings, whose lost energies bound its own.
 
-        Args:
-            rate: of the codec.
-            error: squared relative error of a pair of factors at this rate; Tucker-2 has three.
-            n_bytes: per coefficient.
+        `cost` is that of the pairs of factors of the out unfolding; Tucker-2 has three factors.
         """
         _, n_out, n_inner, spatial = self.layer.sizes
         n_taps = int(np.prod(spatial))
+        n_coefficient_bytes = cost.n_bytes / (n_out + n_inner * n_taps)
+        error = 1.5 * float(cost.errors.mean())
         seen = {(n_out, n_inner)}
         for fraction in ENERGY_FRACTIONS:
             ranks = []
@@ -198,8 +220,9 @@ class _Factory:
                 continue
             seen.add((rank_out, rank_in))
             settings = {**self._settings("tucker", rank_out, rate), "rank_in": rank_in}
-            size = n_bytes * (rank_out * n_out + rank_in * n_inner + rank_out * rank_in * n_taps)
-            yield self._proposal(settings, size, lost + 1.5 * error)
+            size = rank_out * n_out + rank_in * n_inner + rank_out * rank_in * n_taps
+            n_bytes = 1.5 * cost.n_fixed + n_coefficient_bytes * size
+            yield self._proposal(settings, n_bytes, lost + error)
 
     def _settings(self, method: str, rank: int, rate: float) -> dict[str, Scalar]:
         return {"method": method, "rank": rank, "rate": float(rate), "weighted": self.weighted}
@@ -208,13 +231,12 @@ class _Factory:
         self, settings: Mapping[str, Scalar], n_bytes: float, squared_error: float
     ) -> _Proposal:
         macs = _factors.count_macs(self.layer, settings)
+        n_bytes += NODE_OVERHEAD_BYTES * _factors.count_nodes(self.layer, settings, "stored")
         return _Proposal(settings, n_bytes, float(np.sqrt(squared_error)), macs)
 
 
-def _sample_rate(
-    found: lowrank.Decomposition, rate: float, codec: Codec
-) -> tuple[NDArray[np.float64], float]:
-    """Return every component's squared relative error at a rate, and the bytes of a component."""
+def _sample_rate(found: lowrank.Decomposition, rate: float, codec: Codec) -> _Cost:
+    """Quantise some components at a rate and return what that costs."""
     n_components = found.singular.shape[1]
     sample = np.unique(np.linspace(0, n_components - 1, N_SAMPLED_COMPONENTS).astype(np.int64))
     pairs = (np.ascontiguousarray(found.left[0][:, sample].T), found.right[0][sample])
@@ -229,26 +251,12 @@ def _sample_rate(
     half = [codec.quantize(vectors[:n_half], rate) for vectors in pairs]
     sizes = [codec.n_bytes(Encoded(dict(zip("lr", x, strict=True)))) for x in (half, coded)]
     n_bytes = max((sizes[1] - sizes[0]) / (len(sample) - n_half), 1.0)
-    return np.interp(np.arange(n_components), sample, errors), n_bytes
-
-
-def _methods(layer: Layer, weighted: bool) -> list[lowrank.Method]:
-    """Return the methods whose matrices differ; a second moment is known for the columns of one."""
-    spatial = layer.sizes[3]
-    if weighted or int(np.prod(spatial)) == 1:
-        return ["out"]
-    separable = len(spatial) > 1 and spatial[0] > 1 and int(np.prod(spatial[1:])) > 1
-    return [m for m in get_args(lowrank.Method) if m != "spatial" or separable]
-
-
-def _shorter_side(layer: Layer, method: lowrank.Method) -> int:
-    shape = layer.canonical_shape
-    n_rows = int(np.prod([shape[a] for a in lowrank.ROW_AXES[method]]))
-    return min(n_rows, int(np.prod(shape[1:])) // max(n_rows, 1))
+    n_fixed = max(sizes[1] - n_bytes * len(sample), 0.0)
+    return _Cost(np.interp(np.arange(n_components), sample, errors), n_fixed, n_bytes)
 
 
 def _pick(layer: Layer, proposals: Sequence[_Proposal], form: Form, n_rungs: int) -> list[_Proposal]:
-    """Return at most `n_rungs` proposals along the lower hull of error over cost.
+    """Return at most `n_rungs` proposals along the curve of error over cost.
 
     The cost is the bytes, or in computed form, which is chosen for its speed but must be stored all the
     same, their product with the operations.
@@ -259,11 +267,17 @@ def _pick(layer: Layer, proposals: Sequence[_Proposal], form: Form, n_rungs: int
 
     frontier: list[_Proposal] = []
     for proposal in sorted(proposals, key=cost):
-        saves = form == "stored" or proposal.macs < (layer.macs or 0)
-        if saves and (not frontier or proposal.error < frontier[-1].error):
+        useful = proposal.error <= MAX_ERROR and (form == "stored" or proposal.macs < (layer.macs or 0))
+        if useful and (not frontier or proposal.error < MIN_STEP * frontier[-1].error):
             frontier.append(proposal)
-    picked = np.unique(np.linspace(0, len(frontier) - 1, min(n_rungs, len(frontier))).astype(np.int64))
-    return sorted((frontier[i] for i in picked), key=lambda proposal: proposal.n_bytes)
+    if not frontier:
+        return []
+    # the cheapest within each of several errors in equal ratios, and the most exact of all
+    first, last = (max(frontier[i].error, FINEST_RUNG) for i in (0, -1))
+    limits = np.geomspace(first, last, max(n_rungs - 1, 1)) * (1 + 1e-9)
+    met = [next((p for p in frontier if p.error <= limit), frontier[-1]) for limit in limits]
+    unique = {id(proposal): proposal for proposal in (*met, frontier[-1])}
+    return sorted(unique.values(), key=lambda proposal: proposal.n_bytes)
 
 
 def _candidate(
@@ -281,7 +295,7 @@ def _candidate(
 def _refusal_of_matrices(layer: Layer, max_side: int) -> str:
     if not layer.weight.any():
         return f"all {layer.weight.size} elements are zero"
-    sides = [_shorter_side(layer, m) for m in _methods(layer, weighted=False)]
+    sides = [_factors.shorter_side(layer, m) for m in _factors.methods_for(layer, weighted=False)]
     return f"the shorter side of its matrices is {sides}; factorised are those from 2 to {max_side}"
 
 

@@ -22,11 +22,13 @@ from onnxzip.errors import (
     CalibrationError,
     ModelError,
     OnnxzipError,
+    OutputError,
     ProviderError,
     ToleranceError,
     UsageError,
     VerificationError,
 )
+from onnxzip.graph import write
 from onnxzip.options import Options
 from onnxzip.report import from_json
 from onnxzip.tables import Inspection, StoredWeight
@@ -104,9 +106,9 @@ def test_nothing_given_means_nothing_set() -> None:
 
 def test_all_options_of_compress() -> None:
     line = (
-        "a -c x.npz --labels y.npy --metric top1 --tolerance 0.01 --objective speed --passes zoom,plain "
-        "--skip plain --keep head.* --keep *.bias --custom-ops lib.so --providers CPU,CUDA -j 2 --seed 7 "
-        "-f -v --report r.json b"
+        "a -c x.npz --labels y.npy --metric top1 --tolerance 0.01 --objective speed "
+        "--passes zoom,plain --skip plain --keep head.* --keep *.bias --custom-ops lib.so "
+        "--providers CPU,CUDA -j 2 --seed 7 -f -v --report r.json b"
     )
     request = parse(line.split())
     assert request == Request(
@@ -130,7 +132,10 @@ def test_all_options_of_compress() -> None:
 
 
 def test_settings_of_passes_are_options() -> None:
-    line = "a b --zoom-keep-fraction 0.25 --zoom-levels=3 --zoom-is-soft true --zoom-mode soft --zoom-filters a,b"
+    line = (
+        "a b --zoom-keep-fraction 0.25 --zoom-levels=3 --zoom-is-soft true "
+        "--zoom-mode soft --zoom-filters a,b"
+    )
     settings = {
         "keep_fraction": 0.25,
         "levels": 3,
@@ -359,6 +364,22 @@ def test_report_into_a_missing_folder_is_refused_before_any_work(
     assert not calls
 
 
+def test_report_that_cannot_be_written_says_that_the_model_is_there(
+    calls: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def replace_file(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(write, "replace_file", replace_file)
+    path = tmp_path / "r.md"
+    assert main(["a", "b", "--report", str(path)]) == 1
+    finding = "No space left on device; the model is complete, its report is missing"
+    assert capsys.readouterr() == ("", f"onnxzip: {path}: {finding}\n")
+
+
 # Errors
 
 
@@ -369,6 +390,7 @@ def test_report_into_a_missing_folder_is_refused_before_any_work(
         (ModelError("layer 'w' holds NaN"), 1, "in.onnx: layer 'w' holds NaN"),
         (CalibrationError("two\nlines"), 1, "in.onnx: two lines"),
         (ProviderError("--providers: CUDA not there"), 1, "--providers: CUDA not there"),
+        (OutputError("out.onnx: exists already"), 1, "out.onnx: exists already"),
         (VerificationError("wrong"), 1, "in.onnx: wrong"),
         (UsageError("no such setting"), 2, "no such setting"),
         (ToleranceError("best is 0.2"), 3, "in.onnx: best is 0.2"),
@@ -500,7 +522,7 @@ def test_quick_answers_import_nothing_heavy(line: str) -> None:
             main({line.split()!r})
         except SystemExit:
             pass
-        heavy = {{"onnx", "onnxruntime", "numpy", "scipy", "rich", "onnxzip.pipeline"}}
+        heavy = {{"onnx", "onnxruntime", "scipy", "rich", "onnxzip.pipeline"}}
         print("imported:", sorted(heavy & set(sys.modules)))"""
     result = run_python(code, stdout=subprocess.PIPE)
     assert result.stdout.splitlines()[-1] == "imported: []"

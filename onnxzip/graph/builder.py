@@ -15,6 +15,7 @@ from onnxzip.errors import VerificationError
 from onnxzip.graph.lift import lift_weights
 from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
 from onnxzip.graph.names import NameSource
+from onnxzip.graph.scope import iter_bodies
 from onnxzip.graph.tensors import element_type
 from onnxzip.graph.weights import node_attributes
 from onnxzip.passbase import Builder, Site
@@ -58,6 +59,13 @@ class GraphBuilder:
         self._runs: dict[int, list[_Draft]] = {}
         self._run: list[_Draft] | None = None
         self._replaced: set[str] = set()
+        self._gemm_inputs = {
+            name
+            for body in iter_bodies(model.proto)
+            for node in body.node
+            if node.op_type == "Gemm"
+            for name in node.input
+        }
 
     @property
     def homes(self) -> Mapping[str, str]:
@@ -129,13 +137,18 @@ class GraphBuilder:
         home = self._homes[layer.name]
         order, shape, dtype = layer.layout.order, layer.weight.shape, layer.weight.dtype
         permuted = tuple(shape[a] for a in order)
-        if self._shapes[value] != permuted:
-            value = self.reshape(value, permuted)
+        is_cast = dtype != np.float32
+        if is_cast:
+            value = self.node("Cast", [value], self._shapes[value], dtype.type, to=element_type(dtype))
+        if is_cast or self._shapes[value] != permuted:
+            # also behind a Cast: onnxruntime drops a Cast from float32 to float16 and back
+            value = self.reshape(value, permuted, dtype.type)
         if not layer.layout.is_canonical:
             perm = tuple(int(a) for a in np.argsort(order))
-            value = self.node("Transpose", [value], shape, np.float32, perm=perm)
-        if dtype != np.float32:
-            value = self.node("Cast", [value], shape, dtype.type, to=element_type(dtype))
+            value = self.node("Transpose", [value], shape, dtype.type, perm=perm)
+            if home in self._gemm_inputs:
+                # onnxruntime would merge the Transpose into the Gemm before it folds constants
+                value = self.reshape(value, shape, dtype.type)
         if value in self._aliases or value in self._constants:
             value = self.node("Identity", [value], shape, dtype.type)
         self._aliases[value] = home

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 
 import onnx
 
-from onnxzip.graph.scope import subgraphs
+from onnxzip.graph.scope import sorted_nodes
+from onnxzip.graph.weights import constant_value
 
 
 def structure(data: bytes) -> Counter[str]:
@@ -15,12 +17,14 @@ def structure(data: bytes) -> Counter[str]:
 
     A node's description is a hash of its operator, attributes and inputs; an input is described by
     the graph input it is, by the type and shape of the initializer it is, or by the node and output
-    position it comes from. So equal multisets mean equal graphs up to names and order.
+    position it comes from. An attribute that has its default value is as good as none: runtimes add
+    them. So equal multisets mean equal graphs up to names and order.
     """
     proto = onnx.ModelProto.FromString(data)
-    nodes: Counter[str] = Counter()
-    known: dict[str, str] = {}
-    outputs = _describe_graph(proto.graph, known, nodes)
+    opsets = {"" if e.domain == "ai.onnx" else e.domain: e.version for e in proto.opset_import}
+    describer = _Describer(opsets)
+    outputs = describer.describe_graph(proto.graph, {})
+    nodes = describer.nodes
     nodes.update(f"output {i}: {value}" for i, value in enumerate(outputs))
     return nodes
 
@@ -30,30 +34,61 @@ def count_differences(a: Counter[str], b: Counter[str]) -> int:
     return ((a - b) + (b - a)).total()
 
 
-def _describe_graph(graph: onnx.GraphProto, outer: dict[str, str], nodes: Counter[str]) -> list[str]:
-    known = dict(outer)
-    for i, value in enumerate(graph.input):
-        known[value.name] = f"input {i} {value.name if not outer else ''}"
-    for tensor in graph.initializer:
-        known[tensor.name] = f"initializer {tensor.data_type} {tuple(tensor.dims)}"
-    for node in graph.node:
-        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
-            tensor = node.attribute[0].t
-            known[node.output[0]] = f"initializer {tensor.data_type} {tuple(tensor.dims)}"
-            continue
-        description = _describe_node(node, known, nodes)
-        nodes[description] += 1
-        for i, name in enumerate(node.output):
-            known[name] = f"{description}:{i}"
-    return [known.get(value.name, "") for value in graph.output]
+class _Describer:
+    """Collects the descriptions of a model's nodes, nested ones included."""
+
+    def __init__(self, opsets: Mapping[str, int]) -> None:
+        self.nodes: Counter[str] = Counter()
+        self._opsets = opsets
+        self._defaults: dict[tuple[str, str], dict[str, bytes]] = {}
+
+    def describe_graph(self, graph: onnx.GraphProto, outer: Mapping[str, str]) -> list[str]:
+        """Record a graph's nodes; return what its outputs are."""
+        known = dict(outer)
+        for i, value in enumerate(graph.input):
+            known[value.name] = f"input {i} {value.name if not outer else ''}"
+        for tensor in graph.initializer:
+            known[tensor.name] = f"initializer {tensor.data_type} {tuple(tensor.dims)}"
+        for node in sorted_nodes(graph, "graph"):
+            tensor = constant_value(node)
+            if tensor is not None:
+                known[node.output[0]] = f"initializer {tensor.data_type} {tuple(tensor.dims)}"
+                continue
+            description = self._describe_node(node, known)
+            self.nodes[description] += 1
+            for i, name in enumerate(node.output):
+                known[name] = f"{description}:{i}"
+        return [known.get(value.name, "") for value in graph.output]
+
+    def _describe_node(self, node: onnx.NodeProto, known: Mapping[str, str]) -> str:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        parts = [domain, node.op_type, *(known.get(name, "") for name in node.input)]
+        defaults = self._default_attributes(domain, node.op_type)
+        for attribute in sorted(node.attribute, key=lambda a: a.name):
+            graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+            for graph in graphs:
+                parts.extend(self.describe_graph(graph, known))
+            data = _plain(attribute)
+            if not graphs and data != defaults.get(attribute.name):
+                parts.append(data.hex())
+        digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
+        return f"{node.op_type} {digest}"
+
+    def _default_attributes(self, domain: str, op_type: str) -> dict[str, bytes]:
+        key = (domain, op_type)
+        if key not in self._defaults:
+            try:
+                schema = onnx.defs.get_schema(op_type, self._opsets.get(domain, 1), domain)
+                found = {name: _plain(a.default_value) for name, a in schema.attributes.items()}
+            except onnx.defs.SchemaError:
+                found = {}
+            self._defaults[key] = found
+        return self._defaults[key]
 
 
-def _describe_node(node: onnx.NodeProto, known: dict[str, str], nodes: Counter[str]) -> str:
-    parts = [node.domain, node.op_type, *(known.get(name, "") for name in node.input)]
-    for attribute in sorted(node.attribute, key=lambda a: a.name):
-        if attribute.type not in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-            parts.append(attribute.SerializeToString(deterministic=True).hex())
-    for graph in subgraphs(node):
-        parts.extend(_describe_graph(graph, known, nodes))
-    digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
-    return f"{node.op_type} {digest}"
+def _plain(attribute: onnx.AttributeProto) -> bytes:
+    """Return an attribute as bytes, without its doc string."""
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(attribute)
+    copy.ClearField("doc_string")
+    return bytes(copy.SerializeToString(deterministic=True))

@@ -132,7 +132,11 @@ class GraphEditor:
 
     def set_outputs(self, node: NodeView, outputs: Sequence[str]) -> None:
         """Change a node's outputs."""
-        self._nodes[node.key].output[:] = list(outputs)
+        proto = self._nodes[node.key]
+        for old, new in zip(list(proto.output), outputs, strict=True):
+            if old != new and old in self._tensors:
+                self._tensors[new] = self._tensors.pop(old)
+        proto.output[:] = list(outputs)
 
     def redirect(self, old: str, new: str) -> None:
         """Make every node that reads `old`, at any depth, read `new`."""

@@ -16,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxzip.errors import ModelError
-from onnxzip.graph.scope import check_names, iter_bodies, subgraphs
+from onnxzip.graph.scope import check_names, iter_bodies, reads_of, subgraphs
 from onnxzip.graph.tensors import (
     PLAIN_TYPES,
     check_tensor,
@@ -186,13 +186,17 @@ def _check_header(proto: onnx.ModelProto, name: str) -> None:
 def _detach(model: Model, folder: Path | None) -> int:
     """Detach initializers, inline external data elsewhere; return the bytes of external files."""
     files: set[Path] = set()
-    for tensor in model.proto.graph.initializer:
+    graph = model.proto.graph
+    # onnxruntime drops an initializer nobody reads, and then refuses to be handed its values.
+    read = {name for node in graph.node for name in reads_of(node)} | {v.name for v in graph.output}
+    for tensor in graph.initializer:
         array = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
-        if array is not None and tensor.data_type in PLAIN_TYPES:
+        detachable = tensor.data_type in PLAIN_TYPES and tensor.name in read
+        if array is not None and detachable:
             detach(model, tensor, array)
         elif array is not None:
             _inline(tensor, array)
-        elif tensor.ByteSize() >= MIN_DETACHED_BYTES and tensor.data_type in PLAIN_TYPES:
+        elif tensor.ByteSize() >= MIN_DETACHED_BYTES and detachable:
             detach(model, tensor, tensor_array(tensor))
     for tensor in _nested_tensors(model.proto):
         array = _checked(tensor, folder, f"{model.source}: constant '{tensor.name}'", files)

@@ -32,7 +32,7 @@ def raise_opset(model: Model) -> Model:
     changed = _changed_in_bodies(model)
     if changed:
         raise ModelError(
-            f"{where}, but '{changed}' in a nested graph changed its meaning; export at opset 11 or above"
+            f"{where}, but {changed} in a nested graph changed until then; export at opset 11 or above"
         )
     raised = model.copy()
     graph = raised.proto.graph
@@ -54,7 +54,7 @@ def raise_opset(model: Model) -> Model:
 
 
 def _changed_in_bodies(model: Model) -> str:
-    """Return an operator in a nested graph, which the converter leaves alone, that opset 11 redefines."""
+    """Return an operator in a nested graph that opset 11 redefines: the converter leaves it alone."""
     for body in iter_bodies(model.proto):
         for node in body.node if body is not model.proto.graph else ():
             try:

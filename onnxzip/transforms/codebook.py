@@ -23,7 +23,10 @@ SEEDING_VECTORS_PER_CODEWORD = 16
 FITTING_VECTORS_PER_CODEWORD = 48
 """Vectors that Lloyd's iterations see, per codeword: more than these gain under 1% of the error."""
 
-FITTING_ITERATIONS = 8
+MIN_FITTING_VECTORS = 1 << 13
+
+ITERATION_BUDGET = 2048
+"""Codewords times Lloyd iterations, of which there are 8 to 20."""
 
 CHUNK_SCORES = 1 << 19
 """Scores (vectors x codewords) held at a time by `assign`: 2 MiB, which stays in the cache."""
@@ -58,12 +61,13 @@ def fit(vectors: NDArray[np.float32], n_codewords: int, seed: int) -> NDArray[np
         (at most k, d) float32.
     """
     generator = np.random.default_rng(seed)
-    n_fitting = min(len(vectors), n_codewords * FITTING_VECTORS_PER_CODEWORD)
-    sample = vectors[generator.choice(len(vectors), n_fitting, replace=False)]
+    n_wanted = max(n_codewords * FITTING_VECTORS_PER_CODEWORD, MIN_FITTING_VECTORS)
+    sample = vectors[generator.choice(len(vectors), min(n_wanted, len(vectors)), replace=False)]
     codebook = _seed(sample[: n_codewords * SEEDING_VECTORS_PER_CODEWORD], n_codewords, generator)
+    n_iterations = min(max(ITERATION_BUDGET // n_codewords, 8), 20)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "One of the clusters is empty")  # it keeps its seed
-        codebook, _ = kmeans2(sample, codebook, iter=FITTING_ITERATIONS, minit="matrix", missing="warn")
+        codebook, _ = kmeans2(sample, codebook, iter=n_iterations, minit="matrix", missing="warn")
     return np.asarray(codebook, np.float32)
 
 

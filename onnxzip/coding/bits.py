@@ -1,0 +1,56 @@
+"""Fields of variable width in a byte string, and the table of all its windows.
+
+Bit p is bit p mod 8 (from the least significant) of byte p div 8; a field of width k at position p is
+    (window(p)) mod 2^k    with    window(p) = (byte[p div 8] + 256 byte[p div 8 + 1]) div 2^(p mod 8),
+so a field of at most MAX_WIDTH = 9 bits is read by one look-up in the table of windows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_WIDTH = 9
+N_PADDING_BYTES = 2
+_BLOCK = 1 << 20
+
+
+def pack_fields(values: NDArray[np.int32], widths: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Write fields one behind the other.
+
+    Args:
+        values: (n,) each below 2 ** width.
+        widths: (n,) 0 ... MAX_WIDTH bits.
+
+    Returns:
+        uint8, the fields and N_PADDING_BYTES or so of zeros, so that every window exists.
+    """
+    n_bits = int(widths.sum(dtype=np.int64))
+    packed = np.zeros(n_bits // 8 + N_PADDING_BYTES, np.uint8)
+    start = 0
+    for i in range(0, len(values), _BLOCK):
+        width = widths[i : i + _BLOCK]
+        used = np.flatnonzero(width)
+        ends = start + np.cumsum(width[used], dtype=np.int64)
+        if len(used):
+            _or_fields(packed, values[i : i + _BLOCK][used], ends - width[used])
+            start = int(ends[-1])
+    return packed
+
+
+def _or_fields(packed: NDArray[np.uint8], values: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
+    """OR fields into place; sums do, since no two fields share a bit."""
+    place, shift = starts >> 3, starts & 7
+    first = int(place[0])
+    shifted = values.astype(np.int64) << shift
+    size = int(place[-1]) - first + 2
+    total = np.bincount(place - first, weights=shifted & 255, minlength=size)
+    total += np.bincount(place - first + 1, weights=shifted >> 8, minlength=size)
+    packed[first : first + size] += total.astype(np.uint8)
+
+
+def windows(packed: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return window(p) for every bit p that has a byte behind its own; (8 * (n_bytes - 1),) int32."""
+    wide = packed.astype(np.int32)
+    pairs = wide[:-1] + 256 * wide[1:]
+    return np.ravel(pairs[:, None] >> np.arange(8, dtype=np.int32))

@@ -1,0 +1,268 @@
+"""Folds structure that computes nothing of its own: batch norms, scales, identities, constants.
+
+Every rule leaves what the graph computes as it is, to 1e-5; the names of graph inputs and outputs,
+and of the nodes that stay, do not change. Nested graphs are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from onnxzip.passbase import Editor, GraphPass, NodeView
+from onnxzip.types import Array, Rewrite, Skip
+
+from ._affine import RefusedError, fold_affine
+
+_STANDARD_DOMAINS = ("", "ai.onnx.ml")
+_RANDOM = (
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Multinomial", "Bernoulli"),
+)
+_MOVES = (
+    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Concat"),
+    *("Shape", "Size", "Cast"),
+)
+_ARITHMETIC = (
+    *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Sqrt", "Exp", "Log", "Reciprocal", "Floor", "Ceil"),
+    *("Min", "Max", "MatMul", "Equal", "Less", "Greater", "Not", "And", "Or", "Where"),
+)
+_CAST_DTYPES: Mapping[int, str] = {
+    **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"},
+    **{9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16"},
+}
+"""TensorProto.DataType by number, the types that constants are computed in."""
+_INT64, _BOOL = 7, 9
+_OUTPUT_TYPES: Mapping[str, int] = {
+    **dict.fromkeys(("Shape", "Size", "NonZero", "ArgMax", "ArgMin"), _INT64),
+    **dict.fromkeys(("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"), _BOOL),
+    **dict.fromkeys(("Not", "And", "Or", "Xor", "IsNaN", "IsInf"), _BOOL),
+}
+_SAME_TYPE = (
+    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Concat"),
+    *("Identity", "Expand", "Tile", "Relu", "Neg", "Add", "Sub", "Mul", "Div", "Pad", "Split"),
+)
+_MAX_TYPE_STEPS = 16
+
+
+@dataclass(frozen=True)
+class Fold(GraphPass):
+    """Fold batch norms, scales, biases, identities and constants; drop dead nodes."""
+
+    name: ClassVar[str] = "fold"
+
+    def rewrite(self, editor: Editor) -> Iterator[Rewrite | Skip]:
+        """Rewrite until nothing changes; yield each change at once, and in the end what is left alone.
+
+        Every change removes a node, and a sweep follows chains from front to back, so that few
+        sweeps are needed whatever the length of the graph.
+        """
+        while True:
+            yield from (
+                Rewrite(self.name, label, "removed: nothing reads it") for label in _bury(editor)
+            )
+            skips: list[Skip] = []
+            n_changes = 0
+            for target, text, is_change in _Sweep(editor).run():
+                if is_change:
+                    n_changes += 1
+                    yield Rewrite(self.name, target, text)
+                else:
+                    skips.append(Skip(target, self.name, text))
+            if not n_changes:
+                yield from skips
+                return
+
+
+def _bury(editor: Editor) -> Iterator[str]:
+    """Remove the nodes whose outputs nobody reads; unread Constants go with the final clean-up."""
+    for node in reversed(editor.nodes()):
+        is_plain = node.domain in _STANDARD_DOMAINS and node.op_type != "Constant"
+        if is_plain and node.outputs and not any(o and editor.n_uses(o) for o in node.outputs):
+            editor.remove(node)
+            yield _label(node)
+
+
+@dataclass
+class _Sweep:
+    """One walk through the graph, front to back.
+
+    Attributes:
+        producers: the nodes visited so far that stay, by output.
+        renamed: values whose readers were redirected during this sweep.
+    """
+
+    editor: Editor
+    producers: dict[str, NodeView] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield (node, what was done or why nothing was, whether it changed) for each finding."""
+        rules: tuple[Callable[[NodeView], str], ...] = (self._bypass, self._evaluate, self._absorb)
+        for view in self.editor.nodes():
+            node = replace(view, inputs=tuple(self._now(name) for name in view.inputs))
+            text, is_change = "", False
+            if node.domain == "" and not node.has_subgraphs:
+                try:
+                    text = next((t for rule in rules if (t := rule(node))), "")
+                    is_change = bool(text)
+                except RefusedError as refusal:
+                    text = str(refusal)
+            if text:
+                yield _label(node), text, is_change
+            if not is_change:
+                self._record(node)
+
+    def _now(self, name: str) -> str:
+        while name in self.renamed:
+            name = self.renamed[name]
+        return name
+
+    def _record(self, node: NodeView) -> None:
+        self.producers.update((output, node) for output in node.outputs if output)
+
+    def _absorb(self, node: NodeView) -> str:
+        """Fold a batch norm, scale or bias into the linear operator before it."""
+        changed = fold_affine(self.editor, self.producers, node)
+        for view in changed:
+            self._record(view)
+        return f"{node.op_type} folded into '{_label(changed[0])}'" if changed else ""
+
+    def _bypass(self, node: NodeView) -> str:
+        """Remove a node whose output is its input."""
+        if not _is_identity(self.editor, self.producers, node):
+            return ""
+        source, target = node.inputs[0], node.outputs[0]
+        if not self.editor.is_output(target):
+            self.editor.remove(node)
+            self.editor.redirect(target, source)
+            self.renamed[target] = source
+            return f"{node.op_type} removed: it changes nothing"
+        producer = self.producers.get(source)
+        if producer is None or producer.domain or self.editor.is_output(source):
+            raise RefusedError(f"{node.op_type} gives graph output '{target}' its name")
+        self.editor.remove(node)
+        self.editor.redirect(source, target)
+        self.renamed[source] = target
+        outputs = tuple(target if name == source else name for name in producer.outputs)
+        self.editor.set_outputs(producer, outputs)
+        self._record(replace(producer, outputs=outputs))
+        for output, reader in self.producers.items():
+            if source in reader.inputs:
+                inputs = tuple(self._now(name) for name in reader.inputs)
+                self.producers[output] = replace(reader, inputs=inputs)
+        return f"{node.op_type} removed: '{_label(producer)}' produces '{target}' itself"
+
+    def _evaluate(self, node: NodeView) -> str:
+        """Replace a node that reads constants only by its result, if that is no larger."""
+        names = [name for name in node.inputs if name]
+        arrays = {name: a for name in names if (a := self.editor.constant(name)) is not None}
+        if not names or len(arrays) != len(set(names)):
+            return ""
+        if self.editor.is_output(node.outputs[0]):
+            raise RefusedError("its result is constant, but it gives a graph output its name")
+        reason = _evaluation_refusal(node, list(arrays.values()))
+        if reason:
+            raise RefusedError(f"its inputs are constant, but {reason}")
+        n_freed = sum(a.nbytes for n, a in arrays.items() if self.editor.n_uses(n) == names.count(n))
+        if _least_bytes(node, arrays[names[0]]) > n_freed:
+            raise RefusedError("its inputs are constant, but its result takes more bytes than they do")
+        result = self.editor.evaluate(node)
+        if result is None:
+            raise RefusedError("its inputs are constant, but it cannot be computed here")
+        if result.nbytes > n_freed:
+            raise RefusedError("its inputs are constant, but its result takes more bytes than they do")
+        name = self.editor.add_constant(result, node.outputs[0])
+        self.editor.remove(node)
+        self.editor.redirect(node.outputs[0], name)
+        self.renamed[node.outputs[0]] = name
+        return f"{node.op_type} computed: its inputs are constant"
+
+
+def _is_identity(editor: Editor, producers: Mapping[str, NodeView], node: NodeView) -> bool:
+    """Whether a node certainly hands its first input on."""
+    if node.op_type == "Identity":
+        return True
+    if node.op_type == "Dropout":
+        return _is_inactive(editor, node)
+    if node.op_type == "Cast":
+        return node.attributes.get("to") == _known_type(producers, node.inputs[0])
+    if node.op_type == "Transpose":
+        perm = node.attributes.get("perm")
+        return isinstance(perm, tuple) and perm == tuple(range(len(perm)))
+    if node.op_type in ("Concat", "Sum", "Mean", "Max", "Min"):
+        return len(node.inputs) == 1
+    if node.op_type == "Pad":
+        pads = node.attributes.get("pads")
+        amounts = np.asarray(pads) if pads is not None else None
+        if pads is None and len(node.inputs) > 1:
+            amounts = editor.constant(node.inputs[1])
+        return amounts is not None and not amounts.any()
+    return False
+
+
+def _is_inactive(editor: Editor, node: NodeView) -> bool:
+    """Whether a Dropout passes its input on: not in training mode, its mask unread.
+
+    Raises:
+        RefusedError: it is, or may be, in training mode, or its mask is read.
+    """
+    if len(node.outputs) > 1 and node.outputs[1] and editor.n_uses(node.outputs[1]):
+        raise RefusedError("the mask of the Dropout is read")
+    if len(node.inputs) > 2 and node.inputs[2]:
+        mode = editor.constant(node.inputs[2])
+        if mode is None or mode.any():
+            raise RefusedError("the Dropout is, or may be, in training mode")
+    return True
+
+
+def _known_type(producers: Mapping[str, NodeView], value: str) -> int | None:
+    """Return a value's element type where the nodes before it tell."""
+    for _ in range(_MAX_TYPE_STEPS):
+        node = producers.get(value)
+        if node is None or node.domain:
+            return None
+        if node.op_type == "Cast":
+            to = node.attributes.get("to")
+            return to if isinstance(to, int) else None
+        if node.op_type in _OUTPUT_TYPES:
+            return _OUTPUT_TYPES[node.op_type]
+        if node.op_type not in _SAME_TYPE:
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def _evaluation_refusal(node: NodeView, arrays: list[Array]) -> str:
+    """Return why a node with constant inputs is not computed, "" if it may be."""
+    if node.op_type in _RANDOM:
+        return "its result is random"
+    if node.op_type not in (*_MOVES, *_ARITHMETIC):
+        return f"{node.op_type} is not computed ahead"
+    names = {array.dtype.name for array in arrays}
+    if not names <= set(_CAST_DTYPES.values()):
+        return f"{', '.join(sorted(names))} is not computed ahead"
+    if node.op_type in _ARITHMETIC and names & {"float16", "bfloat16"}:
+        return "arithmetic in 16 bits is not the same everywhere"
+    kinds = {array.dtype.kind for array in arrays}
+    if node.op_type == "Div" and kinds != {"f"}:
+        return "integer division is not the same everywhere"
+    target = _CAST_DTYPES.get(int(np.asarray(node.attributes.get("to", 1)).item()), "")
+    if node.op_type == "Cast" and (not target or (kinds & {"f", "V"} and "int" in target)):
+        return "this conversion is not the same everywhere"
+    return ""
+
+
+def _least_bytes(node: NodeView, first: Array) -> int:
+    """Return a size that the result has at least, so that hopeless conversions are not computed."""
+    target = _CAST_DTYPES.get(int(np.asarray(node.attributes.get("to", 0)).item()), "")
+    if node.op_type != "Cast" or not target:
+        return 0
+    return first.size * (2 if target == "bfloat16" else np.dtype(target).itemsize)
+
+
+def _label(node: NodeView) -> str:
+    return node.name or next(iter(node.outputs), node.op_type)

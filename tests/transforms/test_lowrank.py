@@ -1,0 +1,354 @@
+"""Low-rank factorisation against numpy.linalg, and the computed form against the node it replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnxzip.passes import _factors
+from onnxzip.passes.lowrank import LowRankPass
+
+from onnxzip.passbase import relative_error
+from onnxzip.transforms import lowrank
+from onnxzip.types import AttributeValue, Candidate, Layer, Layout, Scalar, Skip, Statistics
+from tests.fakes import FakeBuilder, FakeCodec, run
+
+CODEC = FakeCodec()
+FINE = FakeCodec((8000.0,))
+
+
+def gaussian(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def truncated(matrix: NDArray[np.float32], rank: int) -> NDArray[np.float64]:
+    """The best approximation of a rank, by numpy."""
+    left, singular, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    return (left[:, :rank] * singular[:rank]) @ right[:rank]
+
+
+def conv_layer(weight: NDArray[np.float32], **attributes: AttributeValue) -> Layer:
+    n_axes = weight.ndim - 2
+    filled: dict[str, AttributeValue] = {
+        "auto_pad": "NOTSET",
+        "dilations": (1,) * n_axes,
+        "group": 1,
+        "kernel_shape": weight.shape[2:],
+        "pads": (0,) * (2 * n_axes),
+        "strides": (1,) * n_axes,
+        **attributes,
+    }
+    if filled["auto_pad"] != "NOTSET":
+        del filled["pads"]
+    layout = Layout((), (0,), (1,), tuple(range(2, weight.ndim)))
+    return Layer("w", "Conv", weight, layout, ("node",), filled, 10 * weight.size, can_compute=True)
+
+
+def matrix_layer(
+    op_type: str, weight: NDArray[np.float32], out: int, **attributes: AttributeValue
+) -> Layer:
+    layout = Layout((), (out,), (1 - out,), ())
+    macs = 10 * weight.size
+    return Layer("w", op_type, weight, layout, ("node",), dict(attributes), macs, can_compute=True)
+
+
+def computed(layer: Layer, **settings: Scalar) -> Candidate:
+    """A computed form with given settings, at a fine rate."""
+    full = {"rate": 8000.0, "weighted": False, **settings}
+    encoded = LowRankPass().encode(layer, full, FINE)
+    return Candidate(layer, "lowrank", full, "computed", 0, 0.0, None, encoded)
+
+
+def assert_same_node(candidate: Candidate, shape: tuple[int, ...], bias: bool = False) -> None:
+    """The chain equals the original node carrying the restored weight, on data of any shape."""
+    layer = candidate.layer
+    builder = FakeBuilder(layer, bias=gaussian(layer.sizes[1], seed=7) if bias else None)
+    feeds = {"data": gaussian(*shape, seed=8)}
+    restored = layer.from_canonical(LowRankPass().restore(candidate))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.fakes.consumer_shape", lambda _: shape)
+        LowRankPass().emit(candidate, builder)
+        expected = run(builder.consumer_model(restored), feeds)["output"]
+        actual = run(builder.node_model(), feeds)["output"]
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.integers(1, 3), st.integers(2, 40), st.integers(2, 40), st.integers(1, 40))
+def test_svd_is_numpys(n_batch: int, n_rows: int, n_columns: int, rank: int) -> None:
+    matrices = gaussian(n_batch, n_rows, n_columns, seed=rank)
+    found = lowrank.svd(matrices)
+    expected = np.linalg.svd(matrices.astype(np.float64), compute_uv=False)
+    np.testing.assert_allclose(found.singular, expected, rtol=1e-4, atol=1e-5)
+    for left, right, matrix in zip(found.left, found.right, matrices, strict=True):
+        best = truncated(matrix, rank)
+        error = np.linalg.norm(matrix - left[:, :rank] @ right[:rank])
+        assert error == pytest.approx(np.linalg.norm(matrix - best), abs=1e-4)
+
+
+def test_svd_balances_its_factors() -> None:
+    found = lowrank.svd(gaussian(1, 30, 20))
+    np.testing.assert_allclose(np.square(found.left[0]).sum(0), found.singular[0], rtol=1e-4)
+    np.testing.assert_allclose(np.square(found.right[0]).sum(1), found.singular[0], rtol=1e-4)
+
+
+def test_svd_of_a_singular_matrix_is_finite_and_exact() -> None:
+    matrix = gaussian(40, 3) @ gaussian(3, 25, seed=1)
+    found = lowrank.svd(matrix[None])
+    assert np.isfinite(found.left).all()
+    assert np.isfinite(found.right).all()
+    np.testing.assert_allclose(found.left[0][:, :3] @ found.right[0][:3], matrix, atol=1e-4)
+    assert not lowrank.svd(np.zeros((1, 5, 4), np.float32)).left.any()
+
+
+def test_gram_does_not_depend_on_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = gaussian(50, 6)
+    monkeypatch.setattr(lowrank, "MAX_GRAM_BYTES", 8 * 6 * 7)
+    exact = matrix.astype(np.float64)
+    np.testing.assert_allclose(lowrank.gram(matrix), exact.T @ exact, rtol=1e-12)
+
+
+def second_moment(n_columns: int) -> NDArray[np.float64]:
+    mixing = gaussian(n_columns, n_columns, seed=5).astype(np.float64)
+    mixing *= np.exp(np.linspace(0, 3, n_columns))
+    return mixing @ mixing.T
+
+
+def weighted_error(difference: NDArray[np.float64], moment: NDArray[np.float64]) -> float:
+    return float(np.trace(difference @ moment @ difference.T))
+
+
+def test_weighted_svd_is_the_best_for_its_inputs() -> None:
+    matrix, moment, rank = gaussian(20, 12), second_moment(12), 4
+    found = lowrank.weighted_svd(matrix[None], moment)
+    np.testing.assert_allclose(found.left[0] @ found.right[0], matrix, atol=1e-3)
+    error = weighted_error(matrix - found.left[0][:, :rank] @ found.right[0][:rank], moment)
+    values, vectors = np.linalg.eigh(moment)
+    whitened = np.linalg.svd(matrix @ (vectors * np.sqrt(values)) @ vectors.T, compute_uv=False)
+    assert error == pytest.approx(np.square(whitened[rank:]).sum(), rel=1e-3)
+    assert error < 0.9 * weighted_error(matrix - truncated(matrix, rank), moment)
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.integers(1, 20), st.floats(0.05, 1.0))
+def test_rank_for_energy_is_the_least(seed: int, fraction: float) -> None:
+    singular = np.sort(np.abs(gaussian(2, 12, seed=seed)), axis=1)[:, ::-1].astype(np.float64)
+    rank = lowrank.rank_for_energy(singular, fraction)
+    energy = np.square(singular).sum(0)
+    assert energy[:rank].sum() >= fraction * energy.sum() * (1 - 1e-9)
+    assert rank == 1 or energy[: rank - 1].sum() < fraction * energy.sum()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 4), (1, 6, 5, 3), (1, 6, 5, 3, 2), (2, 3, 4, 2, 3, 2)])
+@pytest.mark.parametrize("method", ["out", "in", "spatial"])
+def test_fold_inverts_unfold(shape: tuple[int, ...], method: lowrank.Method) -> None:
+    if method == "spatial" and len(shape) < 4:
+        pytest.skip("needs a spatial axis")
+    weight = gaussian(*shape)
+    np.testing.assert_array_equal(lowrank.fold(lowrank.unfold(weight, method), shape, method), weight)
+
+
+def test_spatial_unfolding_is_jaderbergs() -> None:
+    vertical, horizontal = gaussian(4, 5, 3), gaussian(7, 4, 2, seed=1)
+    weight = np.einsum("rih,orw->oihw", vertical, horizontal)[None]
+    singular = lowrank.svd(lowrank.unfold(weight, "spatial")).singular[0]
+    assert lowrank.rank_for_energy(singular[None], 1 - 1e-9) == 4
+
+
+def test_tucker_recovers_a_tensor_of_its_rank() -> None:
+    core, out_basis, in_basis = gaussian(3, 2, 9), gaussian(12, 3, seed=1), gaussian(10, 2, seed=2)
+    kernel = np.einsum("pqk,op,iq->oik", core, out_basis, in_basis)
+    tucker = lowrank.tucker2(kernel, 3, 2)
+    np.testing.assert_allclose(tucker.product(), kernel, atol=1e-4)
+    np.testing.assert_allclose(tucker.out_basis.T @ tucker.out_basis, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(tucker.in_basis.T @ tucker.in_basis, np.eye(2), atol=1e-5)
+
+
+def test_tucker_beats_hosvd_and_respects_its_bound() -> None:
+    kernel = gaussian(14, 11, 9).astype(np.float32)
+    unfoldings = kernel.reshape(14, -1), kernel.swapaxes(0, 1).reshape(11, -1)
+    bases, lost = [], 0.0
+    for unfolding, rank in zip(unfoldings, (5, 4), strict=True):
+        left, singular, _ = np.linalg.svd(unfolding, full_matrices=False)
+        bases.append(left[:, :rank])
+        lost += float(np.square(singular[rank:]).sum())
+    p, q = (basis @ basis.T for basis in bases)
+    hosvd = float(np.square(kernel - np.einsum("oik,op,iq->pqk", kernel, p, q)).sum())
+    error = float(np.square(kernel - lowrank.tucker2(kernel, 5, 4).product()).sum())
+    assert error < hosvd <= lost
+
+
+GEOMETRIES: tuple[Mapping[str, AttributeValue], ...] = (
+    {},
+    {"strides": (2, 3), "pads": (1, 2, 0, 1), "dilations": (2, 1)},
+    {"strides": (2, 1), "auto_pad": "SAME_UPPER"},
+    {"strides": (1, 2), "auto_pad": "SAME_LOWER"},
+    {"strides": (3, 2), "auto_pad": "VALID"},
+)
+METHODS: tuple[Mapping[str, Scalar], ...] = (
+    {"method": "out", "rank": 3},
+    {"method": "in", "rank": 4},
+    {"method": "spatial", "rank": 5},
+    {"method": "tucker", "rank": 4, "rank_in": 3},
+)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: str(m["method"]))
+def test_conv_chain_is_exact_for_every_geometry(
+    geometry: Mapping[str, AttributeValue], method: Mapping[str, Scalar]
+) -> None:
+    layer = conv_layer(gaussian(8, 6, 3, 2), **geometry)
+    assert_same_node(computed(layer, **method), (2, 6, 11, 10), bias=True)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m["method"] != "spatial"], ids=str)
+def test_conv_chain_in_one_dimension(method: Mapping[str, Scalar]) -> None:
+    layer = conv_layer(gaussian(8, 6, 5), strides=(2,), pads=(3, 1), dilations=(2,))
+    assert_same_node(computed(layer, **method), (2, 6, 21))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_conv_chain_in_three_dimensions(method: Mapping[str, Scalar]) -> None:
+    layer = conv_layer(gaussian(7, 5, 3, 2, 3), strides=(2, 1, 2), pads=(1, 0, 1, 0, 1, 1))
+    assert_same_node(computed(layer, **method), (1, 5, 7, 6, 8), bias=True)
+
+
+@pytest.mark.parametrize("trans_a", [0, 1])
+@pytest.mark.parametrize("trans_b", [0, 1])
+@pytest.mark.parametrize("bias", [False, True])
+def test_gemm_chain_keeps_every_attribute(trans_a: int, trans_b: int, bias: bool) -> None:
+    weight = gaussian(14, 9) if trans_b else gaussian(9, 14)
+    layer = matrix_layer(
+        "Gemm", weight, 1 - trans_b, alpha=0.5, beta=-3.0, transA=trans_a, transB=trans_b
+    )
+    candidate = computed(layer, method="out", rank=3)
+    assert_same_node(candidate, (9, 4) if trans_a else (4, 9), bias)
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 9), (2, 3, 4, 9)])
+def test_matmul_chain_with_the_constant_on_the_right(shape: tuple[int, ...]) -> None:
+    layer = matrix_layer("MatMul", gaussian(9, 14), 1)
+    assert_same_node(computed(layer, method="out", rank=3), shape)
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 4), (2, 3, 9, 4)])
+def test_matmul_chain_with_the_constant_on_the_left(shape: tuple[int, ...]) -> None:
+    layer = matrix_layer("MatMul", gaussian(14, 9), 0)
+    assert_same_node(computed(layer, method="out", rank=3), shape)
+
+
+def count_output_macs(weight: tuple[int, ...], positions: tuple[int, ...]) -> int:
+    return int(np.prod(weight) * np.prod(positions))
+
+
+def test_macs_count_the_resolution_each_stage_runs_at() -> None:
+    n_out, n_in, kernel, positions = 16, 8, (3, 5), (10, 12)
+    weight = gaussian(n_out, n_in, *kernel)
+    whole = count_output_macs(weight.shape, positions)
+    layer = replace(conv_layer(weight, strides=(2, 3)), macs=whole)
+    before, between = (20, 36), (10, 36)
+    expected = {
+        "out": [((3, 8, 3, 5), positions), ((16, 3), positions)],
+        "in": [((4, 8), before), ((16, 4, 3, 5), positions)],
+        "spatial": [((5, 8, 3), between), ((16, 5, 5), positions)],
+        "tucker": [((3, 8), before), ((4, 3, 3, 5), positions), ((16, 4), positions)],
+    }
+    for method in METHODS:
+        stages = expected[str(method["method"])]
+        assert _factors.count_macs(layer, method) == sum(count_output_macs(*s) for s in stages)
+
+
+def candidates(layer: Layer, form: str, **options: bool) -> list[Candidate]:
+    forms = ("stored",) if form == "stored" else ("computed",)
+    offers = LowRankPass(**options).candidates(layer, CODEC, forms)
+    return [offer for offer in offers if isinstance(offer, Candidate)]
+
+
+def reason(layer: Layer, form: str) -> str:
+    forms = ("stored",) if form == "stored" else ("computed",)
+    (offer,) = LowRankPass().candidates(layer, CODEC, forms)
+    assert isinstance(offer, Skip)
+    return offer.reason
+
+
+def test_pass_finds_the_method_that_fits() -> None:
+    noise = 0.01 * gaussian(96, 80, 3, 3, seed=9)
+    vertical, horizontal = gaussian(3, 80, 3), gaussian(96, 3, 3, seed=1)
+    thin_out, thin_in = gaussian(96, 2), gaussian(80, 2, seed=1)
+    kernels = {
+        "out": np.einsum("or,rik->oik", thin_out, gaussian(2, 80, 9)).reshape(96, 80, 3, 3),
+        "in": np.einsum("orm,ir->oim", gaussian(96, 2, 9), thin_in).reshape(96, 80, 3, 3),
+        "spatial": np.einsum("rih,orw->oihw", vertical, horizontal),
+        "tucker": np.einsum("pqk,op,iq->oik", gaussian(2, 2, 9), thin_out, thin_in).reshape(
+            96, 80, 3, 3
+        ),
+    }
+    for method, kernel in kernels.items():
+        found = candidates(conv_layer((kernel + noise).astype(np.float32)), "stored")
+        good = min((c for c in found if c.error < 0.1), key=lambda c: c.n_bytes)
+        assert good.settings["method"] == method
+
+
+def test_pass_offers_both_forms_of_a_low_rank_layer_with_fewer_operations() -> None:
+    weight = gaussian(60, 4) @ gaussian(4, 50, seed=1) + 0.05 * gaussian(60, 50, seed=2)
+    layer = matrix_layer("Gemm", weight, 0, transB=1)
+    for form in ("stored", "computed"):
+        found = candidates(layer, form)
+        assert min(c.error for c in found if c.n_bytes < weight.nbytes / 4) < 0.1
+        assert all(c.form == form for c in found)
+    assert layer.macs is not None
+    assert any(c.macs is not None and c.macs < layer.macs / 5 for c in candidates(layer, "computed"))
+
+
+def test_pass_uses_second_moments_when_asked() -> None:
+    weight, moment = gaussian(40, 30), second_moment(30)
+    layer = Layer("w", "", weight, Layout((), (0,), (1,), ()), statistics=Statistics(moment, 9))
+    settings = {"method": "out", "rank": 8, "rate": 8000.0}
+    errors = []
+    for weighted in (False, True):
+        full = {**settings, "weighted": weighted}
+        encoded = LowRankPass().encode(layer, full, FINE)
+        restored = LowRankPass().restore(
+            Candidate(layer, "lowrank", full, "stored", 0, 0, None, encoded)
+        )
+        errors.append(weighted_error((restored[0] - weight).astype(np.float64), moment))
+    assert errors[1] < 0.9 * errors[0]
+    found = candidates(layer, "stored", activation_aware=True)
+    assert found
+    assert all(c.settings["weighted"] for c in found)
+    for candidate in found:
+        assert candidate.error == relative_error(layer.canonical(), LowRankPass().restore(candidate))
+
+
+def test_pass_says_why_not() -> None:
+    assert "255 elements" in reason(matrix_layer("Gemm", gaussian(15, 17), 1), "stored")
+    assert "elements are zero" in reason(
+        matrix_layer("Gemm", np.zeros((20, 20), np.float32), 1), "stored"
+    )
+    assert "[1]" in reason(matrix_layer("Gemm", gaussian(1, 400), 1), "stored")
+    white = matrix_layer("Gemm", gaussian(40, 40), 1, transB=0)
+    assert f"the node itself {white.macs}" in reason(
+        replace(white, weight=np.eye(40, dtype=np.float32)), "computed"
+    )
+    assert "unknown" in reason(replace(white, macs=None), "computed")
+    assert "has to stay" in reason(replace(white, can_compute=False), "computed")
+    assert "float16" in reason(replace(white, weight=white.weight.astype(np.float16)), "computed")
+    assert "operand" in reason(replace(white, attributes={"transB": 1}), "computed")
+    assert "group 2" in reason(conv_layer(gaussian(8, 6, 3, 3), group=2), "computed")
+    batched = replace(white, weight=gaussian(2, 20, 20), layout=Layout((0,), (2,), (1,), ()))
+    assert "2 batches" in reason(batched, "computed")
+
+
+def test_pass_leaves_sides_beyond_its_limit() -> None:
+    (offer,) = LowRankPass(max_side=16).candidates(
+        matrix_layer("Gemm", gaussian(20, 30), 1), CODEC, ("stored",)
+    )
+    assert isinstance(offer, Skip)
+    assert "2 to 16" in offer.reason
