@@ -29,8 +29,6 @@ LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 EXACT = 1e-5
-HALF_EXACT = 2e-3
-"""Float16 sums are rounded at every step, so optimisation levels differ by this much on their own."""
 
 
 def open_session(path: Path, level: str = "all", saved: Path | None = None) -> ort.InferenceSession:
@@ -78,7 +76,9 @@ def relative_drift(pairs: Iterable[tuple[Arrays, Arrays]]) -> float:
     return max(r**0.5 if n in floats else r for n, r in ratios.items())
 
 
-def judge(before: Path, after: Path, report: Report, feeds: list[Feeds], *, strict: bool = True) -> float:
+def judge(
+    before: Path, after: Path, report: Report, feeds: list[Feeds], *, strict: bool = True
+) -> float:
     """Assert that `after` is an honest compressed form of `before`.
 
     Args:
@@ -92,12 +92,13 @@ def judge(before: Path, after: Path, report: Report, feeds: list[Feeds], *, stri
         The relative drift on `feeds`.
     """
     old, new = onnx.load(before), onnx.load(after)
-    onnx.checker.check_model(after, full_check=strict)
+    if strict:
+        onnx.checker.check_model(after, full_check=True)
     judge_interface(old, new)
     judge_opsets(old, new, report)
     judge_texts(old, new)
     judge_report(before, after, report)
-    judge_optimised(before, after)
+    judge_optimised(before, after, folded=bool(report.rewrites))
     return judge_outputs(before, after, feeds)
 
 
@@ -113,8 +114,12 @@ def judge_interface(old: onnx.ModelProto, new: onnx.ModelProto) -> None:
 def judge_opsets(old: onnx.ModelProto, new: onnx.ModelProto, report: Report) -> None:
     """Every domain at the user's version; ai.onnx below 11 may be raised when the report says so."""
     was, now = ({o.domain: o.version for o in m.opset_import} for m in (old, new))
-    was = {domain.removesuffix("ai.onnx") if domain == "ai.onnx" else domain: v for domain, v in was.items()}
-    now = {domain.removesuffix("ai.onnx") if domain == "ai.onnx" else domain: v for domain, v in now.items()}
+    was = {
+        domain.removesuffix("ai.onnx") if domain == "ai.onnx" else domain: v for domain, v in was.items()
+    }
+    now = {
+        domain.removesuffix("ai.onnx") if domain == "ai.onnx" else domain: v for domain, v in now.items()
+    }
     if was.get("", 99) < 11:
         assert now[""] >= 11
         (note,) = [r for r in report.rewrites if r.pass_name == "opset"]
@@ -156,13 +161,19 @@ def judge_report(before: Path, after: Path, report: Report) -> None:
     assert {check.kind for check in report.checks} == {"structure", "exact", "drift"}
     assert all(check.passed for check in report.checks)
     assert report.layers
-    assert all(layer.bytes_after < layer.bytes_before for layer in report.layers if layer.form == "stored")
+    assert all(
+        layer.bytes_after < layer.bytes_before for layer in report.layers if layer.form == "stored"
+    )
 
 
-def judge_optimised(before: Path, after: Path) -> None:
-    """After BASIC optimisation no operator is left that the original does not have."""
+def judge_optimised(before: Path, after: Path, folded: bool) -> None:
+    """After BASIC optimisation no operator is left that the original does not have.
+
+    Where nodes were folded away, onnxruntime may fuse what remains into a Gemm.
+    """
     old, new = (basic_operators(path) for path in (before, after))
-    assert not new - old, f"{new - old} left over"
+    extra = new - old
+    assert not extra or (folded and set(extra) <= {":Gemm"} and new.total() < old.total()), extra
 
 
 def basic_operators(path: Path) -> Counter[str]:
@@ -170,7 +181,7 @@ def basic_operators(path: Path) -> Counter[str]:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "basic.onnx"
         open_session(path, "basic", saved)
-        graphs = [onnx.load(saved).graph]
+        graphs = [onnx.load(saved, load_external_data=False).graph]
     found: Counter[str] = Counter()
     while graphs:
         for node in graphs.pop().node:
@@ -180,15 +191,16 @@ def basic_operators(path: Path) -> Counter[str]:
 
 
 def judge_outputs(before: Path, after: Path, feeds: list[Feeds]) -> float:
-    """Load at every level; the levels agree; return the drift at the highest."""
-    original = open_session(before)
-    expected = [run(original, f) for f in feeds]
-    found: dict[str, list[dict[str, NDArray[Any]]]] = {}
+    """Load at every level; the levels agree as the original's do; return the drift at the highest."""
+    old, new = ({level: run_all(path, level, feeds) for level in LEVELS} for path in (before, after))
     for level in LEVELS:
-        session = open_session(after, level)
-        found[level] = [run(session, f) for f in feeds]
-    half = any(t.data_type == onnx.TensorProto.FLOAT16 for t in onnx.load(before).graph.initializer)
-    for level in LEVELS:
-        apart = relative_drift(zip(found["off"], found[level], strict=True))
-        assert apart <= (HALF_EXACT if half else EXACT), level
-    return relative_drift(zip(expected, found["all"], strict=True))
+        apart = relative_drift(zip(new["off"], new[level], strict=True))
+        own = relative_drift(zip(old["off"], old[level], strict=True))
+        assert apart <= EXACT + 3 * own, f"optimisation off and {level} are {apart} apart, {own} before"
+    return relative_drift(zip(old["all"], new["all"], strict=True))
+
+
+def run_all(path: Path, level: str, feeds: list[Feeds]) -> list[dict[str, NDArray[Any]]]:
+    """Run a model on all feeds at one optimisation level."""
+    session = open_session(path, level)
+    return [run(session, f) for f in feeds]

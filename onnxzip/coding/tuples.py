@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 MAX_ROWS = 16384
 MAX_LENGTH = 8
+MAX_LEVEL_ROWS = 1 << 21
+"""Limit of (largest sum of costs) * rows: sorting in the graph takes 12 bytes of memory for each."""
 _EXPONENTS = (1.0, 1.25, 1.5, 2.0)
 
 
@@ -94,11 +96,13 @@ def candidate_costs(counts: NDArray[np.int64], low: int, length: int) -> Iterato
     Args:
         counts: (n,) how often each integer from `low` upwards occurs in all contexts together.
     """
-    largest = max(1, min(255, (1 << 20) // len(counts) ** length // length))
+    largest = max(1, min(255, MAX_LEVEL_ROWS // len(counts) ** length // length))
     magnitude = np.abs(np.arange(low, low + len(counts))).astype(np.float64)
     for exponent in _EXPONENTS:
         if magnitude.max() > 0:
-            yield np.rint((magnitude / magnitude.max()) ** exponent * largest).astype(np.uint8)
+            top = magnitude.max() ** exponent
+            scale = largest // top if largest >= top else largest / top
+            yield np.rint(magnitude**exponent * scale).astype(np.uint8)
     information = np.log2((counts.max() + 0.5) / (counts + 0.5))
     scale = largest / max(float(information.max()), 1.0)
     yield np.rint(information * scale).astype(np.uint8)

@@ -146,12 +146,12 @@ def test_rank_for_energy_is_the_least(seed: int, fraction: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 4), (1, 6, 5, 3), (1, 6, 5, 3, 2), (2, 3, 4, 2, 3, 2)])
-@pytest.mark.parametrize("method", ["out", "in", "spatial"])
-def test_fold_inverts_unfold(shape: tuple[int, ...], method: lowrank.Method) -> None:
-    if method == "spatial" and len(shape) < 4:
-        pytest.skip("needs a spatial axis")
+def test_fold_inverts_unfold(shape: tuple[int, ...]) -> None:
     weight = gaussian(*shape)
-    np.testing.assert_array_equal(lowrank.fold(lowrank.unfold(weight, method), shape, method), weight)
+    methods: tuple[lowrank.Method, ...] = ("out", "in", "spatial")
+    for method in methods if len(shape) > 3 else methods[:2]:
+        folded = lowrank.fold(lowrank.unfold(weight, method), shape, method)
+        np.testing.assert_array_equal(folded, weight)
 
 
 def test_spatial_unfolding_is_jaderbergs() -> None:

@@ -1,0 +1,289 @@
+"""The encoder behind `prefix.py`: chooses contexts, tuples and trees by their cost and writes the streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.coding.bits import pack_fields
+from onnxzip.coding.contexts import OUTLIER_BITS, find_contexts
+from onnxzip.coding.prefix import Book, Chunk, Integers, Patch, Streams, Unit
+from onnxzip.coding.trees import Tree, plan_tree, smooth
+from onnxzip.coding.tuples import (
+    MAX_LENGTH,
+    TupleOrder,
+    candidate_costs,
+    find_outliers,
+    max_symbols,
+    number_tuples,
+    replace_outliers,
+)
+
+LARGE_ARRAY = 1 << 18
+MAX_CHUNK_BITS = (1 << 24) - (1 << 12)
+MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
+MIN_CODED_BYTES = 4096
+_ROOT_BITS = (2, 4, 8)
+_SAMPLE_TUPLES = 400_000
+_N_FINALISTS = 2
+
+
+def encode(arrays: Sequence[Integers]) -> Streams:
+    """Encode all integer arrays of a model together.
+
+    Args:
+        arrays: (n_segments, length) int32 each, any values of magnitude below 2 ** 24; a segment is a
+            run of integers that are expected to have a common distribution.
+
+    Returns:
+        Streams that `decode` turns into the same arrays; deterministic.
+    """
+    shapes = tuple((a.shape[0], a.shape[1]) for a in arrays)
+    plain = {i: a.astype(smallest_type(a)) for i, a in enumerate(arrays)}
+    members = [i for i, a in enumerate(arrays) if a.size and _is_compressible(a)]
+    if sum(plain[i].nbytes for i in members) < MIN_CODED_BYTES:
+        return Streams(shapes, plain)
+    groups = _group(arrays, members)
+    labels = find_contexts([arrays[i] for group in groups for i in group]).labels
+    source = _Source(arrays, groups, labels)
+    plans = [_plan(source, order) for order in _finalists(source)]
+    plan = min(plans, key=lambda p: p.n_bits)
+    coded = {i for group in groups for i in group}
+    units, chunks = _write(source, plan)
+    rest = {i: a for i, a in plain.items() if i not in coded}
+    return Streams(shapes, rest, plan.book, tuple(units), tuple(chunks))
+
+
+def smallest_type(array: Integers) -> np.dtype[np.signedinteger]:
+    """Return the smallest signed type that holds the array."""
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    fits = (t for t in (np.int8, np.int16) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return np.dtype(next(fits, np.int32))
+
+
+def _is_compressible(array: Integers) -> bool:
+    """Whether at least an eighth of a plain array's bits can be saved."""
+    sample = array.ravel()[:: max(1, array.size // 50_000)]
+    _, counts = np.unique(sample, return_counts=True)
+    p = counts / counts.sum()
+    n_new = float(np.count_nonzero(counts == 1)) / len(sample)
+    bits = float(-(p * np.log2(p)).sum()) + n_new * OUTLIER_BITS
+    return bits < 7 / 8 * 8 * smallest_type(array).itemsize
+
+
+def _group(arrays: Sequence[Integers], members: Sequence[int]) -> list[tuple[int, ...]]:
+    """Put small arrays into one group and each large one into its own."""
+    small = tuple(i for i in members if arrays[i].size < LARGE_ARRAY)
+    large = [(i,) for i in members if arrays[i].size >= LARGE_ARRAY]
+    return [small, *large] if small else large
+
+
+class _Source:
+    """The integers of each group in one row, and the contexts of their tuples."""
+
+    def __init__(
+        self, arrays: Sequence[Integers], groups: Sequence[tuple[int, ...]], labels: NDArray[np.int64]
+    ) -> None:
+        self.groups = groups
+        self.flats = [np.concatenate([arrays[i].ravel() for i in group]) for group in groups]
+        self.n_contexts = int(labels.max()) + 1
+        self._starts: list[NDArray[np.int64]] = []
+        self._labels: list[NDArray[np.int64]] = []
+        n_used = 0
+        for group in groups:
+            lengths = np.concatenate([np.full(arrays[i].shape[0], arrays[i].shape[1]) for i in group])
+            mine = labels[n_used : n_used + len(lengths)]
+            n_used += len(lengths)
+            new = np.append(True, np.diff(mine) != 0)
+            self._starts.append((np.cumsum(lengths) - lengths)[new])
+            self._labels.append(mine[new])
+
+    def tuples(self, order: TupleOrder, stride: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return every stride-th tuple's number and context over all groups."""
+        numbers, contexts = [], []
+        for g, flat in enumerate(self.flats):
+            padded = _pad(flat, order)[: len(flat) // order.length * order.length] if stride > 1 else _pad(flat, order)
+            cut = padded.reshape(-1, order.length)[::stride]
+            numbers.append(number_tuples(cut.ravel(), order.length, order.low, order.n_symbols))
+            contexts.append(self._contexts(g, order.length, len(flat))[: len(padded) // order.length : stride])
+        return np.concatenate(numbers), np.concatenate(contexts)
+
+    def _contexts(self, g: int, length: int, n_values: int) -> NDArray[np.int64]:
+        n_tuples = -(-n_values // length)
+        starts = np.minimum(-(-self._starts[g] // length), n_tuples)
+        starts[0] = 0
+        return np.repeat(self._labels[g], np.diff(np.append(starts, n_tuples)))
+
+    def histogram(self) -> tuple[int, NDArray[np.int64]]:
+        """Return (low, counts) of all integers; a range above 2^16 is cut to 2^16 around the median."""
+        low = min(int(f.min()) for f in self.flats)
+        high = max(int(f.max()) for f in self.flats)
+        if high - low >= 1 << 16:
+            middle = int(np.median(np.concatenate([f[:: max(1, len(f) // 10_000)] for f in self.flats])))
+            low, high = max(low, middle - (1 << 15)), min(high, middle + (1 << 15) - 1)
+        counts = np.zeros(high - low + 1, np.int64)
+        for flat in self.flats:
+            inside = flat[~find_outliers(flat, low, len(counts))] if len(counts) >= 1 << 16 else flat
+            counts += np.bincount(inside - low, minlength=len(counts))
+        return low, counts
+
+
+def _pad(flat: Integers, order: TupleOrder) -> Integers:
+    """Fill the last tuple with the alphabet's most neutral integer."""
+    missing = -len(flat) % order.length
+    if not missing:
+        return flat
+    neutral = np.clip(0, order.low, order.low + order.n_symbols - 1)
+    return np.append(flat, np.full(missing, neutral, np.int32))
+
+
+def _finalists(source: _Source) -> list[TupleOrder]:
+    """Return the orders of tuples whose estimated cost is least, with different lengths."""
+    low, counts = source.histogram()
+    n_values = sum(len(f) for f in source.flats)
+    best: dict[int, tuple[float, TupleOrder]] = {}
+    for length in range(1, MAX_LENGTH + 1):
+        start, size = _trim(counts, max_symbols(length))
+        n_outside = n_values - int(counts[start : start + size].sum())
+        if n_outside > 0.05 * n_values and length > 1:
+            break
+        stride = max(1, n_values // length // _SAMPLE_TUPLES)
+        orders = [
+            TupleOrder(length, low + start, costs)
+            for costs in candidate_costs(counts[start : start + size], low + start, length)
+        ]
+        numbers, contexts = source.tuples(orders[0], stride)
+        pairs = np.bincount(contexts * orders[0].n_rows + numbers, minlength=source.n_contexts * orders[0].n_rows)
+        by_context = pairs.reshape(source.n_contexts, -1)
+        scale = n_values / length / len(numbers)
+        for order in orders:
+            n_bits = n_outside * OUTLIER_BITS + scale * _estimate(by_context[:, order.numbers])
+            if length not in best or n_bits < best[length][0]:
+                best[length] = (n_bits, order)
+    ranked = sorted(best.values(), key=lambda item: item[0])
+    return [order for _, order in ranked[:_N_FINALISTS]]
+
+
+def _trim(counts: NDArray[np.int64], size: int) -> tuple[int, int]:
+    """Return (start, size) of the window of at most `size` integers that holds the most."""
+    size = min(size, len(counts))
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    held = sums[size:] - sums[:-size]
+    middle = np.arange(len(held)) + size / 2 - len(counts) / 2
+    start = int(np.lexsort((np.abs(middle), -held))[0])
+    return start, size
+
+
+def _estimate(counts: NDArray[np.int64]) -> float:
+    """Return the bits of (n_contexts, n_rows) counts, no code word below a bit."""
+    total = 0.0
+    for row in counts:
+        if row.any():
+            total += float((row * np.maximum(-np.log2(smooth(row)), 1.0)).sum()) + 0.05 * float(row.sum())
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A book, the fields it codes each (context, row) with, and its cost."""
+
+    book: Book
+    fields: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    contexts: NDArray[np.int64]
+    n_bits: float
+
+
+def _plan(source: _Source, order: TupleOrder) -> _Plan:
+    """Plan the trees of all contexts with the best common root."""
+    numbers, contexts = source.tuples(order)
+    row_of_number = np.empty(order.n_rows, np.int64)
+    row_of_number[order.numbers] = np.arange(order.n_rows)
+    rows = row_of_number[numbers]
+    pairs = np.bincount(contexts * order.n_rows + rows, minlength=source.n_contexts * order.n_rows)
+    counts = pairs.reshape(source.n_contexts, -1)
+    counts[:, 0] += ~counts.any(axis=1)
+    best: list[Tree] = []
+    for root_bits in _ROOT_BITS:
+        trees = [plan_tree(row, root_bits) for row in counts]
+        if not best or sum(t.n_bits for t in trees) < sum(t.n_bits for t in best):
+            best = trees
+    n_outside = sum(int(find_outliers(f, order.low, order.n_symbols).sum()) for f in source.flats)
+    n_bits = sum(t.n_bits for t in best) + OUTLIER_BITS * n_outside
+    fields = np.stack([tree.fields(order.n_rows) for tree in best], axis=1)
+    return _Plan(_make_book(order, best), fields.reshape(6, -1), rows, contexts, n_bits)
+
+
+def _make_book(order: TupleOrder, trees: Sequence[Tree]) -> Book:
+    """Number the nodes of all trees: branches first, then cells."""
+    branches = np.concatenate([tree.branch_bits for tree in trees])
+    if not branches.any():
+        branches = branches[:0]
+    sizes = [len(tree.cell_bits) for tree in trees]
+    first_cells = len(branches) + np.cumsum(sizes) - sizes
+    widths = np.concatenate([branches, *(tree.cell_bits for tree in trees)]).astype(np.uint8)
+    return Book(order, trees[0].root_bits, widths, len(branches), tuple(int(c) for c in first_cells))
+
+
+def _write(source: _Source, plan: _Plan) -> tuple[list[Unit], list[Chunk]]:
+    """Write the units and chunks of a plan."""
+    order = plan.book.order
+    units = [
+        Unit(group, len(flat), -(-len(flat) // order.length), _make_patches(flat, order))
+        for group, flat in zip(source.groups, source.flats, strict=True)
+    ]
+    pairs = plan.contexts * order.n_rows + plan.rows
+    n_bits = (plan.fields[3] + plan.fields[5])[pairs]
+    chunks = []
+    for start, end in _cut(n_bits):
+        chunks.append(_write_chunk(plan, pairs[start:end], plan.contexts[start:end]))
+    return units, chunks
+
+
+def _cut(n_bits: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+    """Cut the tuples into the fewest chunks of about equal size that keep both limits."""
+    sums = np.cumsum(n_bits, dtype=np.int64)
+    n_chunks = max(-(-int(sums[-1]) // MAX_CHUNK_BITS), -(-len(n_bits) // MAX_CHUNK_TUPLES))
+    while True:
+        edges = np.linspace(0, len(n_bits), n_chunks + 1).astype(np.int64)
+        if np.diff(np.append(0, sums)[edges]).max() <= MAX_CHUNK_BITS:
+            break
+        n_chunks += 1
+    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+
+
+def _write_chunk(plan: _Plan, pairs: NDArray[np.int64], contexts: NDArray[np.int64]) -> Chunk:
+    roots, _, branches, branch_bits, cells, cell_bits = plan.fields
+    starts = np.flatnonzero(np.append(True, np.diff(contexts) != 0))
+    branch_widths = branch_bits[pairs]
+    return Chunk(
+        n_tuples=len(pairs),
+        starts=starts.astype(np.int32),
+        contexts=contexts[starts].astype(np.uint8),
+        roots=_pack_roots(roots[pairs], plan.book.root_bits),
+        fields=pack_fields(
+            np.concatenate([branches[pairs], cells[pairs]]), np.concatenate([branch_widths, cell_bits[pairs]])
+        ),
+        cell_start=int(branch_widths.sum(dtype=np.int64)),
+    )
+
+
+def _pack_roots(roots: NDArray[np.int32], width: int) -> NDArray[np.uint8]:
+    per_byte = 8 // width
+    padded = np.append(roots, np.zeros(-len(roots) % per_byte, np.int32)).reshape(-1, per_byte)
+    return (padded << (width * np.arange(per_byte, dtype=np.int32))).sum(1).astype(np.uint8)
+
+
+def _make_patches(flat: Integers, order: TupleOrder) -> tuple[Patch, ...]:
+    """Return what the alphabet leaves out; apart where many values need one byte and few more."""
+    positions = np.flatnonzero(find_outliers(flat, order.low, order.n_symbols))
+    values = flat[positions]
+    if not len(positions):
+        return ()
+    large = (values < -128) | (values > 127)
+    if 64 < large.sum() * 8 < large.size:
+        return (Patch(positions[~large], values[~large]), Patch(positions[large], values[large]))
+    return (Patch(positions, values),)
