@@ -5,6 +5,8 @@ The heavy modules are imported in the functions, so that `import onnxzip` answer
 
 from __future__ import annotations
 
+import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from onnxzip.graph import ModelProto
     from onnxzip.pipeline import Source
     from onnxzip.tables import Inspection
+
+_LISTS = ("passes", "skip", "keep", "providers")
 
 
 def compress(source: Source, output: str | Path | None = None, **settings: Any) -> Result:
@@ -72,7 +76,27 @@ def decompress(
 
 
 def _options(settings: dict[str, Any]) -> Options:
+    """Return checked options; a single name may stand for a tuple of names, a text for a path."""
+    wrapped: dict[str, Any] = {
+        k: (v,) for k, v in settings.items() if k in _LISTS and isinstance(v, str)
+    }
+    if isinstance(settings.get("custom_ops"), str):
+        wrapped["custom_ops"] = Path(settings["custom_ops"])
     try:
-        return Options(**settings)
+        options = Options(**{**settings, **wrapped})
     except TypeError as error:
-        raise UsageError(f"no such setting: {error}") from error
+        known = ", ".join(field.name for field in fields(Options))
+        raise UsageError(f"no such setting: {str(error).split()[-1]}; there are {known}") from error
+    _check_numbers(options)
+    if options.objective not in ("size", "speed"):
+        raise UsageError(f"objective '{options.objective}' is neither 'size' nor 'speed'")
+    return options
+
+
+def _check_numbers(options: Options) -> None:
+    tolerance = options.tolerance
+    if tolerance is not None and not (isinstance(tolerance, int | float) and 0 < tolerance < math.inf):
+        raise UsageError(f"tolerance {tolerance!r} is not a finite number above 0")
+    for name, value, least in (("n_jobs", options.n_jobs, 1), ("seed", options.seed, 0)):
+        if not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} {value!r} is not a whole number from {least}")

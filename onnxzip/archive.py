@@ -9,6 +9,7 @@ import numpy as np
 from onnxzip import graph
 from onnxzip.evaluation import source_of
 from onnxzip.graph import Model, ModelProto
+from onnxzip.graph.write import inline_bytes
 from onnxzip.options import Options
 from onnxzip.pipeline import Source, check_output, examine, make_feeds
 from onnxzip.proof import decode_weights, measure_drift
@@ -25,13 +26,15 @@ def inspect(source: Source) -> Inspection:
     """
     model = _read(source)
     weights: list[StoredWeight] = []
-    saved = 0
+    plain = model
     if graph.is_stamped(model):
         types = graph.value_types(model)
-        for value in graph.read_stamp(model)[1]:
+        n_nodes, values = graph.read_stamp(model)
+        zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
+        plain = graph.with_plain_weights(model, n_nodes, zeros)
+        for value in values:
             dtype = types[value.name]
-            n_plain = int(np.prod(value.shape, dtype=np.int64)) * dtype.itemsize
-            saved += n_plain - value.n_bytes
+            n_plain = zeros[value.name].nbytes
             weights.append(
                 StoredWeight(
                     value.name,
@@ -52,7 +55,8 @@ def inspect(source: Source) -> Inspection:
                     name, "plain", array.shape, array.dtype.name, array.nbytes, array.nbytes, 0.0
                 )
             )
-    return Inspection(model.source, model.n_bytes, model.n_bytes + saved, tuple(weights))
+    n_plain_bytes = model.n_bytes - inline_bytes(model) + inline_bytes(plain)
+    return Inspection(model.source, model.n_bytes, n_plain_bytes, tuple(weights))
 
 
 def decompress(

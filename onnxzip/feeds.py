@@ -89,7 +89,10 @@ def generate_feeds(
         for index, spec in enumerate(inputs):
             rng = np.random.default_rng([seed, run, index])
             bound = (bounds or {}).get(spec.name)
-            arrays[spec.name] = _values(spec, shapes[spec.name], rng, bound, length, sizing)
+            values = _values(spec, shapes[spec.name], rng, bound, length, sizing)
+            if values.dtype.kind == "b" and values.size == 1:  # a switch: every branch gets its runs
+                values = np.full(values.shape, run % 2 == 0)
+            arrays[spec.name] = values
         feeds.append(arrays)
     return feeds
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,24 +43,27 @@ def fit(
         ToleranceError: no smaller model meets the tolerance.
         VerificationError: an emitted graph fails its exact check.
     """
-    restorer = Restorer(proposal.passes, proposal.codec)
-    sensitivities, skips = _sensitivities(proposal, subject, restorer, show)
+    restorer = Restorer(proposal.passes, proposal.level.codec)
+    sensitivities, unseen = _sensitivities(proposal, subject, restorer, show)
+    aims = subject.metric.name == "rel_l2"
+    first_budget = subject.metric.limit if aims else _FIRST_BUDGET
+    ladders = _cap_unseen(proposal.ladders, sensitivities, unseen, first_budget)
 
     def plan_for(budget: float) -> Plan:
         by_macs = options.objective == "speed"
-        return planner.choose(proposal.ladders, sensitivities, budget, by_macs=by_macs)
+        return planner.choose(ladders, sensitivities, budget, by_macs=by_macs)
 
-    plan = _search(plan_for, proposal, subject, restorer, original, show)
+    plan = _search(plan_for, proposal, subject, restorer, original, show, first_budget)
     for attempt in range(_MAX_TIGHTENINGS):
         show("rewriting", 0.85)
-        emitted = emit_plan(proposal.model, plan, proposal.passes, restorer)
+        emitted = emit_plan(proposal.model, plan, proposal.passes, restorer, proposal.level.emit)
         show("checking", 0.88)
         expected = expect(proposal.model, emitted, plan, restorer, subject)
         restorer.forget()
         drifts = measure_drift(emitted.model, original, subject)
         if all(check.passed for check in drifts):
             exact = prove_exact(expected, emitted.model, subject)
-            return Fit(emitted, plan, (*exact, *drifts), tuple(skips))
+            return Fit(emitted, plan, (*exact, *drifts), _left_alone(proposal, plan, unseen))
         plan = plan_for(plan.budget * _TIGHTEN ** (attempt + 1))
     failed = next(check for check in drifts if not check.passed)
     raise ToleranceError(
@@ -71,8 +74,12 @@ def fit(
 
 def _sensitivities(
     proposal: Proposal, subject: Subject, restorer: Restorer, show: ShowProgress
-) -> tuple[dict[str, float], list[Skip]]:
-    """Measure how much each layer's error alone moves the output, relative to its own."""
+) -> tuple[dict[str, float], list[str]]:
+    """Measure how much each layer's error alone moves the output, relative to its own.
+
+    Returns:
+        The sensitivities, and the names of the layers that no feed reached.
+    """
     probes = planner.probes(proposal.ladders)
     if not probes:
         return dict.fromkeys(proposal.ladders, 1.0), []
@@ -84,9 +91,32 @@ def _sensitivities(
         measured[name] = evaluator.relative_error(weights, _N_PROBE_RUNS) / candidate.error
     evaluator.close()
     filled, unseen = planner.fill_unseen(measured)
-    reason = "no feed reached it: its error is bounded like that of a sensitive layer"
-    skips = [Skip(name, "planner", reason) for name in unseen]
-    return {name: filled.get(name, 1.0) for name in proposal.ladders}, skips
+    return {name: filled.get(name, 1.0) for name in proposal.ladders}, unseen
+
+
+def _cap_unseen(
+    ladders: planner.Ladders, sensitivities: Mapping[str, float], unseen: Sequence[str], budget: float
+) -> planner.Ladders:
+    """Let a layer that no feed reached have no more error than the first budget would allow it.
+
+    The search raises the budget as far as the measured loss permits, and these layers' errors are
+    not in that loss.
+    """
+    capped = dict(ladders)
+    for name in unseen:
+        capped[name] = [c for c in ladders[name] if c.error * sensitivities[name] <= budget]
+    return capped
+
+
+def _left_alone(proposal: Proposal, plan: Plan, unseen: Sequence[str]) -> tuple[Skip, ...]:
+    """Say which layers the plan leaves as they are, and which it had to choose blindly."""
+    kept = [n for n, ladder in proposal.ladders.items() if ladder and n not in plan.chosen]
+    reason = "left as it is: no candidate is worth its share of the loss allowed"
+    blind = "no feed reached it: its error is bounded by that of a sensitive layer"
+    return (
+        *(Skip(name, "planner", reason) for name in kept),
+        *(Skip(name, "planner", blind) for name in unseen if name in plan.chosen),
+    )
 
 
 def _search(
@@ -96,6 +126,7 @@ def _search(
     restorer: Restorer,
     original: Model,
     show: ShowProgress,
+    first_budget: float,
 ) -> Plan:
     """Return the plan that saves most among those whose measured loss meets the tolerance."""
     metric = subject.metric
@@ -110,10 +141,8 @@ def _search(
         loss = evaluator.loss(weights)
         return loss, metric.passes(loss)
 
-    aims = metric.name == "rel_l2"
-    trials = planner.search(
-        plan_for, measure, metric.limit if aims else _FIRST_BUDGET, metric.limit if aims else None
-    )
+    tolerance = metric.limit if metric.name == "rel_l2" else None
+    trials = planner.search(plan_for, measure, first_budget, tolerance)
     evaluator.close()
     best = planner.best_trial(trials)
     if best is None:
@@ -139,10 +168,15 @@ def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], s
         first = proposal.skips[0] if proposal.skips else None
         reason = f"; e.g. '{first.layer}': {first.reason}" if first else ""
         return f"{original.source}: no weight can be made smaller ({n_skips} refusals{reason})"
-    best = min(trials, key=lambda trial: trial.plan.budget)
     metric = subject.metric
+    tried = [trial for trial in trials if trial.plan.chosen]
+    if not tried:
+        return (
+            f"{original.source}: no candidate for {offered} weights stays within {metric.name} "
+            f"{metric.limit:.3g}; allow a larger --tolerance"
+        )
+    best = min(tried, key=lambda trial: -trial.loss if metric.higher_is_better else trial.loss)
     return (
-        f"{original.source}: even with {len(best.plan.chosen)} of {offered} weights changed, "
-        f"{metric.name} is {best.loss:.3g} and the tolerance {metric.limit:.3g}; "
-        "allow a larger --tolerance"
+        f"{original.source}: the most exact plan changes {len(best.plan.chosen)} of {offered} weights "
+        f"and has {metric.name} {best.loss:.3g}, the tolerance is {metric.limit:.3g}; allow a larger one"
     )

@@ -30,6 +30,7 @@ class Options:
         pass_settings: values for passes' dataclass fields, by pass name.
         custom_ops: library of custom operators to register with onnxruntime.
         providers: execution providers to validate on; None for the CPU and every accelerator.
+        level: 1 (packs fast, loads fast) to 9 (smallest), see `onnxzip.levels`.
         n_jobs: layers worked on at the same time.
         seed: seed of generated inputs and of randomised passes.
         overwrite: replace an existing output file.
@@ -46,6 +47,7 @@ class Options:
     pass_settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     custom_ops: Path | None = None
     providers: tuple[str, ...] | None = None
+    level: int = 3
     n_jobs: int = 1
     seed: int = 0
     overwrite: bool = False

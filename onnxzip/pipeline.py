@@ -20,6 +20,7 @@ from onnxzip.metrics import make_metric
 from onnxzip.options import Options, Result
 from onnxzip.proof import Subject
 from onnxzip.proposal import propose
+from onnxzip.report import SCHEMA
 from onnxzip.runtime import Session, open_session, probe_provider, resolve_providers
 from onnxzip.types import Candidate, LayerReport, Report, Scalar, Skip
 from onnxzip.validate import collect_outputs, unstable_outputs
@@ -27,7 +28,6 @@ from onnxzip.validate import collect_outputs, unstable_outputs
 Source: TypeAlias = str | Path | bytes | ModelProto
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
-REPORT_SCHEMA = 1
 
 
 def compress(
@@ -65,7 +65,7 @@ def compress(
     show("writing", 0.98)
     proto, n_bytes, digest = _write(fitted.emitted.model, original, target)
     report = Report(
-        schema=REPORT_SCHEMA,
+        schema=SCHEMA,
         source=original.source,
         source_sha256=_digest(source),
         output_sha256=digest,
@@ -91,6 +91,8 @@ def check_output(original: Model, output: Path, overwrite: bool) -> Path:
     """
     if output.is_dir():
         raise OutputError(f"{output}: is a directory; name the file to write")
+    if output.exists() and not output.is_file():
+        raise OutputError(f"{output}: is not a regular file (a device or pipe); name another output")
     if output.exists() and Path(original.source).exists() and output.samefile(original.source):
         raise OutputError(f"{output}: is the input itself; give the output another name")
     if output.exists() and not overwrite:
@@ -207,8 +209,12 @@ def _settings(options: Options) -> dict[str, Scalar]:
     if options.tolerance is not None:
         settings["tolerance"] = options.tolerance
     for pass_name, values in options.pass_settings.items():
-        settings.update({f"{pass_name}.{key}": value for key, value in values.items()})
+        settings.update({f"{pass_name}.{key}": _scalar(value) for key, value in values.items()})
     return settings
+
+
+def _scalar(value: object) -> Scalar:
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _describe_calibration(options: Options) -> str:

@@ -26,6 +26,7 @@ PROBE_ERROR = 0.05
 _CLOSE_ENOUGH = 1.04
 _LARGEST_STEP = 8.0
 _SMALLEST_BUDGET = 1e-6
+_LARGEST_BUDGET = 2.0
 _N_BISECTIONS = 60
 _UNSEEN_QUANTILE = 0.75
 
@@ -126,7 +127,8 @@ def search(
         above = budget if not trial.passed else above
         if len(tried) >= max_trials or above / max(below, 1e-12) < _CLOSE_ENOUGH:
             break
-        if budget < _SMALLEST_BUDGET or budget > 1e3 or (not trial.passed and not plan.chosen):
+        nothing_left = plan.chosen == {} if not trial.passed else trial.loss == 0
+        if nothing_left or not _SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
             break
         budget = _next_budget(budget, below, above, trial, tolerance)
     return list(tried.values())

@@ -15,7 +15,7 @@ from onnxzip.deviations import Runs
 from onnxzip.errors import VerificationError
 from onnxzip.evaluation import source_of
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, count_differences, decoder, structure
+from onnxzip.graph import Model, count_differences, decoder, structure, value_types
 from onnxzip.metrics import Metric
 from onnxzip.runtime import Optimisation, open_session, optimised_model
 from onnxzip.surgery import Emitted, Restorer, check_decoded, plain_emitted, plain_reference
@@ -64,7 +64,9 @@ def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -
     with open_session(
         source_of(decoder(model, n_nodes)), optimisation="off", custom_ops=custom_ops
     ) as session:
-        return session.run({})
+        values = session.run({})
+    types = value_types(model)
+    return {name: array.astype(types[name], copy=False) for name, array in values.items()}
 
 
 def expect(

@@ -18,7 +18,7 @@ from onnxzip.options import Options
 from onnxzip.passbase import Codec, GraphPass, Pass
 from onnxzip.planner import forms_for
 from onnxzip.proof import Subject
-from onnxzip.quantize import FixedRate
+from onnxzip.levels import Level, level
 from onnxzip.runtime import open_session
 from onnxzip.surgery import fold_structure
 from onnxzip.types import Candidate, Form, Layer, Rewrite, Skip
@@ -36,7 +36,7 @@ class Proposal:
         layers: its weights.
         ladders: candidates by layer name, payloads released.
         passes: the passes that made them, by name.
-        codec: quantises and prices coefficients.
+        level: how coefficients are quantised, priced and decoded.
         rewrites: what the structural passes did.
         skips: what was refused, and why.
     """
@@ -45,7 +45,7 @@ class Proposal:
     layers: Sequence[Layer]
     ladders: Mapping[str, Sequence[Candidate]]
     passes: Mapping[str, Pass]
-    codec: Codec
+    level: Level
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
 
@@ -70,7 +70,8 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
     skips += refused
     skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
-    codec = FixedRate()
+    chosen_level = level(options.level)
+    codec = chosen_level.codec
     forms = forms_for(options.objective)
     offers = Parallel(n_jobs=options.n_jobs, prefer="threads", return_as="generator")(
         delayed(_offer)(layer, weight_passes, codec, forms) for layer in wanted
@@ -80,7 +81,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         ladders[layer.name] = candidates
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.1 + 0.4 * (i + 1) / len(wanted))
-    return Proposal(model, wanted, ladders, weight_passes, codec, [*rewrites, *folds], skips)
+    return Proposal(model, wanted, ladders, weight_passes, chosen_level, [*rewrites, *folds], skips)
 
 
 def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:

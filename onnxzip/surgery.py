@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.decode import emit_packed
 from onnxzip.errors import VerificationError
 from onnxzip.graph import (
+    EmitStored,
     GraphBuilder,
     GraphEditor,
     Model,
@@ -109,11 +109,17 @@ def with_overridable_weights(model: Model, layers: Sequence[Layer]) -> tuple[Mod
     return changed, homes
 
 
-def emit_plan(model: Model, plan: Plan, passes: Mapping[str, Pass], restorer: Restorer) -> Emitted:
+def emit_plan(
+    model: Model,
+    plan: Plan,
+    passes: Mapping[str, Pass],
+    restorer: Restorer,
+    emit_stored: EmitStored,
+) -> Emitted:
     """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
     changed = model.copy()
     layers = [candidate.layer for candidate in plan.chosen.values()]
-    builder = GraphBuilder(changed, layers, emit_packed)
+    builder = GraphBuilder(changed, layers, emit_stored)
     for candidate in plan.chosen.values():
         passes[candidate.pass_name].emit(restorer.encode(candidate), builder)
     n_nodes = builder.finish()

@@ -127,7 +127,7 @@ def _linear(editor: Editor, producers: Producers, last: NodeView) -> Linear:
     node, bias_index = biased or (last, 2 if len(last.inputs) > 2 and last.inputs[2] else -1)
     if node is not last and editor.n_uses(node.outputs[0]) != 1:
         raise RefusedError(f"'{node.outputs[0]}' is also read elsewhere")
-    weight = editor.constant(node.inputs[1])
+    weight = editor.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     if weight is None:
         raise RefusedError(f"the weight of '{_label(node)}' is not constant")
     if weight.dtype not in (np.float32, np.float64):
@@ -147,6 +147,8 @@ def _linear(editor: Editor, producers: Producers, last: NodeView) -> Linear:
 def _channels(node: NodeView, weight: Array) -> tuple[tuple[int, ...], int, int]:
     """Return the shape that spreads factors over the weight, the number of channels, the rank."""
     shape = weight.shape
+    if weight.ndim < (3 if "Conv" in node.op_type else 2):
+        raise RefusedError(f"a weight of shape {shape} is none for a {node.op_type}")
     if node.op_type == "Conv":
         return (shape[0], *(1,) * (weight.ndim - 1)), shape[0], weight.ndim
     if node.op_type == "ConvTranspose":

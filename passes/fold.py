@@ -105,7 +105,7 @@ class _Sweep:
         for view in self.editor.nodes():
             node = replace(view, inputs=tuple(self._now(name) for name in view.inputs))
             text, is_change = "", False
-            if node.domain == "" and not node.has_subgraphs:
+            if node.domain == "" and node.inputs and node.outputs and not node.has_subgraphs:
                 try:
                     text = next((t for rule in rules if (t := rule(node))), "")
                     is_change = bool(text)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxzip.coding.bits import pack_fields
 from onnxzip.coding.contexts import OUTLIER_BITS, find_contexts
 from onnxzip.coding.prefix import Book, Chunk, Integers, Patch, Streams, Unit
-from onnxzip.coding.trees import Tree, plan_tree, smooth
+from onnxzip.coding.trees import Tree, plan_trees, smooth
 from onnxzip.coding.tuples import (
     MAX_LENGTH,
     TupleOrder,
@@ -26,9 +26,12 @@ LARGE_ARRAY = 1 << 18
 MAX_CHUNK_BITS = (1 << 24) - (1 << 12)
 MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
 MIN_CODED_BYTES = 4096
-_ROOT_BITS = (2, 4, 8)
-_SAMPLE_TUPLES = 400_000
-_N_FINALISTS = 2
+FREE_ROOT_BITS = 8 * 150.0
+MAX_FREE_ROOT_TUPLES = 1 << 20
+_COMMON_ROOTS = (2, 4)
+_OUTSIDE_SHARES = (1e-4, 1e-3)
+_SAMPLE_TUPLES = 200_000
+_N_FINALISTS = 3
 
 
 def encode(arrays: Sequence[Integers]) -> Streams:
@@ -146,25 +149,43 @@ def _finalists(source: _Source) -> list[TupleOrder]:
     n_values = sum(len(f) for f in source.flats)
     best: dict[int, tuple[float, TupleOrder]] = {}
     for length in range(1, MAX_LENGTH + 1):
-        start, size = _trim(counts, max_symbols(length))
-        n_outside = n_values - int(counts[start : start + size].sum())
-        if n_outside > 0.05 * n_values and length > 1:
-            break
-        stride = max(1, n_values // length // _SAMPLE_TUPLES)
-        orders = [
-            TupleOrder(length, low + start, costs)
-            for costs in candidate_costs(counts[start : start + size], low + start, length)
-        ]
-        numbers, contexts = source.tuples(orders[0], stride)
-        pairs = np.bincount(contexts * orders[0].n_rows + numbers, minlength=source.n_contexts * orders[0].n_rows)
-        by_context = pairs.reshape(source.n_contexts, -1)
-        scale = n_values / length / len(numbers)
-        for order in orders:
-            n_bits = n_outside * OUTLIER_BITS + scale * _estimate(by_context[:, order.numbers])
-            if length not in best or n_bits < best[length][0]:
-                best[length] = (n_bits, order)
+        for start, size in _windows(counts, max_symbols(length)):
+            n_outside = n_values - int(counts[start : start + size].sum())
+            if n_outside > 0.05 * n_values and length > 1:
+                continue
+            costs = candidate_costs(counts[start : start + size], low + start, length)
+            orders = [TupleOrder(length, low + start, c) for c in costs]
+            for n_bits, order in zip(_estimate_orders(source, orders, n_values), orders, strict=True):
+                cost = n_bits + n_outside * OUTLIER_BITS
+                if length not in best or cost < best[length][0]:
+                    best[length] = (cost, order)
     ranked = sorted(best.values(), key=lambda item: item[0])
     return [order for _, order in ranked[:_N_FINALISTS]]
+
+
+def _windows(counts: NDArray[np.int64], max_size: int) -> list[tuple[int, int]]:
+    """Return (start, size) of alphabets to try: as large as may be, and without the rarest integers."""
+    total = int(counts.sum())
+    found = [_trim(counts, max_size)]
+    for share in _OUTSIDE_SHARES:
+        size = max_size
+        while size > 3:
+            start, smaller = _trim(counts, size - 1)
+            if total - int(counts[start : start + smaller].sum()) > share * total:
+                break
+            size = smaller
+        found.append(_trim(counts, size))
+    return sorted(set(found))
+
+
+def _estimate_orders(source: _Source, orders: Sequence[TupleOrder], n_values: int) -> list[float]:
+    """Estimate the bits of all tuples for orders with the same alphabet, on a sample."""
+    length, n_rows = orders[0].length, orders[0].n_rows
+    numbers, contexts = source.tuples(orders[0], max(1, n_values // length // _SAMPLE_TUPLES))
+    pairs = np.bincount(contexts * n_rows + numbers, minlength=source.n_contexts * n_rows)
+    by_context = pairs.reshape(source.n_contexts, -1)
+    scale = n_values / length / len(numbers)
+    return [scale * _estimate(by_context[:, order.numbers]) for order in orders]
 
 
 def _trim(counts: NDArray[np.int64], size: int) -> tuple[int, int]:
@@ -182,7 +203,7 @@ def _estimate(counts: NDArray[np.int64]) -> float:
     total = 0.0
     for row in counts:
         if row.any():
-            total += float((row * np.maximum(-np.log2(smooth(row)), 1.0)).sum()) + 0.05 * float(row.sum())
+            total += float((row * np.maximum(-np.log2(smooth(row)), 1.0)).sum()) + 0.08 * float(row.sum())
     return total
 
 
@@ -206,26 +227,38 @@ def _plan(source: _Source, order: TupleOrder) -> _Plan:
     pairs = np.bincount(contexts * order.n_rows + rows, minlength=source.n_contexts * order.n_rows)
     counts = pairs.reshape(source.n_contexts, -1)
     counts[:, 0] += ~counts.any(axis=1)
-    best: list[Tree] = []
-    for root_bits in _ROOT_BITS:
-        trees = [plan_tree(row, root_bits) for row in counts]
-        if not best or sum(t.n_bits for t in trees) < sum(t.n_bits for t in best):
-            best = trees
+    best = _best_trees(counts)
     n_outside = sum(int(find_outliers(f, order.low, order.n_symbols).sum()) for f in source.flats)
     n_bits = sum(t.n_bits for t in best) + OUTLIER_BITS * n_outside
-    fields = np.stack([tree.fields(order.n_rows) for tree in best], axis=1)
-    return _Plan(_make_book(order, best), fields.reshape(6, -1), rows, contexts, n_bits)
+    fields = np.stack([tree.fields(order.n_rows) for tree in best], axis=1).reshape(6, -1)
+    return _Plan(_make_book(order, best), fields, rows, contexts, n_bits)
+
+
+def _best_trees(counts: NDArray[np.int64]) -> list[Tree]:
+    """Return trees with the best common root, or with the best roots where that is worth its nodes."""
+    is_large = int(counts.sum()) > MAX_FREE_ROOT_TUPLES
+    roots = _COMMON_ROOTS if is_large else (1, *_COMMON_ROOTS, 3)
+    planned = [plan_trees(row, roots) for row in counts]
+    common = [[trees[root_bits] for trees in planned] for root_bits in _COMMON_ROOTS]
+    best = min(common, key=lambda trees: sum(t.n_bits for t in trees))
+    free = [min(trees.values(), key=lambda t: t.n_bits) for trees in planned]
+    gain = sum(t.n_bits for t in best) - sum(t.n_bits for t in free)
+    return free if gain > FREE_ROOT_BITS and not is_large else best
 
 
 def _make_book(order: TupleOrder, trees: Sequence[Tree]) -> Book:
-    """Number the nodes of all trees: branches first, then cells."""
+    """Number the nodes of all trees level by level."""
+    roots = np.array([tree.root_bits for tree in trees])
     branches = np.concatenate([tree.branch_bits for tree in trees])
-    if not branches.any():
-        branches = branches[:0]
+    is_common = bool((roots == roots[0]).all()) and int(roots[0]) in _COMMON_ROOTS
+    levels = [] if is_common else [roots]
+    levels += [branches] if branches.any() else []
     sizes = [len(tree.cell_bits) for tree in trees]
-    first_cells = len(branches) + np.cumsum(sizes) - sizes
-    widths = np.concatenate([branches, *(tree.cell_bits for tree in trees)]).astype(np.uint8)
-    return Book(order, trees[0].root_bits, widths, len(branches), tuple(int(c) for c in first_cells))
+    first_cells = sum(len(level) for level in levels) + np.cumsum(sizes) - sizes
+    levels.append(np.concatenate([tree.cell_bits for tree in trees]))
+    widths = np.concatenate(levels).astype(np.uint8)
+    level_sizes = tuple(len(level) for level in levels)
+    return Book(order, int(roots[0]) * is_common, widths, level_sizes, tuple(int(c) for c in first_cells))
 
 
 def _write(source: _Source, plan: _Plan) -> tuple[list[Unit], list[Chunk]]:
@@ -236,7 +269,7 @@ def _write(source: _Source, plan: _Plan) -> tuple[list[Unit], list[Chunk]]:
         for group, flat in zip(source.groups, source.flats, strict=True)
     ]
     pairs = plan.contexts * order.n_rows + plan.rows
-    n_bits = (plan.fields[3] + plan.fields[5])[pairs]
+    n_bits = plan.fields[3 if plan.book.root_bits else 1 :: 2].sum(0)[pairs]
     chunks = []
     for start, end in _cut(n_bits):
         chunks.append(_write_chunk(plan, pairs[start:end], plan.contexts[start:end]))
@@ -256,22 +289,27 @@ def _cut(n_bits: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
 
 
 def _write_chunk(plan: _Plan, pairs: NDArray[np.int64], contexts: NDArray[np.int64]) -> Chunk:
-    roots, _, branches, branch_bits, cells, cell_bits = plan.fields
+    book = plan.book
+    levels = [(plan.fields[2 * i], plan.fields[2 * i + 1]) for i in range(3)]
+    roots = levels[0][0][pairs] if book.root_bits else np.zeros(0, np.int32)
+    skipped = {0: bool(book.root_bits), 1: not levels[1][1].any(), 2: False}
+    kept = [level for i, level in enumerate(levels) if not skipped[i]]
+    widths = [width[pairs] for _, width in kept]
+    ends = np.cumsum([int(w.sum(dtype=np.int64)) for w in widths])
     starts = np.flatnonzero(np.append(True, np.diff(contexts) != 0))
-    branch_widths = branch_bits[pairs]
     return Chunk(
         n_tuples=len(pairs),
         starts=starts.astype(np.int32),
         contexts=contexts[starts].astype(np.uint8),
-        roots=_pack_roots(roots[pairs], plan.book.root_bits),
-        fields=pack_fields(
-            np.concatenate([branches[pairs], cells[pairs]]), np.concatenate([branch_widths, cell_bits[pairs]])
-        ),
-        cell_start=int(branch_widths.sum(dtype=np.int64)),
+        roots=_pack_roots(roots, book.root_bits),
+        fields=pack_fields(np.concatenate([v[pairs] for v, _ in kept]), np.concatenate(widths)),
+        field_starts=(0, *(int(e) for e in ends[:-1])),
     )
 
 
 def _pack_roots(roots: NDArray[np.int32], width: int) -> NDArray[np.uint8]:
+    if not width:
+        return np.zeros(0, np.uint8)
     per_byte = 8 // width
     padded = np.append(roots, np.zeros(-len(roots) % per_byte, np.int32)).reshape(-1, per_byte)
     return (padded << (width * np.arange(per_byte, dtype=np.int32))).sum(1).astype(np.uint8)

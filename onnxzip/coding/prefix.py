@@ -1,14 +1,15 @@
 """The coefficient coder: integers to a few streams and back; `decode` is the truth for the graph.
 
-Streams of tuples. All arrays are laid one behind the other and cut into tuples of d integers. Each tuple
-is coded by the context of the segment its first integer lies in: as a row of the table of all tuples
-sorted by probability (`tuples.py`), whose code word is three fields (`trees.py`). The first fields have
-one width for the whole model and are packed by themselves; the second and third fields lie in one bit
-string, all second fields first. With per-node tables `width` and `first` the decoder is
+All arrays are laid one behind the other and cut into tuples of d integers. Each tuple is coded, in the
+context of the segment its first integer lies in, as a row of the table of all tuples sorted by
+probability (`tuples.py`), whose code word is three fields (`trees.py`). The fields lie in one bit string:
+all first fields, all second, all third ones; or, where the first fields of all contexts have one width,
+they are packed by themselves. With per-node tables `width` and `first` the decoder is
 
-    node = context * 2^root_bits + root
-    twice:  position = exclusive cumulative sum of width[node] (+ start of the third fields)
-            node = first[node] + bits(position, width[node])
+    node = context                                     or    context * 2^root_bits + root
+    for each kind of field:
+        position = exclusive cumulative sum of width[node] + start of these fields
+        node = first[node] + bits(position, width[node])
     integers = table[node]
 
 so that it needs cumulative sums and look-ups, no loop. Integers outside the alphabet are coded as its
@@ -37,18 +38,25 @@ class Book:
 
     Attributes:
         order: the sorted table of tuples.
-        root_bits: width of the first fields; 1, 2, 4 or 8, so that whole fields fill a byte.
-        widths: (n_nodes,) uint8, width of the field that follows at each node: first the branches of
-            all contexts (left out when all are 0 wide), then the cells of all contexts.
-        n_branches: number of branch nodes in `widths`.
+        root_bits: common width of the first fields, 1, 2, 4 or 8, so that whole fields fill a byte; or
+            0, when they have a width for each context and lie with the others.
+        widths: (n_nodes,) uint8, width of the field that follows at each node, level by level: the
+            contexts (only with root_bits 0), the branches of all contexts (left out when all are 0
+            wide), the cells of all contexts.
+        level_sizes: number of nodes of each level.
         first_cells: the node that is each context's first cell.
     """
 
     order: TupleOrder
     root_bits: int
     widths: NDArray[np.uint8]
-    n_branches: int
+    level_sizes: tuple[int, ...]
     first_cells: tuple[int, ...]
+
+    @property
+    def start(self) -> int:
+        """Value of `first` at node 0: the first node of the second level, or row 0 if there is none."""
+        return self.level_sizes[0] if len(self.level_sizes) > 1 else 0
 
     @cached_property
     def resets(self) -> tuple[Integers, Integers]:
@@ -62,11 +70,6 @@ class Book:
                 increments.append(-int(sums[cell - 1]))
                 sums[cell:] -= sums[cell]
         return np.array(nodes, np.int32), np.array(increments, np.int32)
-
-    @property
-    def start(self) -> int:
-        """Value of `first` at node 0: the first cell's number, or row 0 where there are only cells."""
-        return self.n_branches
 
     def first(self) -> Integers:
         """Return (n_nodes,) the node, or at the cells the row, that the field 0 leads to."""
@@ -85,8 +88,8 @@ class Chunk:
         starts: (n_runs,) int32, the first tuple of each run of tuples with one context; starts[0] = 0.
         contexts: (n_runs,) uint8, the runs' contexts.
         roots: uint8, first fields packed from the least significant bits of each byte upwards.
-        fields: uint8, bit string of the second, then the third fields (`bits.py`).
-        cell_start: bit position of the first third field.
+        fields: uint8, bit string of the other fields (`bits.py`), level by level.
+        field_starts: bit position of the first field of each level.
     """
 
     n_tuples: int
@@ -94,7 +97,7 @@ class Chunk:
     contexts: NDArray[np.uint8]
     roots: NDArray[np.uint8]
     fields: NDArray[np.uint8]
-    cell_start: int
+    field_starts: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,14 +164,14 @@ def decode(streams: Streams) -> list[Integers]:
 
 def decode_chunk(chunk: Chunk, book: Book) -> Integers:
     """Return the table row of each tuple of a chunk."""
-    per_byte = 8 // book.root_bits
-    shifts = np.arange(per_byte, dtype=np.int32) * book.root_bits
-    roots = (chunk.roots[:, None].astype(np.int32) >> shifts) % (1 << book.root_bits)
     lengths = np.diff(np.append(chunk.starts, chunk.n_tuples))
-    contexts = np.repeat(chunk.contexts.astype(np.int32), lengths)
-    node = roots.ravel()[: chunk.n_tuples] + (contexts << book.root_bits)
+    node = np.repeat(chunk.contexts.astype(np.int32), lengths)
+    if book.root_bits:
+        shifts = np.arange(0, 8, book.root_bits, dtype=np.int32)
+        roots = (chunk.roots[:, None].astype(np.int32) >> shifts) % (1 << book.root_bits)
+        node = (node << book.root_bits) + roots.ravel()[: chunk.n_tuples]
     window, first, widths = windows(chunk.fields), book.first(), book.widths.astype(np.int32)
-    for start in (0, chunk.cell_start) if book.n_branches else (chunk.cell_start,):
+    for start in chunk.field_starts:
         width = widths[node]
         position = np.cumsum(width, dtype=np.int64) - width + start
         node = first[node] + window[position] % (1 << width)

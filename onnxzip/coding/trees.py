@@ -25,8 +25,8 @@ from onnxzip.coding.bits import MAX_WIDTH
 
 MAX_ROOT_BITS = 8
 MAX_BRANCH_BITS = 5
-_PRICES = (0.7, 0.85, 0.95, 1.0, 1.05, 1.15, 1.3, 1.6, 2.2, 4.0, 16.0, 256.0, 1e6)
-_FEW_PRICES = (0.9, 1.0, 1.1, 1.4, 4.0, 1e6)
+_PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, 1e6)
+_FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, 1e6)
 _MANY_BRANCHES = 32
 _BITS_PER_NODE = 8.0
 
@@ -66,30 +66,34 @@ class Tree:
         return fields
 
 
-def plan_tree(counts: NDArray[np.int64], root_bits: int) -> Tree:
-    """Plan the cheapest tree with the given width of the root.
+def plan_trees(counts: NDArray[np.int64], roots: Sequence[int]) -> dict[int, Tree]:
+    """Plan the cheapest tree for each given width of the root.
 
     Args:
         counts: (n_rows,) how often each row occurs, about falling; at least one occurs.
-        root_bits: width of the first field, 1 ... MAX_ROOT_BITS.
+        roots: widths of the first field, 1 ... MAX_ROOT_BITS.
 
     Returns:
-        A tree that covers all rows up to the last that occurs.
+        By width, a tree that covers all rows up to the last that occurs.
     """
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1]
-    total = float(counts.sum())
+    rows = _Rows(counts / counts.sum(), smooth(counts))
+    return {root_bits: _plan_tree(rows, root_bits, float(counts.sum())) for root_bits in roots}
+
+
+def _plan_tree(rows: _Rows, root_bits: int, total: float) -> Tree:
     node_cost = _BITS_PER_NODE / total
     few = 1 << root_bits >= _MANY_BRANCHES
-    branches: list[_Branches] = []
-    rows = _Rows(counts / total, smooth(counts))
-    for price in _FEW_PRICES if few else _PRICES:
-        for width in range(MAX_BRANCH_BITS + 1 - 2 * few):
-            branches.append(rows.branches(price / np.log(2.0), root_bits, width, node_cost))
+    branches = [
+        rows.branches(price / np.log(2.0), root_bits, width, node_cost)
+        for price in (_FEW_PRICES if few else _PRICES)
+        for width in range(MAX_BRANCH_BITS + 1 - 2 * few)
+    ]
     path = _cheapest_path(branches, 1 << root_bits, rows.n)
     cells = [branches[i].cells(row) for i, row in path]
-    bits = sum(branches[i].costs[row] for i, row in path) + node_cost * len(path)
+    bits = sum(float(branches[i].costs[row]) for i, row in path) + node_cost * len(path)
     widths = np.array([branches[i].width for i, _ in path], np.int32)
-    return Tree(root_bits, widths, np.concatenate(cells).astype(np.int32), float(total * bits))
+    return Tree(root_bits, widths, np.concatenate(cells).astype(np.int32), total * bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,21 +132,27 @@ class _Rows:
         self._masses = mass[self._ends] - mass
         self._weighted = self._masses * np.arange(MAX_WIDTH + 1)[:, None]
         self._gains: tuple[float, Floats] = (0.0, self._masses)
+        self._cells: dict[tuple[float, int], tuple[Ints, Ints, Floats]] = {}
 
     def branches(self, price: float, root_bits: int, width: int, node_cost: float) -> _Branches:
-        """Choose the cells of one price at depth root_bits + width and join 2 ** width of them."""
-        depth = root_bits + width
-        regrets = self._masses * depth + self._weighted - self._ideal_gains(price)
-        bits = np.argmin(regrets, axis=0)
-        bits[-1] = 0
-        rows = np.arange(self.n + 1)
-        cell_ends = self._ends[bits, rows]
-        costs = self._masses[bits, rows] * (depth + bits)
+        """Join 2 ** width of the best cells at depth root_bits + width."""
+        cell_bits, cell_ends, costs = self._best_cells(price, root_bits + width)
         ends = cell_ends
         for _ in range(width):
             costs = costs + costs[ends]
             ends = ends[ends]
-        return _Branches(width, ends, costs + node_cost * (1 << width), bits, cell_ends)
+        return _Branches(width, ends, costs + node_cost * (1 << width), cell_bits, cell_ends)
+
+    def _best_cells(self, price: float, depth: int) -> tuple[Ints, Ints, Floats]:
+        """Return by start row: the width of the best cell, the row behind it, its bits."""
+        if (price, depth) not in self._cells:
+            regrets = self._masses * depth + self._weighted - self._ideal_gains(price)
+            bits = np.argmin(regrets, axis=0)
+            bits[-1] = 0
+            rows = np.arange(self.n + 1)
+            costs = self._masses[bits, rows] * (depth + bits)
+            self._cells[price, depth] = (bits, self._ends[bits, rows], costs)
+        return self._cells[price, depth]
 
     def _ideal_gains(self, price: float) -> Floats:
         """Return what ideal lengths would cost over each run, the price of its Kraft sum included."""

@@ -19,7 +19,7 @@ MAX_ROWS = 16384
 MAX_LENGTH = 8
 MAX_LEVEL_ROWS = 1 << 21
 """Limit of (largest sum of costs) * rows: sorting in the graph takes 12 bytes of memory for each."""
-_EXPONENTS = (1.0, 1.25, 1.5, 2.0)
+_EXPONENTS = (1.25, 1.6, 2.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from onnxzip.graph.archive import (
     value_types,
     with_plain_weights,
 )
-from onnxzip.graph.builder import GraphBuilder
+from onnxzip.graph.builder import EmitStored, GraphBuilder
 from onnxzip.graph.compare import count_differences, structure
 from onnxzip.graph.edit import GraphEditor, prune
 from onnxzip.graph.inputs import index_bounds
@@ -26,6 +26,7 @@ from onnxzip.graph.weights import find_layers
 from onnxzip.graph.write import MAX_INLINE_BYTES, to_proto, write_model
 
 __all__ = [
+    "EmitStored",
     "MAX_INLINE_BYTES",
     "GraphBuilder",
     "GraphEditor",

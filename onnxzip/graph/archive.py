@@ -116,7 +116,10 @@ def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
 
 
 def decoder(model: Model, n_nodes: int) -> Model:
-    """Return a model without inputs whose outputs are the decoded values."""
+    """Return a model without inputs whose outputs are the decoded values.
+
+    bfloat16 values come out as float32, exactly: onnxruntime's Python interface has no bfloat16.
+    """
     result = Model(onnx.ModelProto(), {}, model.source)
     proto, graph = result.proto, result.proto.graph
     proto.ir_version = model.proto.ir_version
@@ -131,9 +134,29 @@ def decoder(model: Model, n_nodes: int) -> Model:
                 result.arrays[tensor.name] = model.arrays[tensor.name]
     wanted = set(decoded_names(model, n_nodes))
     graph.output.extend(v for v in model.proto.graph.value_info if v.name in wanted)
+    _widen_bfloat16(graph)
     made = {o for node in graph.node for o in node.output} - wanted
     graph.value_info.extend(v for v in model.proto.graph.value_info if v.name in made)
     return result
+
+
+def _widen_bfloat16(graph: onnx.GraphProto) -> None:
+    """Put a Cast to float32 behind every bfloat16 output, which keeps its name."""
+    for output in graph.output:
+        if output.type.tensor_type.elem_type != onnx.TensorProto.BFLOAT16:
+            continue
+        narrow = f"{output.name}/bfloat16"
+        for node in graph.node:
+            for i, name in enumerate(node.output):
+                if name == output.name:
+                    node.output[i] = narrow
+            for i, name in enumerate(node.input):
+                if name == output.name:
+                    node.input[i] = narrow
+        graph.node.append(
+            onnx.helper.make_node("Cast", [narrow], [output.name], to=onnx.TensorProto.FLOAT)
+        )
+        output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array]) -> Model:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxzip.errors import VerificationError
+from onnxzip.graph.layouts import node_attributes
 from onnxzip.graph.lift import lift_weights
 from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
 from onnxzip.graph.names import NameSource
 from onnxzip.graph.scope import iter_bodies
 from onnxzip.graph.tensors import element_type
-from onnxzip.graph.weights import node_attributes
 from onnxzip.passbase import Builder, Site
 from onnxzip.types import Array, AttributeValue, Coefficients, Layer
 

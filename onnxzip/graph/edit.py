@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
+from onnxzip.graph.layouts import node_attributes
 from onnxzip.graph.lift import leave_ir3
 from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
 from onnxzip.graph.names import NameSource
 from onnxzip.graph.scope import local_names, reads_of, sorted_nodes, subgraphs
-from onnxzip.graph.tensors import element_type, tensor_array, tensor_dtype
-from onnxzip.graph.weights import constant_value, node_attributes
+from onnxzip.graph.tensors import PLAIN_TYPES, element_type, tensor_array, tensor_dtype
+from onnxzip.graph.weights import constant_value
 from onnxzip.passbase import NodeView
 from onnxzip.types import Array
 
@@ -42,11 +43,12 @@ class GraphEditor:
         self._nodes = dict(enumerate(sorted_nodes(graph, model.source)))
         self._outputs = {v.name for v in graph.output}
         overridable = {v.name for v in graph.input} if model.proto.ir_version >= 4 else set()
-        self._tensors = {t.name: t for t in graph.initializer if t.name not in overridable}
+        constants = {t.name: t for t in graph.initializer if t.name not in overridable}
         for node in self._nodes.values():
             value = constant_value(node)
             if value is not None:
-                self._tensors[node.output[0]] = value
+                constants[node.output[0]] = value
+        self._tensors = {name: t for name, t in constants.items() if t.data_type in PLAIN_TYPES}
         self._arrays: dict[str, Array] = {}
         self._wishes: dict[str, str] = {}
         self._uses = Counter(v.name for v in graph.output)
@@ -65,7 +67,10 @@ class GraphEditor:
         return [_view(key, node) for key, node in self._nodes.items()]
 
     def constant(self, value: str) -> Array | None:
-        """Return the constant array behind a name (initializer or Constant node), else None."""
+        """Return the constant array behind a name (initializer or Constant node), else None.
+
+        Strings, and types that numpy lacks (int4, float8), count as not constant.
+        """
         if value not in self._tensors:
             return None
         if value in self._model.arrays:

@@ -9,6 +9,13 @@ from onnxzip.graph.model import Model, opset_version
 from onnxzip.graph.scope import iter_bodies
 
 DECODE_OPSET = 11
+_CONVERTER_ERRORS = (
+    RuntimeError,
+    ValueError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
 
 
 def raise_opset(model: Model) -> Model:
@@ -47,7 +54,7 @@ def raise_opset(model: Model) -> Model:
         _drop_initializer(graph, name)
     try:
         converted = onnx.version_converter.convert_version(raised.proto, DECODE_OPSET)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+    except _CONVERTER_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{where}, but: {reason}; export at opset 11 or above") from error
     return _reassemble(model, converted, attached, inputs)

@@ -99,6 +99,9 @@ def _check_body(body: Body, outer: set[str], source: str) -> None:
     _check_unique((t.name for t in getattr(body, "initializer", ())), "initializers", source)
     _check_unique((o for node in body.node for o in node.output if o), "outputs of nodes", source)
     known = outer | local_names(body)
+    for name in known:
+        if not isinstance(name, str):  # what protobuf gives where a text is no UTF-8
+            raise ModelError(f"{source}: the name {name!r} is no UTF-8; export the model again")
     for node in body.node:
         for name in node.input:
             if name and name not in known:

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.layouts import RECURRENT, default_layout, layout_of, node_attributes, permuted_layout
 from onnxzip.graph.model import Model
 from onnxzip.graph.scope import Body, subgraphs
 from onnxzip.graph.tensors import float_dtype, tensor_array
 from onnxzip.types import Array, AttributeValue, Layer, Layout, Skip
 
 MIN_ELEMENTS = 256
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *_RECURRENT)
+_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 _CONSTANT_FIELDS = {
     "value_float": (np.float32, "f"),
     "value_floats": (np.float32, "floats"),
@@ -224,7 +224,7 @@ def _describe(weight: Weight, array: Array) -> Layer:
             best = found
     if best is None:
         first = next((u.node for u in weight.uses if u.node is not None), None)
-        best = (first.op_type if first else "", _default_layout(array.ndim), {})
+        best = (first.op_type if first else "", default_layout(array.ndim), {})
     op_type, layout, attributes = best
     direct = [u.node for u in weight.uses if u.node is not None]
     in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
@@ -254,7 +254,8 @@ def _known_use(
         order = order or tuple(range(rank))
         if node.op_type == "Transpose":
             perm = attributes.get("perm", tuple(reversed(range(rank))))
-            assert isinstance(perm, tuple)
+            if not isinstance(perm, tuple) or sorted(perm) != list(range(rank)):
+                return None
             order = tuple(order[int(p)] for p in perm)
         for reader in use.scope.body.node:
             if node.output[0] in reader.input:
@@ -263,67 +264,9 @@ def _known_use(
                 if found:
                     return found
         return None
-    layout = _layout(node.op_type, use.index, rank, attributes)
+    layout = layout_of(node.op_type, use.index, rank, attributes)
     if layout is None:
         return None
     if node.op_type == "MatMul":
         attributes = {**attributes, "constant_side": "left" if use.index == 0 else "right"}
-    return node.op_type, _through(layout, order), attributes
-
-
-def _through(layout: Layout, order: tuple[int, ...] | None) -> Layout:
-    """Express a layout of the transposed weight in the stored weight's axes."""
-    if order is None:
-        return layout
-    parts = (layout.batch, layout.out, layout.inner, layout.spatial)
-    return Layout(*(tuple(order[a] for a in part) for part in parts))
-
-
-def _default_layout(rank: int) -> Layout:
-    if rank < 2:
-        return Layout((), (), tuple(range(rank)), ())
-    return Layout((), (0,), tuple(range(1, rank)), ())
-
-
-def _layout(
-    op_type: str, index: int, rank: int, attributes: Mapping[str, AttributeValue]
-) -> Layout | None:
-    """Return the axes' meaning for input `index` of a known operator."""
-    axes = tuple(range(rank))
-    if op_type in ("Conv", "ConvTranspose") and index == 1 and rank >= 3:
-        out, inner = (0, 1) if op_type == "Conv" else (1, 0)
-        return Layout((), (out,), (inner,), axes[2:])
-    if op_type == "Gemm" and index < 2 and rank == 2:
-        transposed = bool(attributes.get("transA" if index == 0 else "transB", 0))
-        out = 1 - transposed if index == 1 else int(transposed)
-        return Layout((), (out,), (1 - out,), ())
-    if op_type == "MatMul" and rank >= 2:
-        out, inner = (rank - 2, rank - 1) if index == 0 else (rank - 1, rank - 2)
-        return Layout(axes[:-2], (out,), (inner,), ())
-    if op_type == "Gather" and index == 0 and rank >= 2:
-        axis = attributes.get("axis", 0)
-        assert isinstance(axis, int)
-        axis %= rank
-        return Layout((), (axis,), axes[:axis] + axes[axis + 1 :], ())
-    if op_type in _RECURRENT and index in (1, 2) and rank == 3:
-        return Layout((0,), (1,), (2,), ())
-    return None
-
-
-def node_attributes(node: onnx.NodeProto) -> dict[str, AttributeValue]:
-    """Return a node's scalar and list attributes as plain Python values, strings decoded."""
-    values: dict[str, AttributeValue] = {}
-    for attribute in node.attribute:
-        if attribute.ref_attr_name:
-            continue
-        if attribute.type == onnx.AttributeProto.INT:
-            values[attribute.name] = int(attribute.i)
-        elif attribute.type == onnx.AttributeProto.FLOAT:
-            values[attribute.name] = float(attribute.f)
-        elif attribute.type == onnx.AttributeProto.STRING:
-            values[attribute.name] = attribute.s.decode("utf-8", "replace")
-        elif attribute.type == onnx.AttributeProto.INTS:
-            values[attribute.name] = tuple(int(i) for i in attribute.ints)
-        elif attribute.type == onnx.AttributeProto.FLOATS:
-            values[attribute.name] = tuple(float(x) for x in attribute.floats)
-    return values
+    return node.op_type, permuted_layout(layout, order), attributes

@@ -64,6 +64,8 @@ def write_model(model: Model, path: Path) -> int:
 @contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its place when the block ends without error."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is not a regular file (a device or pipe); name another output")
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:

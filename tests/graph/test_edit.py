@@ -201,3 +201,14 @@ def test_prune_drops_inputs_of_unread_ir3_initializers() -> None:
     model = read_model(proto)
     prune(model)
     assert [v.name for v in model.proto.graph.input] == ["x", "weight", "bias"]
+
+
+def test_strings_and_packed_types_are_no_constants() -> None:
+    editor = GraphEditor(read_model(CASES["string_output"].build()))
+    assert editor.constant("names") is None
+    packed = GraphEditor(read_model(CASES["int4_blocks"].build()))
+    types = {t.name: t.data_type for t in CASES["int4_blocks"].build().graph.initializer}
+    assert onnx.TensorProto.INT4 in types.values() or onnx.TensorProto.UINT4 in types.values()
+    for name, kind in types.items():
+        is_packed = kind in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+        assert (packed.constant(name) is None) == is_packed
