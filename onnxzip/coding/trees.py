@@ -9,7 +9,8 @@ a cumulative sum of widths - that is what lets a graph without loops decode it.
 The planner chooses cells by bits + price * Kraft sum: a cell at depth D that covers 2^k rows from row x
 costs mass * (D + k) + price * 2^-D. For rows with probabilities p the best real-valued lengths are
 log2(price ln 2 / p), which gives the potential by which cells that cover different numbers of rows are
-compared. Every price gives, for each row and each width, one branch that could start there; the
+compared. An infinite price takes the largest cells: some path always reaches the last row.
+Every price gives, for each row and each width, one branch that could start there; the
 cheapest sequence of exactly 2^root_bits branches that covers all rows is found by dynamic programming.
 """
 
@@ -25,8 +26,8 @@ from onnxzip.coding.bits import MAX_WIDTH
 
 MAX_ROOT_BITS = 8
 MAX_BRANCH_BITS = 5
-_PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, 1e6)
-_FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, 1e6)
+_PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, np.inf)
+_FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, np.inf)
 _MANY_BRANCHES = 32
 _BITS_PER_NODE = 8.0
 
@@ -146,10 +147,13 @@ class _Rows:
     def _best_cells(self, price: float, depth: int) -> tuple[Ints, Ints, Floats]:
         """Return by start row: the width of the best cell, the row behind it, its bits."""
         if (price, depth) not in self._cells:
-            regrets = self._masses * depth + self._weighted - self._ideal_gains(price)
-            bits = np.argmin(regrets, axis=0)
-            bits[-1] = 0
             rows = np.arange(self.n + 1)
+            if np.isfinite(price):
+                regrets = self._masses * depth + self._weighted - self._ideal_gains(price)
+                bits = np.argmin(regrets, axis=0)
+            else:
+                bits = np.full(self.n + 1, MAX_WIDTH)
+            bits[-1] = 0
             costs = self._masses[bits, rows] * (depth + bits)
             self._cells[price, depth] = (bits, self._ends[bits, rows], costs)
         return self._cells[price, depth]
