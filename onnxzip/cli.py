@@ -68,8 +68,14 @@ def _check_report(request: Request, report: Path) -> None:
         if other is not None and _is_same_file(other, report):
             raise UsageError(f"--report {report}: that is {other}; give the report a name of its own")
     folder = report.absolute().parent
-    if report.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        reason = "is a directory" if report.is_dir() else f"the folder {report.parent} is not writable"
+    reason = ""
+    if report.is_dir():
+        reason = "is a directory"
+    elif report.exists() and not report.is_file():
+        reason = "is not a regular file (a device or pipe)"
+    elif not folder.is_dir() or not os.access(folder, os.W_OK):
+        reason = f"the folder {report.parent} is not writable"
+    if reason:
         raise OutputError(f"{report}: {reason}; name another file for the report")
 
 

@@ -1,7 +1,8 @@
-"""Emits the decode subgraph of packed coefficients: Cast, Gather from a byte table, Split, Mul, Reshape.
+"""Emits the decode subgraphs of coefficients, packed or entropy coded, and scales them by their steps.
 
-All arrays with the same alphabet share one payload and one table; every node has a static shape and
-depends on initializers only, so a runtime folds it when the session is created (CODEC.md, section 1).
+Packed arrays with the same alphabet share one payload and one table (Cast, Gather, Split). Every node
+has a static shape and depends on initializers only, so a runtime folds it when the session is created
+(CODEC.md, section 1).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.coding.encoder import encode
 from onnxzip.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
+from onnxzip.entropy_decode import emit_streams
 from onnxzip.passbase import Builder
 from onnxzip.quantize import step_dtype
 from onnxzip.types import Coefficients
@@ -35,6 +38,18 @@ def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Buil
             if isinstance(item, Coefficients):
                 names[i] = _scale(item, part, steps[id(item)], builder)
     return [names[i] for i in range(len(items))]
+
+
+def emit_coded(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
+    """Emit all decoders, entropy coded together; return the same as `emit_packed`."""
+    streams = encode([_integers(item).astype(np.int32) for item in items])
+    wanted_integers = {i for i, item in enumerate(items) if not isinstance(item, Coefficients)}
+    steps = _emit_steps([i for i in items if isinstance(i, Coefficients)], builder)
+    parts = emit_streams(streams, builder, wanted_integers)
+    return [
+        _scale(item, part, steps[id(item)], builder) if isinstance(item, Coefficients) else part
+        for item, part in zip(items, parts, strict=True)
+    ]
 
 
 def _integers(item: Coefficients | NDArray[np.int32]) -> Integers:
@@ -99,5 +114,6 @@ def _emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, st
         if len(members) > 1:
             parts = builder.split(value, [(m.steps.size,) for m in members], np.float32)
         for item, part in zip(members, parts, strict=True):
-            names[id(item)] = builder.reshape(part, item.steps.shape)
+            is_single = item.steps.size == 1
+            names[id(item)] = part if is_single else builder.reshape(part, item.steps.shape)
     return names

@@ -158,6 +158,7 @@ def measure_top1(
                     f"--labels of shape {labels.shape} do not fit the answers in output {name!r}, "
                     f"{before.shape} a run; pass one label per answer"
                 )
+            _check_labels(part, name, reference[name])
             n_right_before += int(np.count_nonzero(before == part))
             n_right_after += int(np.count_nonzero(after == part))
         n_samples += len(before)
@@ -169,6 +170,17 @@ def measure_top1(
         )
     note = f"accuracy {n_right_before / max(n, 1):.4f} to {n_right_after / max(n, 1):.4f}"
     return Measurement((n_right_before - n_right_after) / max(n, 1), name, note)
+
+
+def _check_labels(labels: NDArray[np.int64], name: str, scores: Array) -> None:
+    if scores.dtype.kind != "f" or labels.size == 0:
+        return
+    n_classes = scores.shape[_class_axis(scores)]
+    if labels.max() >= n_classes:
+        raise CalibrationError(
+            f"--labels: label {labels.max()}, but output {name!r} has {n_classes} classes (they count "
+            "from 0); pass the labels of this model"
+        )
 
 
 def _class_axis(array: Array) -> int:

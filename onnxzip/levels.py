@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.decode import emit_packed
+from onnxzip.decode import emit_coded, emit_packed
 from onnxzip.errors import UsageError
 from onnxzip.passbase import Builder, Codec
 from onnxzip.quantize import FixedRate, VariableRate
@@ -16,7 +16,6 @@ from onnxzip.types import Coefficients
 
 DEFAULT_LEVEL = 6
 FIRST_CODED_LEVEL = 4
-DECODE_OPSET = 11
 
 Stored = Coefficients | NDArray[np.int32]
 
@@ -48,6 +47,4 @@ def level(number: int) -> Level:
         raise UsageError(f"there is no level {number}; the levels are 1 (fast) to 9 (small)")
     if number < FIRST_CODED_LEVEL:
         return Level(number, FixedRate(), emit_packed, renames=False)
-    from onnxzip.entropy_decode import emit_coded
-
     return Level(number, VariableRate(), emit_coded, renames=number >= DEFAULT_LEVEL)

@@ -47,7 +47,7 @@ class Options:
     pass_settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     custom_ops: Path | None = None
     providers: tuple[str, ...] | None = None
-    level: int = 3
+    level: int = 6
     n_jobs: int = 1
     seed: int = 0
     overwrite: bool = False

@@ -28,6 +28,8 @@ from onnxzip.types import (
     Skip,
 )
 
+_BLOCK = 1 << 20
+
 NODE_OVERHEAD_BYTES = 60
 """Estimated cost of one emitted node with its value_info entry, in bytes."""
 
@@ -221,7 +223,12 @@ class GraphPass(ABC):
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:
     """Return |W - W'| / |W| in the Frobenius norm (0 when both are zero)."""
-    difference = np.subtract(original, restored, dtype=np.float32).ravel()
-    norm = float(np.linalg.norm(original.ravel()))
-    error = float(np.linalg.norm(difference))
+    norm = _norm(original.ravel())
+    error = _norm(np.subtract(original, restored, dtype=np.float32).ravel())
     return error / norm if norm > 0 else (0.0 if error == 0 else np.inf)
+
+
+def _norm(values: NDArray[np.float32]) -> float:
+    """Return the Euclidean norm, summed in float64 (float32 overflows from 1e19 on), in blocks."""
+    blocks = (values[i : i + _BLOCK] for i in range(0, values.size, _BLOCK))
+    return float(sum(float(np.square(b, dtype=np.float64).sum()) for b in blocks) ** 0.5)

@@ -29,7 +29,6 @@ Source: TypeAlias = str | Path | bytes | ModelProto
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
 
-
 def compress(
     source: Source,
     output: str | Path | None = None,

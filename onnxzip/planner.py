@@ -127,7 +127,7 @@ def search(
         above = budget if not trial.passed else above
         if len(tried) >= max_trials or above / max(below, 1e-12) < _CLOSE_ENOUGH:
             break
-        nothing_left = plan.chosen == {} if not trial.passed else trial.loss == 0
+        nothing_left = not trial.passed and not plan.chosen
         if nothing_left or not _SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
             break
         budget = _next_budget(budget, below, above, trial, tolerance)

@@ -14,11 +14,11 @@ from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.evaluation import source_of
 from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset
+from onnxzip.levels import Level, level
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, GraphPass, Pass
 from onnxzip.planner import forms_for
 from onnxzip.proof import Subject
-from onnxzip.levels import Level, level
 from onnxzip.runtime import open_session
 from onnxzip.surgery import fold_structure
 from onnxzip.types import Candidate, Form, Layer, Rewrite, Skip
@@ -67,6 +67,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     layers, refused = find_layers(model)
     shapes = {name: array.shape for name, array in subject.feeds.feeds[0].items()}
     layers = annotate_layers(model, layers, shapes)
+    _check_patterns(layers, options.keep)
     wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
     skips += refused
     skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
@@ -113,6 +114,14 @@ def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
 
 def _is_kept(layer: Layer, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns)
+
+
+def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        if layers and not any(_is_kept(layer, [pattern]) for layer in layers):
+            raise UsageError(
+                f"--keep '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
+            )
 
 
 def _raise_opset(original: Model, subject: Subject) -> tuple[Model, list[Rewrite]]:

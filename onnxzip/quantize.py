@@ -14,7 +14,7 @@ because a group of small coefficients gets small integers, which cost few bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ _N_CLASSES = 4
 _CLASS_SIZE = 4096
 _CODER_OVERHEAD = 1.02
 _LARGEST_INTEGER = 2.0**20
+_LARGEST_EXPONENT = 40
 _FLOAT16_NORMAL = (6.2e-5, 6.5e4)
 
 
@@ -51,6 +52,9 @@ class FixedRate:
             Coefficients whose steps are (n_segments, n_groups, 1) where the length is a multiple of the
             group size, else (n_segments, 1).
         """
+        exponent = _extreme_exponent(values)
+        if exponent:
+            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate), exponent)
         n_segments, length = values.shape
         n_groups = length // _GROUP if rate < 127 and length > _GROUP and length % _GROUP == 0 else 1
         dtype = np.int8 if rate <= 127 else np.int16
@@ -87,12 +91,15 @@ class VariableRate:
 
     def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
         """Quantise (n_segments, length) float32 values with one step, rms / rate; steps are (1, 1)."""
+        exponent = _extreme_exponent(values)
+        if exponent:
+            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate), exponent)
         flat = values.reshape(-1)
         rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
         largest = float(np.abs(flat).max(initial=0.0))
         step = np.float32(max(rms / rate, largest / _LARGEST_INTEGER))
         steps = np.full((1, 1), step, np.float32)
-        if not step > 0 or not np.isfinite(step):
+        if not step > 0:
             return Coefficients(np.zeros(values.shape, np.int8), np.zeros((1, 1), np.float32))
         highest = largest / float(step) + 1
         dtype = next(t for t in (np.int8, np.int16, np.int32) if highest < np.iinfo(t).max)
@@ -130,6 +137,19 @@ def n_ideal_bits(integers: NDArray[np.signedinteger[Any]]) -> float:
         used = counts[counts > 0]
         bits += float((used * np.log2(used.sum() / used)).sum())
     return bits
+
+
+def _extreme_exponent(values: NDArray[np.float32]) -> int:
+    """Return the binary exponent of the largest value where squares would leave float32, else 0."""
+    largest = float(np.abs(values).max(initial=0.0))
+    exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
+    return exponent if abs(exponent) > _LARGEST_EXPONENT else 0
+
+
+def _rescaled(coefficients: Coefficients, exponent: int) -> Coefficients:
+    """Multiply the steps by 2 ** exponent; steps too small for a normal float32 become zero."""
+    steps = np.ldexp(coefficients.steps, exponent)
+    return replace(coefficients, steps=np.where(steps < np.finfo(np.float32).tiny, 0, steps))
 
 
 def step_dtype(steps: NDArray[np.float32]) -> np.dtype[np.generic]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.bits import pack_fields
 from onnxzip.coding.contexts import OUTLIER_BITS, find_contexts
-from onnxzip.coding.prefix import Book, Chunk, Integers, Patch, Streams, Unit
+from onnxzip.coding.prefix import (
+    MAX_GAP,
+    MIN_GAP_POSITIONS,
+    Book,
+    Chunk,
+    Integers,
+    Patch,
+    Streams,
+    Unit,
+)
 from onnxzip.coding.trees import Tree, plan_trees, smooth
 from onnxzip.coding.tuples import (
     MAX_LENGTH,
@@ -19,16 +28,16 @@ from onnxzip.coding.tuples import (
     find_outliers,
     max_symbols,
     number_tuples,
-    replace_outliers,
 )
 
 LARGE_ARRAY = 1 << 18
 MAX_CHUNK_BITS = (1 << 24) - (1 << 12)
 MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
+TUPLES_PER_BLOCK = 8
 MIN_CODED_BYTES = 4096
 FREE_ROOT_BITS = 8 * 150.0
 MAX_FREE_ROOT_TUPLES = 1 << 20
-_COMMON_ROOTS = (2, 4)
+_COMMON_ROOTS = (1, 2, 4)
 _OUTSIDE_SHARES = (1e-4, 1e-3)
 _SAMPLE_TUPLES = 200_000
 _N_FINALISTS = 3
@@ -237,7 +246,7 @@ def _plan(source: _Source, order: TupleOrder) -> _Plan:
 def _best_trees(counts: NDArray[np.int64]) -> list[Tree]:
     """Return trees with the best common root, or with the best roots where that is worth its nodes."""
     is_large = int(counts.sum()) > MAX_FREE_ROOT_TUPLES
-    roots = _COMMON_ROOTS if is_large else (1, *_COMMON_ROOTS, 3)
+    roots = _COMMON_ROOTS if is_large else (*_COMMON_ROOTS, 3)
     planned = [plan_trees(row, roots) for row in counts]
     common = [[trees[root_bits] for trees in planned] for root_bits in _COMMON_ROOTS]
     best = min(common, key=lambda trees: sum(t.n_bits for t in trees))
@@ -268,11 +277,14 @@ def _write(source: _Source, plan: _Plan) -> tuple[list[Unit], list[Chunk]]:
         Unit(group, len(flat), -(-len(flat) // order.length), _make_patches(flat, order))
         for group, flat in zip(source.groups, source.flats, strict=True)
     ]
-    pairs = plan.contexts * order.n_rows + plan.rows
+    n_missing = -len(plan.rows) % TUPLES_PER_BLOCK
+    units[-1] = replace(units[-1], n_tuples=units[-1].n_tuples + n_missing)
+    contexts = np.append(plan.contexts, np.repeat(plan.contexts[-1], n_missing))
+    pairs = contexts * order.n_rows + np.append(plan.rows, np.repeat(plan.rows[-1], n_missing))
     n_bits = plan.fields[3 if plan.book.root_bits else 1 :: 2].sum(0)[pairs]
     chunks = []
     for start, end in _cut(n_bits):
-        chunks.append(_write_chunk(plan, pairs[start:end], plan.contexts[start:end]))
+        chunks.append(_write_chunk(plan, pairs[start:end], contexts[start:end]))
     return units, chunks
 
 
@@ -281,7 +293,8 @@ def _cut(n_bits: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
     sums = np.cumsum(n_bits, dtype=np.int64)
     n_chunks = max(-(-int(sums[-1]) // MAX_CHUNK_BITS), -(-len(n_bits) // MAX_CHUNK_TUPLES))
     while True:
-        edges = np.linspace(0, len(n_bits), n_chunks + 1).astype(np.int64)
+        edges = np.linspace(0, len(n_bits) // TUPLES_PER_BLOCK, n_chunks + 1).astype(np.int64)
+        edges *= TUPLES_PER_BLOCK
         if np.diff(np.append(0, sums)[edges]).max() <= MAX_CHUNK_BITS:
             break
         n_chunks += 1
@@ -322,6 +335,16 @@ def _make_patches(flat: Integers, order: TupleOrder) -> tuple[Patch, ...]:
     if not len(positions):
         return ()
     large = (values < -128) | (values > 127)
-    if 64 < large.sum() * 8 < large.size:
-        return (Patch(positions[~large], values[~large]), Patch(positions[large], values[large]))
-    return (Patch(positions, values),)
+    parts = [~large, large] if 64 < large.sum() * 8 < large.size else [large | ~large]
+    return tuple(_patch(flat, positions[part]) for part in parts)
+
+
+def _patch(flat: Integers, positions: NDArray[np.int64]) -> Patch:
+    """Return a patch whose gaps fit MAX_GAP: positions in between are written with what is there."""
+    gaps = np.diff(positions, prepend=0)
+    n_stops = np.maximum(-(-gaps // MAX_GAP) - 1, 0)
+    if n_stops.any() and len(positions) > MIN_GAP_POSITIONS:
+        steps = np.arange(int(n_stops.sum())) - np.repeat(np.cumsum(n_stops) - n_stops, n_stops) + 1
+        stops = np.repeat(positions - gaps, n_stops) + steps * MAX_GAP
+        positions = np.sort(np.concatenate([positions, stops]))
+    return Patch(positions, flat[positions])

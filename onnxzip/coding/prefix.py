@@ -31,6 +31,10 @@ from onnxzip.coding.tuples import TupleOrder
 
 Integers = NDArray[np.int32]
 
+MAX_GAP = 65535
+MIN_GAP_POSITIONS = 40
+"""Positions are stored as uint16 gaps when there are more of them and no gap is above MAX_GAP."""
+
 
 @dataclass(frozen=True, eq=False)
 class Book:

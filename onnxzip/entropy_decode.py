@@ -1,0 +1,296 @@
+"""Emits the decode subgraph of `coding.prefix` streams: flat, static shapes, safe ops only.
+
+The graph repeats `coding.prefix.decode` operation by operation (CODEC.md, section 1): int32 arithmetic on
+numbers below 2^24, int32 look-ups, no loop. Sorting the table of tuples uses that the sort key
+cost * n_rows + number is small: a one is scattered to each key, and the cumulative sum over all possible
+keys is the rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.coding.bits import MAX_WIDTH
+from onnxzip.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book, Chunk, Patch, Streams, Unit
+from onnxzip.coding.tuples import TupleOrder
+from onnxzip.passbase import Builder
+from onnxzip.types import Array
+
+_FLOAT, _INT32 = 1, 6
+_MAX_STORED_TABLE_BYTES = 700
+_MIN_CAST_BYTES = 60
+
+
+def emit_streams(streams: Streams, builder: Builder, integers: Collection[int] = ()) -> list[str]:
+    """Emit the decoder of all arrays.
+
+    Args:
+        streams: what `coding.encoder.encode` made of all arrays of a model.
+        builder: what the subgraph is emitted into.
+        integers: indices of the arrays that are wanted as int32; the others become float32.
+
+    Returns:
+        The name of each array's value, (n_segments, length), in the arrays' order.
+    """
+    names: dict[int, str] = {}
+    for i, plain in streams.plain.items():
+        dtype, code = (np.int32, _INT32) if i in integers else (np.float32, _FLOAT)
+        names[i] = builder.node("Cast", [builder.constant(plain, "plain")], plain.shape, dtype, to=code)
+    if streams.book is not None:
+        rows = _Rows(builder, streams.book)
+        table = _emit_table(streams.book.order, builder)
+        parts = _split_rows([rows.emit(chunk) for chunk in streams.chunks], streams, builder)
+        for unit, part in zip(streams.units, parts, strict=True):
+            for i, name in zip(unit.members, _emit_unit(unit, part, table, streams, builder), strict=True):
+                shape = streams.shapes[i]
+                if i in integers:
+                    name = builder.node("Cast", [name], shape, np.int32, to=_INT32)
+                names[i] = name
+    return [names[i] for i in range(len(streams.shapes))]
+
+
+def _scalar(value: int, builder: Builder) -> str:
+    return builder.constant(np.array(value, np.int32), "scalar")
+
+
+def _fill(value: int, size: int, builder: Builder) -> str:
+    shape = builder.constant(np.array([size], np.int64), "shape")
+    return builder.node("Expand", [_scalar(value, builder), shape], (size,), np.int32)
+
+
+def _sum_before(value: str, size: int, builder: Builder) -> str:
+    return builder.node("CumSum", [value, _scalar(0, builder)], (size,), np.int32, exclusive=1)
+
+
+def _sum_up_to(value: str, size: int, builder: Builder) -> str:
+    return builder.node("CumSum", [value, _scalar(0, builder)], (size,), np.int32)
+
+
+def _look_up(table: str, index: str, shape: Sequence[int], builder: Builder, axis: int = 0) -> str:
+    attributes = {"axis": axis} if axis else {}
+    return builder.node("Gather", [table, index], shape, np.int32, **attributes)
+
+
+def _small_ints(array: NDArray[np.integer], builder: Builder, dtype: type[np.generic] = np.int32) -> str:
+    """Store integers in the smallest type and cast them, where that saves more than the Cast costs."""
+    code = _INT32 if dtype == np.int32 else _FLOAT
+    low, high = int(array.min()), int(array.max())
+    for small in (np.uint8, np.int8, np.uint16, np.int16):
+        saved = array.size * (4 - np.dtype(small).itemsize)
+        if np.iinfo(small).min <= low and high <= np.iinfo(small).max and saved > _MIN_CAST_BYTES:
+            name = builder.constant(array.astype(small), "small")
+            return builder.node("Cast", [name], array.shape, dtype, to=code)
+    return builder.constant(array.astype(dtype), "ints")
+
+
+def _positions(positions: NDArray[np.integer], builder: Builder) -> str:
+    """Store rising positions, as gaps where that is shorter."""
+    gaps = np.diff(positions, prepend=0)
+    if len(positions) <= MIN_GAP_POSITIONS or gaps.max() > MAX_GAP or positions[-1] >= 1 << 24:
+        return builder.constant(positions.astype(np.int32), "positions")
+    return _sum_up_to(_small_ints(gaps, builder), len(gaps), builder)
+
+
+def _emit_table(order: TupleOrder, builder: Builder) -> str:
+    """Emit the sorted table of tuples, (n_rows, length) float32."""
+    table = order.table()
+    if order.length == 1 or table.size <= _MAX_STORED_TABLE_BYTES:
+        return _small_ints(table, builder, np.float32)
+    d, n, n_rows = order.length, order.n_symbols, order.n_rows
+    ones = _fill(1, n_rows, builder)
+    numbers = _sum_before(ones, n_rows, builder)
+    places = builder.constant((n ** np.arange(d - 1, -1, -1, dtype=np.int32))[:, None], "places")
+    digits = builder.node("Div", [numbers, places], (d, n_rows), np.int32)
+    digits = builder.node("Mod", [digits, _scalar(n, builder)], (d, n_rows), np.int32)
+    ranks = _emit_ranks(order, ones, numbers, digits, builder)
+    order_name = builder.node("ScatterElements", [numbers, ranks, numbers], (n_rows,), np.int32)
+    columns = _look_up(digits, order_name, (d, n_rows), builder, axis=1)
+    rows = builder.node("Transpose", [columns], (n_rows, d), np.int32, perm=(1, 0))
+    symbols = builder.constant(np.arange(order.low, order.low + n, dtype=np.float32), "symbols")
+    return builder.node("Gather", [symbols, rows], (n_rows, d), np.float32)
+
+
+def _emit_ranks(order: TupleOrder, ones: str, numbers: str, digits: str, builder: Builder) -> str:
+    """Emit the rank of every tuple by (sum of costs, number)."""
+    d, n_rows = order.length, order.n_rows
+    costs = _small_ints(order.costs, builder, np.float32)
+    by_digit = builder.node("Gather", [costs, digits], (d, n_rows), np.float32)
+    scale = builder.constant(np.full(d, n_rows, np.float32), "scale")
+    total = builder.node("MatMul", [scale, by_digit], (n_rows,), np.float32)
+    total = builder.node("Cast", [total], (n_rows,), np.int32, to=_INT32)
+    keys = builder.node("Add", [total, numbers], (n_rows,), np.int32)
+    n_keys = (d * int(order.costs.max()) + 1) * n_rows
+    flags = builder.node("ScatterElements", [_fill(0, n_keys, builder), keys, ones], (n_keys,), np.int32)
+    return _look_up(_sum_before(flags, n_keys, builder), keys, (n_rows,), builder)
+
+
+class _Rows:
+    """Emits the part of the decoder that turns a chunk into table rows; holds the per-node tables."""
+
+    def __init__(self, builder: Builder, book: Book) -> None:
+        self._builder = builder
+        self._book = book
+        n_nodes = len(book.widths)
+        powers = builder.constant(1 << np.arange(MAX_WIDTH + 1, dtype=np.int32), "powers")
+        widths = builder.constant(book.widths, "widths")
+        self._widths = builder.node("Cast", [widths], (n_nodes,), np.int32, to=_INT32)
+        self._sizes = _look_up(powers, self._widths, (n_nodes,), builder)
+        nodes, increments = book.resets
+        first = self._sizes
+        if len(nodes):
+            inputs = [first, builder.constant(nodes, "resets"), builder.constant(increments, "increments")]
+            first = builder.node("ScatterElements", inputs, (n_nodes,), np.int32)
+        first = _sum_before(first, n_nodes, builder)
+        if book.start:
+            first = builder.node("Add", [first, _scalar(book.start, builder)], (n_nodes,), np.int32)
+        self._first = first
+
+    def emit(self, chunk: Chunk) -> str:
+        """Emit the table row of each tuple, (n_tuples,) int32."""
+        builder, shape = self._builder, (chunk.n_tuples,)
+        node = self._emit_start(chunk)
+        windows = self._emit_windows(chunk.fields)
+        for start in chunk.field_starts:
+            width = _look_up(self._widths, node, shape, builder)
+            position = _sum_before(width, chunk.n_tuples, builder)
+            if start:
+                position = builder.node("Add", [position, _scalar(start, builder)], shape, np.int32)
+            window = _look_up(windows, position, shape, builder)
+            size = _look_up(self._sizes, node, shape, builder)
+            bits = builder.node("Mod", [window, size], shape, np.int32)
+            first = _look_up(self._first, node, shape, builder)
+            node = builder.node("Add", [first, bits], shape, np.int32)
+        return node
+
+    def _emit_start(self, chunk: Chunk) -> str:
+        """Emit the first node of each tuple: its context, its root field, or both."""
+        builder, shape, root_bits = self._builder, (chunk.n_tuples,), self._book.root_bits
+        contexts = ""
+        if chunk.contexts.any() or not root_bits:
+            contexts = self._emit_contexts(chunk)
+        if not root_bits:
+            return contexts
+        per_byte = 8 // root_bits
+        n_bytes = len(chunk.roots)
+        packed = builder.constant(chunk.roots[:, None], "roots")
+        packed = builder.node("Cast", [packed], (n_bytes, 1), np.int32, to=_INT32)
+        places = builder.constant(1 << np.arange(0, 8, root_bits, dtype=np.int32)[None], "places")
+        roots = builder.node("Div", [packed, places], (n_bytes, per_byte), np.int32)
+        n_roots = _scalar(1 << root_bits, builder)
+        roots = builder.node("Mod", [roots, n_roots], (n_bytes, per_byte), np.int32)
+        roots = builder.reshape(roots, shape, np.int32)
+        return builder.node("Add", [roots, contexts], shape, np.int32) if contexts else roots
+
+    def _emit_contexts(self, chunk: Chunk) -> str:
+        """Emit the first node of each tuple's context as the sum of the changes before it."""
+        builder, n = self._builder, chunk.n_tuples
+        changes = np.diff(chunk.contexts.astype(np.int32) << self._book.root_bits, prepend=0)
+        zeros = _fill(0, n, builder)
+        if not changes.any():
+            return zeros
+        inputs = [zeros, _positions(chunk.starts, builder), _small_ints(changes, builder)]
+        return _sum_up_to(builder.node("ScatterElements", inputs, (n,), np.int32), n, builder)
+
+    def _emit_windows(self, fields: NDArray[np.uint8]) -> str:
+        """Emit the table of all windows (`coding.bits`)."""
+        builder, n = self._builder, len(fields)
+        name = builder.constant(fields[:, None], "fields")
+        wide = builder.node("Cast", [name], (n, 1), np.int32, to=_INT32)
+        low, high = (self._slice(wide, i, n - 1 + i) for i in range(2))
+        high = builder.node("Mul", [high, _scalar(256, builder)], (n - 1, 1), np.int32)
+        pairs = builder.node("Add", [low, high], (n - 1, 1), np.int32)
+        places = builder.constant(1 << np.arange(8, dtype=np.int32)[None], "places")
+        windows = builder.node("Div", [pairs, places], (n - 1, 8), np.int32)
+        return builder.reshape(windows, (8 * (n - 1),), np.int32)
+
+    def _slice(self, value: str, start: int, end: int) -> str:
+        starts, ends = (self._builder.constant(np.array([i], np.int64), "edge") for i in (start, end))
+        return self._builder.node("Slice", [value, starts, ends], (end - start, 1), np.int32)
+
+
+def _split_rows(rows: Sequence[str], streams: Streams, builder: Builder) -> list[str]:
+    """Cut the chunks' rows at the units' edges; return one value for each unit."""
+    unit_edges = np.cumsum([0, *(unit.n_tuples for unit in streams.units)])
+    parts: list[list[str]] = [[] for _ in streams.units]
+    start = 0
+    for name, chunk in zip(rows, streams.chunks, strict=True):
+        end = start + chunk.n_tuples
+        edges = np.unique(np.clip(unit_edges, start, end))
+        pieces = [name]
+        if len(edges) > 2:
+            pieces = builder.split(name, [(int(n),) for n in np.diff(edges)], np.int32)
+        for piece, edge in zip(pieces, edges, strict=False):
+            parts[int(np.searchsorted(unit_edges, edge, side="right")) - 1].append(piece)
+        start = end
+    return [
+        p[0] if len(p) == 1 else builder.node("Concat", p, (unit.n_tuples,), np.int32, axis=0)
+        for p, unit in zip(parts, streams.units, strict=True)
+    ]
+
+
+def _emit_unit(unit: Unit, rows: str, table: str, streams: Streams, builder: Builder) -> list[str]:
+    """Emit the float32 values of a unit's arrays."""
+    assert streams.book is not None
+    length = streams.book.order.length
+    shapes = [streams.shapes[i] for i in unit.members]
+    value = builder.node("Gather", [table, rows], (unit.n_tuples, length), np.float32)
+    n_values = unit.n_tuples * length
+    n_unused = n_values - unit.n_values
+    if unit.patches or n_unused or len(shapes) > 1:
+        value = builder.reshape(value, (n_values,))
+    for patch in unit.patches:
+        value = _emit_patch(patch, value, n_values, builder)
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    parts = [value]
+    if n_unused or len(shapes) > 1:
+        parts = builder.split(value, [(n,) for n in (*sizes, *([n_unused] if n_unused else []))], np.float32)
+    return [builder.reshape(part, shape) for part, shape in zip(parts, shapes, strict=False)]
+
+
+def _emit_patch(patch: Patch, value: str, n_values: int, builder: Builder) -> str:
+    inputs = [value, _positions(patch.positions, builder), _small_ints(patch.values, builder, np.float32)]
+    return builder.node("ScatterElements", inputs, (n_values,), np.float32)
+
+
+class _Meter:
+    """A builder that only counts the bytes that names, nodes and tensors take in the file."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.n_bytes = 0
+        self._known: set[tuple[str, tuple[int, ...], bytes]] = set()
+        self._n_names = 0
+
+    def _name(self) -> str:
+        self._n_names += 1
+        return "n" * (1 + (self._n_names > 26) + (self._n_names > 702))
+
+    def constant(self, array: Array, hint: str) -> str:
+        """Count an initializer, once."""
+        key = (array.dtype.str, array.shape, array.tobytes() if array.nbytes < 4096 else b"")
+        if key[2] and key in self._known:
+            return "n"
+        self._known.add(key)
+        self.n_bytes += array.nbytes + 3 * array.ndim + 12 + 4 * (array.nbytes > 127)
+        return self._name()
+
+    def node(self, op_type: str, inputs: Sequence[str], shape: Sequence[int], *_: object, **attributes: object) -> str:
+        """Count a node and its value_info."""
+        self.n_bytes += len(op_type) + 6 + sum(len(i) + 2 for i in inputs) + 14 * len(attributes)
+        return self._output(shape)
+
+    def _output(self, shape: Sequence[int]) -> str:
+        self.n_bytes += 20 + 6 * len(shape)
+        return self._name()
+
+    def reshape(self, value: str, shape: Sequence[int], *_: object) -> str:
+        """Count a Reshape."""
+        return self.node("Reshape", [value, self.constant(np.asarray(shape, np.int64), "")], shape)
+
+    def split(self, value: str, shapes: Sequence[Sequence[int]], *_: object) -> list[str]:
+        """Count a Split."""
+        self.node("Split", [value, self.constant(np.array([s[0] for s in shapes]), "")], shapes[0], axis=0)
+        return [self._output(shape) for shape in shapes]
