@@ -56,7 +56,14 @@ def fit(
     plan = _search(plan_for, proposal, subject, restorer, original, show, first_budget)
     for attempt in range(_MAX_TIGHTENINGS):
         show("rewriting", 0.85)
-        emitted = emit_plan(proposal.model, plan, proposal.passes, restorer, proposal.level.emit)
+        emitted = emit_plan(
+            proposal.model,
+            plan,
+            proposal.passes,
+            restorer,
+            proposal.level.emit,
+            keeps_names=options.keep_names or not proposal.level.renames,
+        )
         show("checking", 0.88)
         expected = expect(proposal.model, emitted, plan, restorer, subject)
         restorer.forget()

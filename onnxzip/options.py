@@ -31,6 +31,8 @@ class Options:
         custom_ops: library of custom operators to register with onnxruntime.
         providers: execution providers to validate on; None for the CPU and every accelerator.
         level: 1 (packs fast, loads fast) to 9 (smallest), see `onnxzip.levels`.
+        keep_names: leave internal names, doc strings and value_info as they are (from level 6 on
+            they are shortened or dropped).
         n_jobs: layers worked on at the same time.
         seed: seed of generated inputs and of randomised passes.
         overwrite: replace an existing output file.
@@ -48,6 +50,7 @@ class Options:
     custom_ops: Path | None = None
     providers: tuple[str, ...] | None = None
     level: int = 6
+    keep_names: bool = False
     n_jobs: int = 1
     seed: int = 0
     overwrite: bool = False

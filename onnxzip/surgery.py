@@ -18,6 +18,7 @@ from onnxzip.graph import (
     lift_weights,
     make_overridable,
     prune,
+    shorten_names,
     stamp,
     with_plain_weights,
 )
@@ -115,6 +116,8 @@ def emit_plan(
     passes: Mapping[str, Pass],
     restorer: Restorer,
     emit_stored: EmitStored,
+    *,
+    keeps_names: bool,
 ) -> Emitted:
     """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
     changed = model.copy()
@@ -123,13 +126,17 @@ def emit_plan(
     for candidate in plan.chosen.values():
         passes[candidate.pass_name].emit(restorer.encode(candidate), builder)
     n_nodes = builder.finish()
+    homes = dict(builder.homes)
+    if not keeps_names:
+        names = shorten_names(changed, n_nodes)
+        homes = {layer: names.get(home, home) for layer, home in homes.items()}
     origin = {
-        builder.homes[name]: (c.pass_name, c.form, c.n_bytes, c.error)
+        homes[name]: (c.pass_name, c.form, c.n_bytes, c.error)
         for name, c in plan.chosen.items()
         if c.form == "stored"
     }
     stamp(changed, n_nodes, origin)
-    return Emitted(changed, n_nodes, builder.homes)
+    return Emitted(changed, n_nodes, homes)
 
 
 def check_decoded(

@@ -21,13 +21,14 @@ from onnxzip.graph.inputs import index_bounds
 from onnxzip.graph.lift import lift_weights, make_overridable
 from onnxzip.graph.model import Model, read_model
 from onnxzip.graph.opset import raise_opset
+from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
 from onnxzip.graph.weights import find_layers
 from onnxzip.graph.write import MAX_INLINE_BYTES, to_proto, write_model
 
 __all__ = [
-    "EmitStored",
     "MAX_INLINE_BYTES",
+    "EmitStored",
     "GraphBuilder",
     "GraphEditor",
     "Model",
@@ -48,6 +49,7 @@ __all__ = [
     "raise_opset",
     "read_model",
     "read_stamp",
+    "shorten_names",
     "stamp",
     "structure",
     "to_proto",

@@ -86,33 +86,35 @@ def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
     texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
     if not texts:
         raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
-    try:
-        record = json.loads(texts[0])
-        n_nodes, entries = int(record["n"]), list(record["w"])
-        version = int(record["v"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{model.source}: the mark of onnxzip is damaged: {texts[0][:60]}") from error
+    version, n_nodes, entries = _parse_mark(texts[0], model.source)
     if version > FORMAT_VERSION:
         raise ModelError(f"{model.source}: format {version} is newer than this onnxzip; upgrade it")
-    names = decoded_names(model, n_nodes)
-    if len(names) != len(entries):
+    names = decoded_names(model, n_nodes) if 0 < n_nodes <= len(model.proto.graph.node) else []
+    shapes = _shapes(model)
+    n_found = sum(name in shapes for name in names)
+    if not len(names) == len(entries) == n_found:
         raise ModelError(
             f"{model.source}: the mark of onnxzip names {len(entries)} weights but the graph decodes "
-            f"{len(names)}: it was changed after onnxzip wrote it"
+            f"{n_found}: it was changed after onnxzip wrote it"
         )
-    shapes = _shapes(model)
     values = [
-        StoredValue(
-            name,
-            str(e[0]),
-            "stored" if e[1] == "s" else "computed",
-            shapes[name],
-            int(e[2]),
-            float(e[3]),
-        )
-        for name, e in zip(names, entries, strict=True)
+        StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
+        for name, (pass_name, form, size, error) in zip(names, entries, strict=True)
     ]
     return n_nodes, values
+
+
+def _parse_mark(text: str, source: str) -> tuple[int, int, list[tuple[str, str, int, float]]]:
+    """Return format version, number of decode nodes, and (pass name, form, bytes, error) per value."""
+    try:
+        record = json.loads(text)
+        version = int(record["v"])
+        if version > FORMAT_VERSION:
+            return version, 0, []
+        entries = [(str(e[0]), str(e[1]), int(e[2]), float(e[3])) for e in record["w"]]
+        return version, int(record["n"]), entries
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
 
 
 def decoder(model: Model, n_nodes: int) -> Model:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxzip.errors import VerificationError
+from onnxzip.graph.drafts import Draft, simplify
 from onnxzip.graph.layouts import node_attributes
 from onnxzip.graph.lift import lift_weights
 from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
@@ -24,18 +24,6 @@ from onnxzip.types import Array, AttributeValue, Coefficients, Layer
 Stored = Coefficients | NDArray[np.int32]
 EmitStored = Callable[[Sequence[Stored], Builder], list[str]]
 """Emits the decoders of all coefficients and integers of a model; returns their values' names."""
-
-
-@dataclass
-class _Draft:
-    """A node being built; `shapes`/`dtype` are None for nodes that run at inference."""
-
-    op_type: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: Mapping[str, AttributeValue]
-    shapes: list[tuple[int, ...]] | None = None
-    dtype: np.dtype[np.generic] | None = None
 
 
 class GraphBuilder:
@@ -53,11 +41,12 @@ class GraphBuilder:
         self._emit_stored = emit_stored
         self._stored: list[tuple[str, Stored]] = []
         self._constants: dict[str, Array] = {}
+        self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._aliases: dict[str, str] = {}
-        self._drafts: list[_Draft] = []
-        self._runs: dict[int, list[_Draft]] = {}
-        self._run: list[_Draft] | None = None
+        self._drafts: list[Draft] = []
+        self._runs: dict[int, list[Draft]] = {}
+        self._run: list[Draft] | None = None
         self._replaced: set[str] = set()
         self._gemm_inputs = {
             name
@@ -79,10 +68,14 @@ class GraphBuilder:
 
     def constant(self, array: Array, hint: str) -> str:
         """Add an initializer; the hint is for debugging only, names in the file are short."""
-        for name, known in self._constants.items():
-            if known.nbytes < MIN_DETACHED_BYTES and _is_same(known, array):
-                return name
-        name = self._fresh.new()
+        key = (
+            array.dtype.str,
+            array.shape,
+            array.tobytes() if array.nbytes < MIN_DETACHED_BYTES else b"",
+        )
+        if key[2] and key in self._small:
+            return self._small[key]
+        name = self._small[key] = self._fresh.new()
         self._constants[name] = np.ascontiguousarray(array)
         self._shapes[name] = tuple(array.shape)
         return name
@@ -129,7 +122,7 @@ class GraphBuilder:
         if self._run is None:
             raise VerificationError("run_node is only allowed while replace_node emits")
         name = output or self._fresh.new()
-        self._run.append(_Draft(op_type, list(inputs), [name], attributes))
+        self._run.append(Draft(op_type, list(inputs), [name], attributes))
         return name
 
     def replace_weight(self, layer: Layer, value: str) -> None:
@@ -180,19 +173,29 @@ class GraphBuilder:
             strict=True,
         ):
             self._settle(promised, actual)
-        self._drafts += body
+        drafts = self._resolved([*self._drafts, *body])
+        runs = [draft for run in self._runs.values() for draft in run]
+        kept = {*self._homes.values(), *(self._name(n) for draft in runs for n in draft.inputs)}
+        drafts = simplify(drafts, kept, {n: a.shape for n, a in self._constants.items()})
         graph = self._model.proto.graph
         self._drop_replaced()
         tensors: dict[str, gs.Tensor] = {}
-        nodes = [self._export(draft, tensors) for draft in self._drafts]
+        nodes = [self._export(draft, tensors) for draft in drafts]
         for position, node in enumerate(graph.node):
             run = self._runs.get(position)
             nodes += [node] if run is None else [self._export(draft, tensors) for draft in run]
         nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
         del graph.node[:]
         graph.node.extend(nodes)
-        self._add_constants()
-        return len(self._drafts)
+        self._add_constants({name for draft in (*drafts, *runs) for name in draft.inputs})
+        return len(drafts)
+
+    def _resolved(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Give the nodes' inputs and outputs their final names."""
+        for draft in drafts:
+            draft.inputs = [self._name(name) for name in draft.inputs]
+            draft.outputs = [self._name(name) for name in draft.outputs]
+        return list(drafts)
 
     def _store(self, item: Stored, shape: tuple[int, ...]) -> str:
         name = self._fresh.new()
@@ -209,7 +212,7 @@ class GraphBuilder:
         attributes: Mapping[str, AttributeValue],
     ) -> list[str]:
         outputs = [self._fresh.new() for _ in shapes]
-        draft = _Draft(op_type, list(inputs), outputs, attributes, shapes, np.dtype(dtype))
+        draft = Draft(op_type, list(inputs), outputs, attributes, shapes, np.dtype(dtype))
         self._drafts.append(draft)
         self._shapes.update(zip(outputs, shapes, strict=True))
         return list(outputs)
@@ -239,7 +242,7 @@ class GraphBuilder:
             if graph.value_info[i].name in self._replaced:  # of a Constant node that was lifted
                 del graph.value_info[i]
 
-    def _export(self, draft: _Draft, tensors: dict[str, gs.Tensor]) -> onnx.NodeProto:
+    def _export(self, draft: Draft, tensors: dict[str, gs.Tensor]) -> onnx.NodeProto:
         """Build the node with graphsurgeon, and its value_info entries for decode nodes."""
         outputs = [self._name(n) for n in draft.outputs]
         node = gs.Node(
@@ -257,9 +260,11 @@ class GraphBuilder:
         exported: onnx.NodeProto = OnnxExporter.export_node(node)
         return exported
 
-    def _add_constants(self) -> None:
+    def _add_constants(self, read: set[str]) -> None:
         graph = self._model.proto.graph
         for name, array in self._constants.items():
+            if name not in read:
+                continue
             tensor = OnnxExporter.export_tensor_proto(gs.Constant(name, array))
             graph.initializer.append(tensor)
             if array.nbytes >= MIN_DETACHED_BYTES:
@@ -270,10 +275,6 @@ def _variable(name: str, tensors: dict[str, gs.Tensor]) -> gs.Tensor:
     if not name:
         return gs.Variable.empty()
     return tensors.setdefault(name, gs.Variable(name))
-
-
-def _is_same(a: Array, b: Array) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def _site(node: onnx.NodeProto, index: int) -> Site:
