@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from onnxzip import graph
+from onnxzip.errors import InputError, ModelError
 from onnxzip.evaluation import source_of
 from onnxzip.graph import Model, ModelProto
 from onnxzip.graph.write import inline_bytes
@@ -15,7 +16,7 @@ from onnxzip.pipeline import Source, check_output, examine, make_feeds
 from onnxzip.proof import decode_weights, measure_drift
 from onnxzip.runtime import open_session, optimised_model
 from onnxzip.tables import Inspection, StoredWeight
-from onnxzip.types import Check
+from onnxzip.types import Array, Check
 
 
 def inspect(source: Source) -> Inspection:
@@ -74,7 +75,7 @@ def decompress(
     model = _read(source)
     target = None if output is None else check_output(model, Path(output), overwrite)
     n_nodes, _ = graph.read_stamp(model)
-    plain = graph.with_plain_weights(model, n_nodes, decode_weights(model, n_nodes))
+    plain = graph.with_plain_weights(model, n_nodes, _decode(model, n_nodes))
     if target is not None:
         graph.write_model(plain, target)
     n_bytes = sum(array.nbytes for array in plain.arrays.values())
@@ -109,7 +110,7 @@ def verify(
 
 def _check_decoder(model: Model, options: Options) -> list[Check]:
     n_nodes, _ = graph.read_stamp(model)
-    decoded = decode_weights(model, n_nodes, options.custom_ops)
+    decoded = _decode(model, n_nodes)
     n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
     plain = graph.with_plain_weights(model, n_nodes, decoded)
     found, wanted = (
@@ -118,10 +119,29 @@ def _check_decoder(model: Model, options: Options) -> list[Check]:
     )
     n_different = graph.count_differences(found, wanted)
     note = f"{len(decoded)} values decoded"
+    n_damaged = int(not graph.is_intact(model))
     return [
+        Check(
+            "exact", "CPU", "damage", n_damaged, 0, n_damaged == 0, 0, None, "checksum of the payload"
+        ),
         Check("exact", "CPU", "non-finite weights", n_bad, 0, n_bad == 0, 0, None, note),
         Check("structure", "CPU", "nodes", n_different, 0, n_different == 0, 0, None, "after BASIC"),
     ]
+
+
+def _decode(model: Model, n_nodes: int) -> dict[str, Array]:
+    """Return the decoded weights.
+
+    Raises:
+        ModelError: the decode nodes fail, which they do on damaged data only.
+    """
+    try:
+        return decode_weights(model, n_nodes)
+    except InputError as error:
+        finding = str(error).removeprefix(f"{model.source}: ")
+        raise ModelError(
+            f"{model.source}: is damaged, its weights cannot be decoded; fetch it again ({finding})"
+        ) from error
 
 
 def _read(source: Source) -> Model:

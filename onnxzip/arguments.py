@@ -138,6 +138,7 @@ def _make_parser() -> _Parser:
     parser.add_argument("paths", nargs="*", type=Path, help=argparse.SUPPRESS)
     _add_loss_options(parser)
     _add_method_options(parser)
+    _add_levels(parser)
     _add_run_options(parser)
     _add_modes(parser)
     return parser
@@ -192,6 +193,22 @@ def _add_method_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--help-passes", action=_PassHelp, nargs=0, help="list the settings of the passes"
+    )
+
+
+def _add_levels(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("effort")
+    levels = group.add_mutually_exclusive_group()
+    for number in range(1, 10):
+        text = {
+            1: "-1 to -3: packed at fixed rates; fast to pack, lightest to load",
+            4: "-4 to -9: entropy coded, 1.5 to 2 times smaller; -6 is the default",
+        }.get(number, argparse.SUPPRESS)
+        levels.add_argument(f"-{number}", action="store_const", const=number, dest="level", help=text)
+    group.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="keep internal names and doc strings, which are shortened or dropped from -6 on",
     )
 
 

@@ -1,13 +1,15 @@
 """Marks a compressed model, and takes its decode subgraph apart again.
 
 The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number
-of decode nodes `n` (they are the first nodes of the main graph) and, for each decoded value in the
-order in which those nodes produce them, `[pass name, form, bytes, error]` in `w`.
+of decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of everything they read,
+and, for each decoded value in the order in which those nodes produce them, `[pass name, form, bytes, error]`
+in `w`.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ from onnxzip.graph.model import (
     detach,
     element_type,
     float_dtype,
+    tensor_array,
     tensor_dtype,
 )
 from onnxzip.graph.scope import reads_of
@@ -68,8 +71,30 @@ def stamp(model: Model, n_nodes: int, origin: Mapping[str, tuple[str, str, int, 
     """
     values = [origin.get(n, ("", "computed", 0, 0.0)) for n in decoded_names(model, n_nodes)]
     entries = [[name, form[:1], n_bytes, float(f"{error:.2g}")] for name, form, n_bytes, error in values]
-    text = json.dumps({"v": FORMAT_VERSION, "n": n_nodes, "w": entries}, separators=(",", ":"))
+    checksum = payload_checksum(model, n_nodes)
+    record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "w": entries}
+    text = json.dumps(record, separators=(",", ":"))
     model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
+
+
+def payload_checksum(model: Model, n_nodes: int) -> int:
+    """Return the CRC-32 of the initializers that the first `n_nodes` nodes read, in reading order."""
+    tensors = {t.name: t for t in model.proto.graph.initializer}
+    read = dict.fromkeys(name for node in model.proto.graph.node[:n_nodes] for name in node.input)
+    checksum = 0
+    for name in read:
+        if name in tensors:
+            array = model.arrays.get(name)
+            array = tensor_array(tensors[name]) if array is None else array
+            checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    return checksum
+
+
+def is_intact(model: Model) -> bool:
+    """Whether what the decode nodes read is what was stamped."""
+    text = next(entry.value for entry in model.proto.metadata_props if entry.key == KEY)
+    n_nodes, _ = read_stamp(model)
+    return bool(json.loads(text).get("c") == payload_checksum(model, n_nodes))
 
 
 def is_stamped(model: Model) -> bool:
