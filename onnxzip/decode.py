@@ -14,42 +14,87 @@ from numpy.typing import NDArray
 
 from onnxzip.coding.encoder import encode
 from onnxzip.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
+from onnxzip.coding.split import choose_shift, split
 from onnxzip.entropy_decode import emit_streams
 from onnxzip.passbase import Builder
 from onnxzip.quantize import step_dtype
 from onnxzip.types import Coefficients
 
 _ONNX_FLOAT, _ONNX_INT32 = 1, 6
+_MAX_CODED_INTEGERS = 1 << 20
 
 
 def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
     """Emit all decoders; return one value name per item, (n_segments, length) float32 or int32."""
-    groups: dict[tuple[Alphabet, bool], list[int]] = {}
-    for i, item in enumerate(items):
-        is_float = isinstance(item, Coefficients)
-        groups.setdefault((choose_alphabet(_integers(item)), is_float), []).append(i)
-    steps = _emit_steps([i for i in items if isinstance(i, Coefficients)], builder)
     names: dict[int, str] = {}
-    for (alphabet, is_float), members in groups.items():
-        parts = _emit_payload([_integers(items[i]) for i in members], alphabet, is_float, builder)
-        for i, part in zip(members, parts, strict=True):
-            item = items[i]
-            names[i] = part
-            if isinstance(item, Coefficients):
-                names[i] = _scale(item, part, steps[id(item)], builder)
+    for is_float in (True, False):
+        members = [i for i, item in enumerate(items) if isinstance(item, Coefficients) == is_float]
+        parts = _emit_groups([_integers(items[i]) for i in members], is_float, builder)
+        names.update(zip(members, parts, strict=True))
+    coefficients = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
+    steps = _emit_steps(list(coefficients.values()), builder)
+    for i, item in coefficients.items():
+        names[i] = _scale(item, names[i], steps[id(item)], builder)
     return [names[i] for i in range(len(items))]
 
 
 def emit_coded(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
-    """Emit all decoders, entropy coded together; return the same as `emit_packed`."""
-    streams = encode([_integers(item).astype(np.int32) for item in items])
-    wanted_integers = {i for i, item in enumerate(items) if not isinstance(item, Coefficients)}
-    steps = _emit_steps([i for i in items if isinstance(i, Coefficients)], builder)
-    parts = emit_streams(streams, builder, wanted_integers)
-    return [
-        _scale(item, part, steps[id(item)], builder) if isinstance(item, Coefficients) else part
-        for item, part in zip(items, parts, strict=True)
-    ]
+    """Emit all decoders, entropy coded together; return the same as `emit_packed`.
+
+    What is of fixed rate is packed, and so are large integer arrays that are no coefficients. Long
+    arrays of wide integers are split (`coding.split`): the high parts are coded, the low bits packed.
+    """
+    packed = [i for i, item in enumerate(items) if _suits_packing(item)]
+    names = dict(zip(packed, emit_packed([items[i] for i in packed], builder), strict=True))
+    coded = [i for i in range(len(items)) if i not in names]
+    names.update(zip(coded, _emit_streams([items[i] for i in coded], builder), strict=True))
+    return [names[i] for i in range(len(items))]
+
+
+def _suits_packing(item: Coefficients | NDArray[np.int32]) -> bool:
+    if isinstance(item, Coefficients):
+        return item.is_fixed_rate
+    return item.size >= _MAX_CODED_INTEGERS and item.max() < 256
+
+
+def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
+    whole = [_integers(item).astype(np.int32) for item in items]
+    is_float = [isinstance(item, Coefficients) for item in items]
+    shifts = [choose_shift(a) if f else 0 for a, f in zip(whole, is_float, strict=True)]
+    lows: dict[int, Integers] = {}
+    for i, shift in enumerate(shifts):
+        if shift:
+            whole[i], lows[i] = split(whole[i], shift)
+    streams = encode(whole)
+    steps = _emit_steps([item for item in items if isinstance(item, Coefficients)], builder)
+    parts = emit_streams(streams, builder, {i for i, f in enumerate(is_float) if not f})
+    low_parts = dict(zip(lows, _emit_groups(list(lows.values()), True, builder), strict=True))
+    names: list[str] = []
+    for i, (item, part) in enumerate(zip(items, parts, strict=True)):
+        if i in low_parts:
+            part = _join(part, low_parts[i], shifts[i], whole[i].shape, builder)
+        if isinstance(item, Coefficients):
+            part = _scale(item, part, steps[id(item)], builder)
+        names.append(part)
+    return names
+
+
+def _join(high: str, low: str, shift: int, shape: tuple[int, ...], builder: Builder) -> str:
+    factor = builder.constant(np.array([1 << shift], np.float32), "factor")
+    high = builder.node("Mul", [high, factor], shape, np.float32)
+    return builder.node("Add", [high, low], shape, np.float32)
+
+
+def _emit_groups(arrays: Sequence[Integers], is_float: bool, builder: Builder) -> list[str]:
+    """Emit packed arrays, those with the same alphabet together; return their values' names."""
+    groups: dict[Alphabet, list[int]] = {}
+    for i, array in enumerate(arrays):
+        groups.setdefault(choose_alphabet(array), []).append(i)
+    names: dict[int, str] = {}
+    for alphabet, members in groups.items():
+        parts = _emit_payload([arrays[i] for i in members], alphabet, is_float, builder)
+        names.update(zip(members, parts, strict=True))
+    return [names[i] for i in range(len(arrays))]
 
 
 def _integers(item: Coefficients | NDArray[np.int32]) -> Integers:
@@ -61,18 +106,21 @@ def _emit_payload(
 ) -> list[str]:
     """Decode one payload and split it; each output has its array's shape."""
     dtype, code = (np.float32, _ONNX_FLOAT) if is_float else (np.int32, _ONNX_INT32)
+    if alphabet.digits == 1:  # nothing to unpack: without a Split, 4 bytes a weight less at load
+        stored = [builder.constant(a.astype(alphabet.dtype), "payload") for a in arrays]
+        return [
+            builder.node("Cast", [name], array.shape, dtype, to=code)
+            for name, array in zip(stored, arrays, strict=True)
+        ]
     sizes = [n_padded(a.size, alphabet) for a in arrays]
     payload = pack(arrays, alphabet)
     name = builder.constant(payload, "payload")
-    if alphabet.digits == 1:
-        value = builder.node("Cast", [name], payload.shape, dtype, to=code)
-    else:
-        index = builder.node("Cast", [name], payload.shape, np.int32, to=_ONNX_INT32)
-        table = alphabet.table()
-        table_name = builder.constant(table, "table")
-        wide = builder.node("Cast", [table_name], table.shape, dtype, to=code)
-        value = builder.node("Gather", [wide, index], (payload.size, alphabet.digits), dtype, axis=0)
-        value = builder.reshape(value, (sum(sizes),), dtype)
+    index = builder.node("Cast", [name], payload.shape, np.int32, to=_ONNX_INT32)
+    table = alphabet.table()
+    table_name = builder.constant(table, "table")
+    wide = builder.node("Cast", [table_name], table.shape, dtype, to=code)
+    value = builder.node("Gather", [wide, index], (payload.size, alphabet.digits), dtype, axis=0)
+    value = builder.reshape(value, (sum(sizes),), dtype)
     parts = [value] if len(sizes) == 1 else builder.split(value, [(s,) for s in sizes], dtype)
     return [_cut(part, array, dtype, builder) for part, array in zip(parts, arrays, strict=True)]
 

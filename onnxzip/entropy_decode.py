@@ -1,55 +1,72 @@
 """Emits the decode subgraph of `coding.prefix` streams: flat, static shapes, safe ops only.
 
-The graph repeats `coding.prefix.decode` operation by operation (CODEC.md, section 1): int32 arithmetic on
-numbers below 2^24, int32 look-ups, no loop. Sorting the table of tuples uses that the sort key
+The graph repeats `coding.prefix.decode` operation by operation (CODEC.md, section 1): int32 arithmetic
+on numbers below 2^24, int32 look-ups, no loop. Sorting the table of tuples uses that the sort key
 cost * n_rows + number is small: a one is scattered to each key, and the cumulative sum over all possible
 keys is the rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.bits import MAX_WIDTH
-from onnxzip.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book, Chunk, Patch, Streams, Unit
+from onnxzip.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book, Chunk, Streams, Unit
+from onnxzip.coding.trees import ROOTS
 from onnxzip.coding.tuples import TupleOrder
-from onnxzip.passbase import Builder
-from onnxzip.types import Array
+from onnxzip.entropy_size import Builder, ByteMeter
 
 _FLOAT, _INT32 = 1, 6
-_MAX_STORED_TABLE_BYTES = 700
 _MIN_CAST_BYTES = 60
+_MIN_SPLIT_BYTES = 1 << 17
+"""From here on windows are made after the split, which takes less memory but more nodes."""
 
 
-def emit_streams(streams: Streams, builder: Builder, integers: Collection[int] = ()) -> list[str]:
+def emit_streams(
+    streams: Streams,
+    builder: Builder,
+    integers: Collection[int] = (),
+    shapes: Mapping[int, tuple[int, ...]] | None = None,
+) -> list[str]:
     """Emit the decoder of all arrays.
 
     Args:
         streams: what `coding.encoder.encode` made of all arrays of a model.
         builder: what the subgraph is emitted into.
         integers: indices of the arrays that are wanted as int32; the others become float32.
+        shapes: shapes that some arrays are wanted in; (n,) saves a small array its Reshape.
 
     Returns:
-        The name of each array's value, (n_segments, length), in the arrays' order.
+        The name of each array's value in the arrays' order, (n_segments, length) unless `shapes` says
+        otherwise.
     """
+    wanted = {**dict(enumerate(streams.shapes)), **(shapes or {})}
     names: dict[int, str] = {}
     for i, plain in streams.plain.items():
         dtype, code = (np.int32, _INT32) if i in integers else (np.float32, _FLOAT)
-        names[i] = builder.node("Cast", [builder.constant(plain, "plain")], plain.shape, dtype, to=code)
+        stored = builder.constant(plain.reshape(wanted[i]), "plain")
+        names[i] = builder.node("Cast", [stored], wanted[i], dtype, to=code)
     if streams.book is not None:
         rows = _Rows(builder, streams.book)
-        table = _emit_table(streams.book.order, builder)
+        table = _emit_table(streams.book, builder)
         parts = _split_rows([rows.emit(chunk) for chunk in streams.chunks], streams, builder)
         for unit, part in zip(streams.units, parts, strict=True):
-            for i, name in zip(unit.members, _emit_unit(unit, part, table, streams, builder), strict=True):
-                shape = streams.shapes[i]
+            values = _emit_unit(unit, part, table, streams, wanted, builder)
+            for i, name in zip(unit.members, values, strict=True):
                 if i in integers:
-                    name = builder.node("Cast", [name], shape, np.int32, to=_INT32)
+                    name = builder.node("Cast", [name], wanted[i], np.int32, to=_INT32)
                 names[i] = name
     return [names[i] for i in range(len(streams.shapes))]
+
+
+def count_bytes(streams: Streams, integers: Collection[int] = ()) -> int:
+    """Return about what the arrays take in the file: payload, tables, nodes, names and value_infos."""
+    meter = ByteMeter()
+    emit_streams(streams, meter, integers)
+    return meter.n_bytes
 
 
 def _scalar(value: int, builder: Builder) -> str:
@@ -94,11 +111,20 @@ def _positions(positions: NDArray[np.integer], builder: Builder) -> str:
     return _sum_up_to(_small_ints(gaps, builder), len(gaps), builder)
 
 
-def _emit_table(order: TupleOrder, builder: Builder) -> str:
+def _emit_table(book: Book, builder: Builder) -> str:
+    """Emit all rows, (n_literals + n_rows, length) float32."""
+    if book.order.is_stored:
+        return _small_ints(book.table(), builder, np.float32)
+    rows = _emit_sorted_rows(book.order, builder)
+    if not len(book.literals):
+        return rows
+    literals = _small_ints(book.literals, builder, np.float32)
+    shape = (len(book.literals) + book.order.n_rows, book.order.length)
+    return builder.node("Concat", [literals, rows], shape, np.float32, axis=0)
+
+
+def _emit_sorted_rows(order: TupleOrder, builder: Builder) -> str:
     """Emit the sorted table of tuples, (n_rows, length) float32."""
-    table = order.table()
-    if order.length == 1 or table.size <= _MAX_STORED_TABLE_BYTES:
-        return _small_ints(table, builder, np.float32)
     d, n, n_rows = order.length, order.n_symbols, order.n_rows
     ones = _fill(1, n_rows, builder)
     numbers = _sum_before(ones, n_rows, builder)
@@ -141,7 +167,11 @@ class _Rows:
         nodes, increments = book.resets
         first = self._sizes
         if len(nodes):
-            inputs = [first, builder.constant(nodes, "resets"), builder.constant(increments, "increments")]
+            inputs = [
+                first,
+                builder.constant(nodes, "resets"),
+                builder.constant(increments, "increments"),
+            ]
             first = builder.node("ScatterElements", inputs, (n_nodes,), np.int32)
         first = _sum_before(first, n_nodes, builder)
         if book.start:
@@ -152,59 +182,86 @@ class _Rows:
         """Emit the table row of each tuple, (n_tuples,) int32."""
         builder, shape = self._builder, (chunk.n_tuples,)
         node = self._emit_start(chunk)
-        windows = self._emit_windows(chunk.fields)
-        for start in chunk.field_starts:
+        for windows in self._emit_windows(chunk):
             width = _look_up(self._widths, node, shape, builder)
             position = _sum_before(width, chunk.n_tuples, builder)
-            if start:
-                position = builder.node("Add", [position, _scalar(start, builder)], shape, np.int32)
             window = _look_up(windows, position, shape, builder)
             size = _look_up(self._sizes, node, shape, builder)
             bits = builder.node("Mod", [window, size], shape, np.int32)
             first = _look_up(self._first, node, shape, builder)
             node = builder.node("Add", [first, bits], shape, np.int32)
-        return node
+        return self._emit_literals(chunk, node)
+
+    def _emit_literals(self, chunk: Chunk, rows: str) -> str:
+        """Put the literal rows in their places."""
+        n = len(chunk.literal_positions)
+        if not n:
+            return rows
+        if n <= MIN_GAP_POSITIONS:
+            literals = self._builder.constant(
+                chunk.first_literal + np.arange(n, dtype=np.int32), "literals"
+            )
+        else:
+            literals = _sum_before(_fill(1, n, self._builder), n, self._builder)
+            if chunk.first_literal:
+                first = _scalar(chunk.first_literal, self._builder)
+                literals = self._builder.node("Add", [literals, first], (n,), np.int32)
+        inputs = [rows, _positions(chunk.literal_positions, self._builder), literals]
+        return self._builder.node("ScatterElements", inputs, (chunk.n_tuples,), np.int32)
 
     def _emit_start(self, chunk: Chunk) -> str:
         """Emit the first node of each tuple: its context, its root field, or both."""
-        builder, shape, root_bits = self._builder, (chunk.n_tuples,), self._book.root_bits
+        builder, shape, n_roots = self._builder, (chunk.n_tuples,), self._book.n_roots
         contexts = ""
-        if chunk.contexts.any() or not root_bits:
+        if chunk.contexts.any() or not n_roots:
             contexts = self._emit_contexts(chunk)
-        if not root_bits:
+        if not n_roots:
             return contexts
-        per_byte = 8 // root_bits
-        n_bytes = len(chunk.roots)
+        n, n_digits = len(chunk.roots), ROOTS[n_roots]
         packed = builder.constant(chunk.roots[:, None], "roots")
-        packed = builder.node("Cast", [packed], (n_bytes, 1), np.int32, to=_INT32)
-        places = builder.constant(1 << np.arange(0, 8, root_bits, dtype=np.int32)[None], "places")
-        roots = builder.node("Div", [packed, places], (n_bytes, per_byte), np.int32)
-        n_roots = _scalar(1 << root_bits, builder)
-        roots = builder.node("Mod", [roots, n_roots], (n_bytes, per_byte), np.int32)
+        packed = builder.node("Cast", [packed], (n, 1), np.int32, to=_INT32)
+        places = builder.constant(n_roots ** np.arange(n_digits, dtype=np.int32)[None], "places")
+        roots = builder.node("Div", [packed, places], (n, n_digits), np.int32)
+        roots = builder.node("Mod", [roots, _scalar(n_roots, builder)], (n, n_digits), np.int32)
         roots = builder.reshape(roots, shape, np.int32)
         return builder.node("Add", [roots, contexts], shape, np.int32) if contexts else roots
 
     def _emit_contexts(self, chunk: Chunk) -> str:
         """Emit the first node of each tuple's context as the sum of the changes before it."""
         builder, n = self._builder, chunk.n_tuples
-        changes = np.diff(chunk.contexts.astype(np.int32) << self._book.root_bits, prepend=0)
+        changes = np.diff(chunk.contexts.astype(np.int32) * max(self._book.n_roots, 1), prepend=0)
         zeros = _fill(0, n, builder)
         if not changes.any():
             return zeros
         inputs = [zeros, _positions(chunk.starts, builder), _small_ints(changes, builder)]
         return _sum_up_to(builder.node("ScatterElements", inputs, (n,), np.int32), n, builder)
 
-    def _emit_windows(self, fields: NDArray[np.uint8]) -> str:
-        """Emit the table of all windows (`coding.bits`)."""
-        builder, n = self._builder, len(fields)
-        name = builder.constant(fields[:, None], "fields")
+    def _emit_windows(self, chunk: Chunk) -> list[str]:
+        """Emit the table of all windows (`coding.bits`) of each level.
+
+        Every level has its own: an input that several nodes share is copied for each when it is large.
+        """
+        builder, n = self._builder, len(chunk.fields)
+        sizes = np.diff(np.append(chunk.level_starts, n - 1)).tolist()
+        name = builder.constant(chunk.fields[:, None], "fields")
         wide = builder.node("Cast", [name], (n, 1), np.int32, to=_INT32)
         low, high = (self._slice(wide, i, n - 1 + i) for i in range(2))
         high = builder.node("Mul", [high, _scalar(256, builder)], (n - 1, 1), np.int32)
         pairs = builder.node("Add", [low, high], (n - 1, 1), np.int32)
-        places = builder.constant(1 << np.arange(8, dtype=np.int32)[None], "places")
-        windows = builder.node("Div", [pairs, places], (n - 1, 8), np.int32)
-        return builder.reshape(windows, (8 * (n - 1),), np.int32)
+        if len(sizes) == 1 or n < _MIN_SPLIT_BYTES:
+            windows = [self._windows(pairs, n - 1)]
+            return (
+                windows
+                if len(sizes) == 1
+                else builder.split(windows[0], [(8 * k,) for k in sizes], np.int32)
+            )
+        parts = builder.split(pairs, [(k, 1) for k in sizes], np.int32)
+        return [self._windows(part, k) for part, k in zip(parts, sizes, strict=True)]
+
+    def _windows(self, pairs: str, n: int) -> str:
+        places = self._builder.constant(1 << np.arange(8, dtype=np.int32)[None], "places")
+        shifted = self._builder.node("Div", [pairs, places], (n, 8), np.int32)
+        return self._builder.reshape(shifted, (8 * n,), np.int32)
 
     def _slice(self, value: str, start: int, end: int) -> str:
         starts, ends = (self._builder.constant(np.array([i], np.int64), "edge") for i in (start, end))
@@ -231,66 +288,40 @@ def _split_rows(rows: Sequence[str], streams: Streams, builder: Builder) -> list
     ]
 
 
-def _emit_unit(unit: Unit, rows: str, table: str, streams: Streams, builder: Builder) -> list[str]:
+def _emit_unit(
+    unit: Unit,
+    rows: str,
+    table: str,
+    streams: Streams,
+    wanted: Mapping[int, tuple[int, ...]],
+    builder: Builder,
+) -> list[str]:
     """Emit the float32 values of a unit's arrays."""
     assert streams.book is not None
     length = streams.book.order.length
-    shapes = [streams.shapes[i] for i in unit.members]
     value = builder.node("Gather", [table, rows], (unit.n_tuples, length), np.float32)
-    n_values = unit.n_tuples * length
-    n_unused = n_values - unit.n_values
-    if unit.patches or n_unused or len(shapes) > 1:
-        value = builder.reshape(value, (n_values,))
-    for patch in unit.patches:
-        value = _emit_patch(patch, value, n_values, builder)
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    parts = [value]
-    if n_unused or len(shapes) > 1:
-        parts = builder.split(value, [(n,) for n in (*sizes, *([n_unused] if n_unused else []))], np.float32)
-    return [builder.reshape(part, shape) for part, shape in zip(parts, shapes, strict=False)]
+    padded = [(n, unit.row_length or size) for n, size in (streams.shapes[i] for i in unit.members)]
+    sizes = [n * size for n, size in padded]
+    n_unused = unit.n_tuples * length - sum(sizes)
+    parts, is_flat = [value], False
+    if n_unused or len(sizes) > 1:
+        value = builder.reshape(value, (unit.n_tuples * length,))
+        pieces = [(n,) for n in sizes] + ([(n_unused,)] if n_unused else [])
+        parts, is_flat = builder.split(value, pieces, np.float32)[: len(sizes)], True
+    values = []
+    for i, part, shape in zip(unit.members, parts, padded, strict=True):
+        if shape != streams.shapes[i]:
+            part = _cut_rows(builder.reshape(part, shape), streams.shapes[i], builder)
+            shape = streams.shapes[i]
+            if wanted[i] != shape:
+                part = builder.reshape(part, wanted[i])
+        elif not is_flat or len(wanted[i]) != 1:
+            part = builder.reshape(part, wanted[i])
+        values.append(part)
+    return values
 
 
-def _emit_patch(patch: Patch, value: str, n_values: int, builder: Builder) -> str:
-    inputs = [value, _positions(patch.positions, builder), _small_ints(patch.values, builder, np.float32)]
-    return builder.node("ScatterElements", inputs, (n_values,), np.float32)
-
-
-class _Meter:
-    """A builder that only counts the bytes that names, nodes and tensors take in the file."""
-
-    def __init__(self, opset: int) -> None:
-        self.opset = opset
-        self.n_bytes = 0
-        self._known: set[tuple[str, tuple[int, ...], bytes]] = set()
-        self._n_names = 0
-
-    def _name(self) -> str:
-        self._n_names += 1
-        return "n" * (1 + (self._n_names > 26) + (self._n_names > 702))
-
-    def constant(self, array: Array, hint: str) -> str:
-        """Count an initializer, once."""
-        key = (array.dtype.str, array.shape, array.tobytes() if array.nbytes < 4096 else b"")
-        if key[2] and key in self._known:
-            return "n"
-        self._known.add(key)
-        self.n_bytes += array.nbytes + 3 * array.ndim + 12 + 4 * (array.nbytes > 127)
-        return self._name()
-
-    def node(self, op_type: str, inputs: Sequence[str], shape: Sequence[int], *_: object, **attributes: object) -> str:
-        """Count a node and its value_info."""
-        self.n_bytes += len(op_type) + 6 + sum(len(i) + 2 for i in inputs) + 14 * len(attributes)
-        return self._output(shape)
-
-    def _output(self, shape: Sequence[int]) -> str:
-        self.n_bytes += 20 + 6 * len(shape)
-        return self._name()
-
-    def reshape(self, value: str, shape: Sequence[int], *_: object) -> str:
-        """Count a Reshape."""
-        return self.node("Reshape", [value, self.constant(np.asarray(shape, np.int64), "")], shape)
-
-    def split(self, value: str, shapes: Sequence[Sequence[int]], *_: object) -> list[str]:
-        """Count a Split."""
-        self.node("Split", [value, self.constant(np.array([s[0] for s in shapes]), "")], shapes[0], axis=0)
-        return [self._output(shape) for shape in shapes]
+def _cut_rows(value: str, shape: tuple[int, int], builder: Builder) -> str:
+    """Drop the padding behind each row."""
+    starts, ends, axes = (builder.constant(np.array([i], np.int64), "edge") for i in (0, shape[1], 1))
+    return builder.node("Slice", [value, starts, ends, axes], shape, np.float32)

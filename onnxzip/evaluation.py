@@ -33,7 +33,8 @@ class Evaluator:
 
     Args:
         model: the (folded) model.
-        layers: the layers whose weights may be replaced.
+        layers: the layers whose weights may be replaced; integer ones are coded without loss, and
+            therefore left as they are.
         feeds: what to run on.
         reference: outputs of the original model on `feeds`.
         metric: the user's metric.
@@ -51,7 +52,8 @@ class Evaluator:
     ) -> None:
         """Open the session; see the class."""
         self._model = model
-        self._layers = layers
+        self._layers = [layer for layer in layers if layer.weight.dtype.kind not in "iub"]
+        self._names = {layer.name for layer in self._layers}
         self._feeds = feeds
         self._reference = reference
         self._metric = metric
@@ -85,6 +87,7 @@ class Evaluator:
         return session
 
     def _runs(self, weights: Mapping[str, Array], n_runs: int | None) -> Iterator[Outputs]:
+        weights = {name: array for name, array in weights.items() if name in self._names}
         if self._session is not None:
             fed = {self._homes[name]: array for name, array in weights.items()}
             for feeds in islice(iter(self._feeds), n_runs):

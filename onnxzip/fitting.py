@@ -43,7 +43,7 @@ def fit(
         ToleranceError: no smaller model meets the tolerance.
         VerificationError: an emitted graph fails its exact check.
     """
-    restorer = Restorer(proposal.passes, proposal.level.codec)
+    restorer = Restorer(proposal.passes, proposal.codecs)
     sensitivities, unseen = _sensitivities(proposal, subject, restorer, show)
     aims = subject.metric.name == "rel_l2"
     first_budget = subject.metric.limit if aims else _FIRST_BUDGET

@@ -12,10 +12,13 @@ from onnxzip.decode import emit_coded, emit_packed
 from onnxzip.errors import UsageError
 from onnxzip.passbase import Builder, Codec
 from onnxzip.quantize import FixedRate, VariableRate
-from onnxzip.types import Coefficients
+from onnxzip.types import Coefficients, Layer
 
 DEFAULT_LEVEL = 6
 FIRST_CODED_LEVEL = 4
+
+_MAX_CODED_WEIGHTS = {4: 1_000_000, 5: 2_000_000, 6: 4_000_000, 7: 8_000_000, 8: 16_000_000}
+"""Weights that are entropy coded, by level: each takes about 100 bytes while a session is created."""
 
 Stored = Coefficients | NDArray[np.int32]
 
@@ -26,19 +29,36 @@ class Level:
 
     Attributes:
         number: 1 ... 9.
-        codec: quantises coefficients and prices them.
         emit: emits the decoders of all coefficients and integers of a model.
         renames: whether internal names are shortened and doc strings dropped.
+        max_coded_weights: how many weights may be entropy coded; None for all.
     """
 
     number: int
-    codec: Codec
     emit: Callable[[Sequence[Stored], Builder], list[str]]
     renames: bool
+    max_coded_weights: int | None
+
+    def codecs(self, layers: Sequence[Layer]) -> dict[str, Codec]:
+        """Return each layer's codec: the smallest layers are entropy coded, up to the level's limit.
+
+        Packed weights decode in a fifth of the memory, and the largest layers need it most. Where less
+        than a quarter of the weights could be coded, none is: it would cost memory and save little.
+        """
+        codecs: dict[str, Codec] = {}
+        n_weights = sum(layer.weight.size for layer in layers)
+        limit = n_weights if self.max_coded_weights is None else self.max_coded_weights
+        if n_weights > 4 * limit:
+            limit = 0
+        n_coded = 0
+        for layer in sorted(layers, key=lambda layer: (layer.weight.size, layer.name)):
+            n_coded += layer.weight.size
+            codecs[layer.name] = VariableRate() if n_coded <= limit else FixedRate()
+        return codecs
 
 
 def level(number: int) -> Level:
-    """Return a level: 1 to 3 pack at fixed rates, 4 to 9 use the entropy coder.
+    """Return a level: 1 to 3 pack at fixed rates, 4 to 9 entropy code more and more weights.
 
     Raises:
         UsageError: there is no such level.
@@ -46,5 +66,6 @@ def level(number: int) -> Level:
     if not 1 <= number <= 9:
         raise UsageError(f"there is no level {number}; the levels are 1 (fast) to 9 (small)")
     if number < FIRST_CODED_LEVEL:
-        return Level(number, FixedRate(), emit_packed, renames=False)
-    return Level(number, VariableRate(), emit_coded, renames=number >= DEFAULT_LEVEL)
+        return Level(number, emit_packed, renames=False, max_coded_weights=0)
+    renames = number >= DEFAULT_LEVEL
+    return Level(number, emit_coded, renames, _MAX_CODED_WEIGHTS.get(number))

@@ -127,6 +127,7 @@ class Pass(ABC):
 
     name: ClassVar[str]
     examples: ClassVar[tuple[Layer, ...]]
+    kinds: ClassVar[tuple[str, ...]] = ("float",)
 
     @abstractmethod
     def candidates(

@@ -36,7 +36,8 @@ class Proposal:
         layers: its weights.
         ladders: candidates by layer name, payloads released.
         passes: the passes that made them, by name.
-        level: how coefficients are quantised, priced and decoded.
+        level: how coefficients are decoded.
+        codecs: what quantises and prices each layer's coefficients.
         rewrites: what the structural passes did.
         skips: what was refused, and why.
     """
@@ -46,6 +47,7 @@ class Proposal:
     ladders: Mapping[str, Sequence[Candidate]]
     passes: Mapping[str, Pass]
     level: Level
+    codecs: Mapping[str, Codec]
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
 
@@ -72,17 +74,19 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     skips += refused
     skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
     chosen_level = level(options.level)
-    codec = chosen_level.codec
+    codecs = chosen_level.codecs(wanted)
     forms = forms_for(options.objective)
     offers = Parallel(n_jobs=options.n_jobs, prefer="threads", return_as="generator")(
-        delayed(_offer)(layer, weight_passes, codec, forms) for layer in wanted
+        delayed(_offer)(layer, weight_passes, codecs[layer.name], forms) for layer in wanted
     )
     ladders: dict[str, Sequence[Candidate]] = {}
     for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
         ladders[layer.name] = candidates
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.1 + 0.4 * (i + 1) / len(wanted))
-    return Proposal(model, wanted, ladders, weight_passes, chosen_level, [*rewrites, *folds], skips)
+    return Proposal(
+        model, wanted, ladders, weight_passes, chosen_level, codecs, [*rewrites, *folds], skips
+    )
 
 
 def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
@@ -164,12 +168,16 @@ def _offer(
     """Return every pass's candidates for a layer, payloads released, and the refusals."""
     candidates: list[Candidate] = []
     skips: list[Skip] = []
-    for method in passes.values():
+    kind = "integer" if layer.weight.dtype.kind in "iub" else "float"
+    able = {name: method for name, method in passes.items() if kind in method.kinds}
+    if not able:
+        return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
+    for method in able.values():
         for offer in method.candidates(layer, codec, forms):
             if isinstance(offer, Skip):
                 skips.append(offer)
             elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
                 candidates.append(offer.released())
     if not candidates and not skips:
-        skips.append(Skip(layer.name, ", ".join(passes), "no candidate is smaller than the weight"))
+        skips.append(Skip(layer.name, ", ".join(able), "no candidate is smaller than the weight"))
     return candidates, skips

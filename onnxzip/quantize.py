@@ -66,7 +66,7 @@ class FixedRate:
             steps[i : i + n_rows] = _best_steps(view, np.float32(rate))
             integers[i : i + n_rows] = _integers(view, steps[i : i + n_rows], np.float32(rate))
         flat = steps if n_groups > 1 else steps[:, 0]
-        return Coefficients(integers.reshape(values.shape), flat)
+        return Coefficients(integers.reshape(values.shape), flat, is_fixed_rate=True)
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Return payload, steps and an allowance for the nodes that decode them."""

@@ -125,10 +125,12 @@ class Coefficients:
             coder its price.
         steps: float32; two-dimensional: broadcastable to (n_segments, length); three-dimensional:
             (n_segments, n_groups, 1), one step for each of n_groups equal runs of a segment.
+        is_fixed_rate: the integers fill a fixed alphabet, so that packing suits them.
     """
 
     integers: NDArray[np.signedinteger[Any]]
     steps: NDArray[np.float32]
+    is_fixed_rate: bool = False
 
     def values(self) -> NDArray[np.float32]:
         """Return the reconstructed coefficients, (n_segments, length) float32."""

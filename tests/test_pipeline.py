@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
 import pytest
 
 import onnxzip
 from onnxzip.errors import CalibrationError, ModelError, OnnxzipError, ProviderError, ToleranceError
 from onnxzip.types import Report
 from tests.cases import CASES, Case
-from tests.judge import judge, relative_drift
+from tests.judge import judge
 
 NOTHING = (ToleranceError, "no weight can be made smaller")
 REFUSED: dict[str, tuple[type[OnnxzipError], str]] = {
@@ -22,14 +21,23 @@ REFUSED: dict[str, tuple[type[OnnxzipError], str]] = {
     "if_branch_returns_weight": (ToleranceError, "itself a graph output"),
     "ir8_overridable_initializers": (ToleranceError, "overridable graph input"),
     "initializers_under_inputs": (ToleranceError, "overridable graph input"),
-    **dict.fromkeys(
-        (
-            "no_weights tiny_weights sparse_initializer qdq_int8 behind_dequantize matmul_integer "
-            "qlinear_conv int4_blocks table_uint8 table_int16 table_int32 table_int64 boolean_mask"
-        ).split(),
-        NOTHING,
-    ),
+    "no_weights": NOTHING,
+    "tiny_weights": NOTHING,
+    "sparse_initializer": NOTHING,
 }
+INTEGERS = [
+    "qdq_int8",
+    "behind_dequantize",
+    "matmul_integer",
+    "qlinear_conv",
+    "int4_blocks",
+    "table_uint8",
+    "table_int16",
+    "table_int32",
+    "table_int64",
+    "boolean_mask",
+]
+"""Models of integers only: nothing for the scalar pass, and nothing may be lost."""
 
 
 def n_accounted(report: Report) -> int:
@@ -39,7 +47,7 @@ def n_accounted(report: Report) -> int:
 
 
 def refuse(case: Case, path: Path, out: Path, **settings: object) -> None:
-    error, message = REFUSED[case.name]
+    error, message = REFUSED.get(case.name, NOTHING)
     with pytest.raises(error, match=message) as caught:
         onnxzip.compress(path, out, **settings)
     assert type(caught.value) is error
@@ -54,12 +62,12 @@ def test_scalar_pass_on_own_data(case: Case, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path, out = case.write(tmp_path), tmp_path / "out" / "out.onnx"
     feeds = [case.feeds(seed) for seed in (0, 1)]
-    settings = {"passes": ("scalar",), "calibration": feeds, "tolerance": 0.08}
-    if case.name in REFUSED and case.name != "unknown_rank":
+    settings = {"passes": ("scalar",), "calibration": feeds, "tolerance": 0.08, "keep_names": True}
+    if case.name in {*REFUSED, *INTEGERS} - {"unknown_rank"}:
         refuse(case, path, out, **settings)
         return
     report = onnxzip.compress(path, out, **settings).report
-    drift = judge(path, out, report, feeds, strict=case.strict)
+    drift = judge(path, out, report, feeds, strict=case.strict, keeps_names=True)
     (stated,) = [check for check in report.checks if check.kind == "drift"]
     assert stated.limit == 0.08
     assert drift <= 0.08
@@ -76,12 +84,17 @@ def test_default_options(case: Case, tmp_path: Path) -> None:
     if case.name in REFUSED:
         refuse(case, path, out)
         return
-    result = onnxzip.compress(path, out)
-    drift = judge(path, out, result.report, [case.feeds(seed) for seed in (2, 3)], strict=case.strict)
+    try:
+        result = onnxzip.compress(path, out)
+    except ToleranceError:
+        assert case.name in INTEGERS
+        return
+    feeds = [case.feeds(seed) for seed in range(2, 14)]
+    drift = judge(path, out, result.report, feeds, strict=case.strict)
     (stated,) = [check for check in result.report.checks if check.kind == "drift"]
     assert stated.value <= stated.limit == 0.1
     assert stated.seed == 0
     assert "generated" in stated.note
-    assert drift <= 0.2, "far worse than on the generated inputs"
+    assert drift <= (0 if case.name in INTEGERS else 0.2), "far worse than on the generated inputs"
     assert result.model is not None
     assert result.model.SerializeToString(deterministic=True) == out.read_bytes()

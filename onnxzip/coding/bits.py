@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_WIDTH = 9
-N_PADDING_BYTES = 2
 _BLOCK = 1 << 20
 
 
@@ -23,10 +22,11 @@ def pack_fields(values: NDArray[np.int32], widths: NDArray[np.int32]) -> NDArray
         widths: (n,) 0 ... MAX_WIDTH bits.
 
     Returns:
-        uint8, the fields and N_PADDING_BYTES or so of zeros, so that every window exists.
+        uint8, n_bits // 8 + 1 bytes: with any byte behind them, the position behind the last field
+        has a window too.
     """
     n_bits = int(widths.sum(dtype=np.int64))
-    packed = np.zeros(n_bits // 8 + N_PADDING_BYTES, np.uint8)
+    packed = np.zeros(n_bits // 8 + 1, np.uint8)
     start = 0
     for i in range(0, len(values), _BLOCK):
         width = widths[i : i + _BLOCK]
@@ -46,7 +46,8 @@ def _or_fields(packed: NDArray[np.uint8], values: NDArray[np.int32], starts: NDA
     size = int(place[-1]) - first + 2
     total = np.bincount(place - first, weights=shifted & 255, minlength=size)
     total += np.bincount(place - first + 1, weights=shifted >> 8, minlength=size)
-    packed[first : first + size] += total.astype(np.uint8)
+    part = packed[first : first + size]
+    part += total[: len(part)].astype(np.uint8)
 
 
 def windows(packed: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -44,7 +44,7 @@ class Contexts:
 
 
 def find_contexts(arrays: Sequence[NDArray[np.int32]]) -> Contexts:
-    """Group the segments of all arrays, (n_segments, length) each; rows of no length join any context."""
+    """Group the segments of all arrays, (n_segments, length) each; empty rows join any context."""
     histograms, n_outlier_bits = _histograms(arrays)
     best = Contexts(np.zeros(len(histograms), np.int64), 0.0)
     if histograms.sum() == 0:
@@ -75,17 +75,18 @@ def _histograms(arrays: Sequence[NDArray[np.int32]]) -> tuple[Floats, float]:
     """Return (all segments, _N_BINS) histograms, and the bits for what the bins do not tell apart."""
     low, high = _common_range(arrays)
     n_bins = high - low + 1
-    parts, n_bits = [np.zeros((0, n_bins))], 0.0
+    n_bits = 0.0
+    parts: list[NDArray[np.int64]] = []
     for array in arrays:
-        rows, length = array.shape
+        rows = len(array)
         symbols = array - low
         outside = (symbols < 0) | (symbols >= n_bins)
         n_bits += OUTLIER_BITS * float(outside.sum())
         np.clip(symbols, 0, n_bins - 1, out=symbols)
         symbols += (np.arange(rows, dtype=np.int32) * n_bins)[:, None]
         parts.append(np.bincount(symbols.ravel(), minlength=rows * n_bins).reshape(rows, n_bins))
-    histograms = np.concatenate(parts).astype(np.float64)
-    return histograms, n_bits
+    histograms = np.concatenate(parts) if parts else np.zeros((0, n_bins))
+    return histograms.astype(np.float64), n_bits
 
 
 def _common_range(arrays: Sequence[NDArray[np.int32]]) -> tuple[int, int]:
@@ -140,7 +141,7 @@ def _code_lengths(histograms: Floats, labels: NDArray[np.int64], n_contexts: int
 def _assign(costs: Floats) -> NDArray[np.int64]:
     """Return the cheapest path of labels, where every change costs SWITCH_BITS."""
     if len(costs) > _MAX_VITERBI_SEGMENTS:
-        return np.argmin(costs, axis=1)
+        return np.asarray(np.argmin(costs, axis=1))
     total = np.zeros(costs.shape[1])
     arrived = np.empty(costs.shape, np.int64)
     stay = np.arange(costs.shape[1])

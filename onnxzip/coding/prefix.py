@@ -2,24 +2,25 @@
 
 All arrays are laid one behind the other and cut into tuples of d integers. Each tuple is coded, in the
 context of the segment its first integer lies in, as a row of the table of all tuples sorted by
-probability (`tuples.py`), whose code word is three fields (`trees.py`). The fields lie in one bit string:
-all first fields, all second, all third ones; or, where the first fields of all contexts have one width,
-they are packed by themselves. With per-node tables `width` and `first` the decoder is
+probability (`tuples.py`), whose code word is three fields (`trees.py`). All first fields make one bit
+string, all second fields another, and so on; where the first fields of all contexts have one width, they
+are packed without one. With per-node tables `width` and `first` the decoder is
 
-    node = context                                     or    context * 2^root_bits + root
+    node = context                                     or    context * n_roots + root
     for each kind of field:
-        position = exclusive cumulative sum of width[node] + start of these fields
-        node = first[node] + bits(position, width[node])
+        position = exclusive cumulative sum of width[node]
+        node = first[node] + bits of this string(position, width[node])
     integers = table[node]
 
-so that it needs cumulative sums and look-ups, no loop. Integers outside the alphabet are coded as its
-most neutral one and patched afterwards at explicit positions. Long streams are cut into chunks so that
-no position exceeds 2^24; what the coder would make larger is kept as plain small integers.
+so that it needs cumulative sums and look-ups, no loop. Tuples with an integer outside the alphabet are
+literal rows in front of the table; their code words stand in for others, and the graph puts the row in
+place by its position. Long streams are cut into chunks so that no position exceeds 2^24; what the coder
+would make larger is kept as plain small integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.bits import windows
+from onnxzip.coding.trees import ROOTS
 from onnxzip.coding.tuples import TupleOrder
 
 Integers = NDArray[np.int32]
@@ -42,38 +44,44 @@ class Book:
 
     Attributes:
         order: the sorted table of tuples.
-        root_bits: common width of the first fields, 1, 2, 4 or 8, so that whole fields fill a byte; or
-            0, when they have a width for each context and lie with the others.
+        literals: (n_literals, length) int32, the rows in front of the sorted ones.
+        n_roots: number of values of the first fields, digits to this base in 16 bits (`trees.ROOTS`);
+            0 when each context has its own width of first fields, in a bit string.
         widths: (n_nodes,) uint8, width of the field that follows at each node, level by level: the
-            contexts (only with root_bits 0), the branches of all contexts (left out when all are 0
+            contexts (only with n_roots 0), the branches of all contexts (left out when all are 0
             wide), the cells of all contexts.
         level_sizes: number of nodes of each level.
         first_cells: the node that is each context's first cell.
     """
 
     order: TupleOrder
-    root_bits: int
+    literals: Integers
+    n_roots: int
     widths: NDArray[np.uint8]
     level_sizes: tuple[int, ...]
     first_cells: tuple[int, ...]
 
     @property
     def start(self) -> int:
-        """Value of `first` at node 0: the first node of the second level, or row 0 if there is none."""
-        return self.level_sizes[0] if len(self.level_sizes) > 1 else 0
+        """Value of `first` at node 0: the first node of the second level, or row if there is none."""
+        return self.level_sizes[0] if len(self.level_sizes) > 1 else len(self.literals)
 
     @cached_property
     def resets(self) -> tuple[Integers, Integers]:
-        """(nodes, increments): where the running sum that makes `first` must fall back to row 0."""
+        """(nodes, increments): where the running sum behind `first` falls back to a sorted row."""
         sizes = 1 << self.widths.astype(np.int64)
         sums = self.start + np.cumsum(sizes) - sizes
         nodes, increments = [], []
         for cell in self.first_cells:
             if cell > 0:
                 nodes.append(cell - 1)
-                increments.append(-int(sums[cell - 1]))
-                sums[cell:] -= sums[cell]
+                increments.append(len(self.literals) - int(sums[cell - 1]))
+                sums[cell:] += len(self.literals) - sums[cell]
         return np.array(nodes, np.int32), np.array(increments, np.int32)
+
+    def table(self) -> Integers:
+        """Return all rows, (n_literals + n_rows, length)."""
+        return np.concatenate([self.literals, self.order.table()])
 
     def first(self) -> Integers:
         """Return (n_nodes,) the node, or at the cells the row, that the field 0 leads to."""
@@ -91,25 +99,21 @@ class Chunk:
         n_tuples: number of tuples.
         starts: (n_runs,) int32, the first tuple of each run of tuples with one context; starts[0] = 0.
         contexts: (n_runs,) uint8, the runs' contexts.
-        roots: uint8, first fields packed from the least significant bits of each byte upwards.
-        fields: uint8, bit string of the other fields (`bits.py`), level by level.
-        field_starts: bit position of the first field of each level.
+        roots: uint16, first fields, the first of each group of digits least significant.
+        fields: uint8, the other fields (`bits.py`): one bit string for each level and a last byte.
+        level_starts: first byte of each level.
+        literal_positions: int32, rising, the tuples that are literal rows.
+        first_literal: the row of the first of them; the others follow in order.
     """
 
     n_tuples: int
     starts: Integers
     contexts: NDArray[np.uint8]
-    roots: NDArray[np.uint8]
+    roots: NDArray[np.uint16]
     fields: NDArray[np.uint8]
-    field_starts: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """Integers written over the decoded ones: positions in a unit (int64, rising) and values."""
-
-    positions: NDArray[np.int64]
-    values: Integers
+    level_starts: tuple[int, ...]
+    literal_positions: Integers
+    first_literal: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +122,14 @@ class Unit:
 
     Attributes:
         members: indices of the arrays.
-        n_values: integers in them.
         n_tuples: tuples that hold them, the last one padded.
-        patches: at most one for small and one for large values.
+        row_length: 0 when the arrays lie one behind the other; else the length that each row of the
+            unit's only array is padded to, a multiple of the tuples' length.
     """
 
     members: tuple[int, ...]
-    n_values: int
     n_tuples: int
-    patches: tuple[Patch, ...]
+    row_length: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,17 +155,17 @@ def decode(streams: Streams) -> list[Integers]:
     """Return the arrays, (n_segments, length) int32, exactly as they were encoded."""
     arrays = {i: plain.astype(np.int32) for i, plain in streams.plain.items()}
     if streams.book is not None:
-        table = streams.book.order.table()
+        table = streams.book.table()
         rows = np.concatenate([decode_chunk(chunk, streams.book) for chunk in streams.chunks])
         start = 0
         for unit in streams.units:
-            flat = table[rows[start : start + unit.n_tuples]].ravel()[: unit.n_values]
+            flat = table[rows[start : start + unit.n_tuples]].ravel()
             start += unit.n_tuples
-            for patch in unit.patches:
-                flat[patch.positions] = patch.values
-            sizes = [int(np.prod(streams.shapes[i])) for i in unit.members]
-            for i, part in zip(unit.members, np.split(flat, np.cumsum(sizes)[:-1]), strict=True):
-                arrays[i] = part.reshape(streams.shapes[i])
+            for i in unit.members:
+                n_rows, length = streams.shapes[i]
+                padded = unit.row_length or length
+                arrays[i] = flat[: n_rows * padded].reshape(n_rows, padded)[:, :length]
+                flat = flat[n_rows * padded :]
     return [arrays[i] for i in range(len(streams.shapes))]
 
 
@@ -170,13 +173,14 @@ def decode_chunk(chunk: Chunk, book: Book) -> Integers:
     """Return the table row of each tuple of a chunk."""
     lengths = np.diff(np.append(chunk.starts, chunk.n_tuples))
     node = np.repeat(chunk.contexts.astype(np.int32), lengths)
-    if book.root_bits:
-        shifts = np.arange(0, 8, book.root_bits, dtype=np.int32)
-        roots = (chunk.roots[:, None].astype(np.int32) >> shifts) % (1 << book.root_bits)
-        node = (node << book.root_bits) + roots.ravel()[: chunk.n_tuples]
+    if book.n_roots:
+        places = book.n_roots ** np.arange(ROOTS[book.n_roots], dtype=np.int32)
+        roots = chunk.roots[:, None].astype(np.int32) // places % book.n_roots
+        node = node * book.n_roots + roots.ravel()[: chunk.n_tuples]
     window, first, widths = windows(chunk.fields), book.first(), book.widths.astype(np.int32)
-    for start in chunk.field_starts:
+    for start in chunk.level_starts:
         width = widths[node]
-        position = np.cumsum(width, dtype=np.int64) - width + start
+        position = np.cumsum(width, dtype=np.int64) - width + 8 * start
         node = first[node] + window[position] % (1 << width)
+    node[chunk.literal_positions] = chunk.first_literal + np.arange(len(chunk.literal_positions))
     return node

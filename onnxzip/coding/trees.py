@@ -1,9 +1,9 @@
 """Staged prefix codes: a code word is read in three steps, each a table look-up and a field.
 
 The code of one context is a tree of three levels over the rows of a table sorted by falling
-probability: 2^root_bits *branches*; branch i has 2^branch_bits[i] *cells*; cell j has 2^cell_bits[j] rows,
-and the cells cover the rows 0, 1, 2 ... one behind the other. Reading row x costs root_bits +
-branch_bits + cell_bits of its branch and cell, and no step depends on any other code word but through
+probability: n *branches*; branch i has 2^branch_bits[i] *cells*; cell j has 2^cell_bits[j] rows, and the
+cells cover the rows 0, 1, 2 ... one behind the other. Reading row x costs about log2 n bits and the
+branch_bits and cell_bits of its branch and cell, and no step depends on any other code word but through
 a cumulative sum of widths - that is what lets a graph without loops decode it.
 
 The planner chooses cells by bits + price * Kraft sum: a cell at depth D that covers 2^k rows from row x
@@ -11,7 +11,7 @@ costs mass * (D + k) + price * 2^-D. For rows with probabilities p the best real
 log2(price ln 2 / p), which gives the potential by which cells that cover different numbers of rows are
 compared. An infinite price takes the largest cells: some path always reaches the last row.
 Every price gives, for each row and each width, one branch that could start there; the
-cheapest sequence of exactly 2^root_bits branches that covers all rows is found by dynamic programming.
+cheapest sequence of exactly n branches that covers all rows is found by dynamic programming.
 """
 
 from __future__ import annotations
@@ -24,10 +24,16 @@ from numpy.typing import NDArray
 
 from onnxzip.coding.bits import MAX_WIDTH
 
-MAX_ROOT_BITS = 8
+ROOTS = {2: 16, 3: 10, 4: 8, 6: 6, 9: 5, 16: 4, 40: 3}
+"""How many first fields with so many values fill 16 bits, as digits to that base, with little waste."""
+
 MAX_BRANCH_BITS = 5
 _PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, np.inf)
 _FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, np.inf)
+_FINE = ((0, 1 << 31, 1),)
+_COARSE = ((0, 1024, 1), (1024, 4096, 4), (4096, 16384, 16), (16384, 1 << 31, 64))
+"""(start, end, step) of rows at which cells may start; coarse: up to 1% more, a tenth of the time."""
+
 _MANY_BRANCHES = 32
 _BITS_PER_NODE = 8.0
 
@@ -40,16 +46,19 @@ class Tree:
     """The code of one context.
 
     Attributes:
-        root_bits: width of the first field.
-        branch_bits: (2 ** root_bits,) width of the second field, by branch.
+        branch_bits: (n_branches,) width of the second field, by branch.
         cell_bits: (sum of 2 ** branch_bits,) width of the third field, by cell.
         n_bits: cost of the counts it was planned for, its own table included.
     """
 
-    root_bits: int
     branch_bits: NDArray[np.int32]
     cell_bits: NDArray[np.int32]
     n_bits: float
+
+    @property
+    def n_branches(self) -> int:
+        """Number of values of the first field."""
+        return len(self.branch_bits)
 
     def fields(self, n_rows: int) -> NDArray[np.int32]:
         """Return (6, n_rows): the value and width of each of a row's three fields."""
@@ -60,41 +69,43 @@ class Tree:
         branch = branch_of_cell[cell_of_row]
         fields = np.zeros((6, n_rows), np.int32)
         n = len(cell_of_row)
-        fields[0, :n], fields[1, :n] = branch, self.root_bits
+        fields[0, :n], fields[1, :n] = branch, (self.n_branches - 1).bit_length()
         fields[2, :n], fields[3, :n] = cell_of_row - first_cell[branch], self.branch_bits[branch]
         fields[4, :n] = np.arange(n) - first_row[cell_of_row]
         fields[5, :n] = self.cell_bits[cell_of_row]
         return fields
 
 
-def plan_trees(counts: NDArray[np.int64], roots: Sequence[int]) -> dict[int, Tree]:
-    """Plan the cheapest tree for each given width of the root.
+def plan_trees(counts: NDArray[np.int64], roots: Sequence[int], is_fine: bool = True) -> dict[int, Tree]:
+    """Plan the cheapest tree for each given number of branches.
 
     Args:
         counts: (n_rows,) how often each row occurs, about falling; at least one occurs.
-        roots: widths of the first field, 1 ... MAX_ROOT_BITS.
+        roots: numbers of branches to plan for.
+        is_fine: whether to look at every row, else at every one in the head of the table only.
 
     Returns:
-        By width, a tree that covers all rows up to the last that occurs.
+        By number of branches, a tree that covers all rows up to the last that occurs.
     """
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1]
-    rows = _Rows(counts / counts.sum(), smooth(counts))
-    return {root_bits: _plan_tree(rows, root_bits, float(counts.sum())) for root_bits in roots}
+    rows = _Rows(counts / counts.sum(), smooth(counts), _FINE if is_fine else _COARSE)
+    return {n: _plan_tree(rows, n, float(counts.sum())) for n in roots}
 
 
-def _plan_tree(rows: _Rows, root_bits: int, total: float) -> Tree:
+def _plan_tree(rows: _Rows, n_branches: int, total: float) -> Tree:
     node_cost = _BITS_PER_NODE / total
-    few = 1 << root_bits >= _MANY_BRANCHES
+    root_bits = 16 / ROOTS[n_branches] if n_branches in ROOTS else float(np.log2(n_branches))
+    few = n_branches >= _MANY_BRANCHES
     branches = [
         rows.branches(price / np.log(2.0), root_bits, width, node_cost)
         for price in (_FEW_PRICES if few else _PRICES)
         for width in range(MAX_BRANCH_BITS + 1 - 2 * few)
     ]
-    path = _cheapest_path(branches, 1 << root_bits, rows.n)
+    path = _cheapest_path(branches, n_branches, rows.n)
     cells = [branches[i].cells(row) for i, row in path]
     bits = sum(float(branches[i].costs[row]) for i, row in path) + node_cost * len(path)
     widths = np.array([branches[i].width for i, _ in path], np.int32)
-    return Tree(root_bits, widths, np.concatenate(cells).astype(np.int32), total * bits)
+    return Tree(widths, np.concatenate(cells).astype(np.int32), total * bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,21 +132,34 @@ class _Branches:
         return bits
 
 
-class _Rows:
-    """Sums over runs of 2^k rows, shared by all prices and depths."""
+def _make_grid(n_rows: int, pieces: Sequence[tuple[int, int, int]]) -> Ints:
+    """Return the rows at which a cell may start, and n_rows."""
+    parts = [np.arange(min(start, n_rows), min(end, n_rows), step) for start, end, step in pieces]
+    return np.append(np.concatenate(parts), n_rows)
 
-    def __init__(self, p: Floats, smoothed: Floats) -> None:
-        self.n = n = len(p)
+
+class _Rows:
+    """Sums over runs of 2^k rows, shared by all prices and depths.
+
+    Cells start at the rows of a grid, which may get coarser down the table; all indices are into it.
+    """
+
+    def __init__(self, p: Floats, smoothed: Floats, pieces: Sequence[tuple[int, int, int]]) -> None:
+        n = len(p)
+        self._grid = grid = _make_grid(n, pieces)
+        self.n = len(grid) - 1
         self._smoothed = smoothed
         self._p = p
-        self._ends = np.stack([np.minimum(np.arange(n + 1) + (1 << k), n) for k in range(MAX_WIDTH + 1)])
+        ends = np.minimum(grid + (1 << np.arange(MAX_WIDTH + 1))[:, None], n)
+        self._ends = np.searchsorted(grid, ends)
+        self._off_grid = np.where(grid[self._ends] == ends, 0.0, np.inf)
         mass = np.concatenate([[0.0], np.cumsum(p)])
-        self._masses = mass[self._ends] - mass
-        self._weighted = self._masses * np.arange(MAX_WIDTH + 1)[:, None]
+        self._masses = mass[ends] - mass[grid]
+        self._weighted = self._masses * np.arange(MAX_WIDTH + 1)[:, None] + self._off_grid
         self._gains: tuple[float, Floats] = (0.0, self._masses)
-        self._cells: dict[tuple[float, int], tuple[Ints, Ints, Floats]] = {}
+        self._cells: dict[tuple[float, float], tuple[Ints, Ints, Floats]] = {}
 
-    def branches(self, price: float, root_bits: int, width: int, node_cost: float) -> _Branches:
+    def branches(self, price: float, root_bits: float, width: int, node_cost: float) -> _Branches:
         """Join 2 ** width of the best cells at depth root_bits + width."""
         cell_bits, cell_ends, costs = self._best_cells(price, root_bits + width)
         ends = cell_ends
@@ -144,7 +168,7 @@ class _Rows:
             ends = ends[ends]
         return _Branches(width, ends, costs + node_cost * (1 << width), cell_bits, cell_ends)
 
-    def _best_cells(self, price: float, depth: int) -> tuple[Ints, Ints, Floats]:
+    def _best_cells(self, price: float, depth: float) -> tuple[Ints, Ints, Floats]:
         """Return by start row: the width of the best cell, the row behind it, its bits."""
         if (price, depth) not in self._cells:
             rows = np.arange(self.n + 1)
@@ -152,7 +176,7 @@ class _Rows:
                 regrets = self._masses * depth + self._weighted - self._ideal_gains(price)
                 bits = np.argmin(regrets, axis=0)
             else:
-                bits = np.full(self.n + 1, MAX_WIDTH)
+                bits = MAX_WIDTH - np.argmin(self._off_grid[::-1], axis=0)
             bits[-1] = 0
             costs = self._masses[bits, rows] * (depth + bits)
             self._cells[price, depth] = (bits, self._ends[bits, rows], costs)
@@ -163,6 +187,7 @@ class _Rows:
         if self._gains[0] != price:
             lengths = np.log2(price * np.log(2.0) / self._smoothed)
             ideal = np.concatenate([[0.0], np.cumsum(self._p * lengths + price * 2.0**-lengths)])
+            ideal = ideal[self._grid]
             self._gains = (price, ideal[self._ends] - ideal)
         return self._gains[1]
 
@@ -187,11 +212,13 @@ def _cheapest_path(branches: Sequence[_Branches], n_steps: int, n_rows: int) -> 
 
 
 def smooth(counts: NDArray[np.int64]) -> Floats:
-    """Return falling probabilities near `counts`: means over blocks that grow with the row."""
+    """Return probabilities near `counts`: means over blocks that grow with the row."""
     n = len(counts)
-    edges = np.unique(np.concatenate([np.arange(min(n, 8)), 8 * 1.15 ** np.arange(120)]).astype(np.int64))
+    edges = np.unique(
+        np.concatenate([np.arange(min(n, 8)), 8 * 1.15 ** np.arange(120)]).astype(np.int64)
+    )
     edges = edges[edges < n]
     sizes = np.diff(np.append(edges, n))
     means = np.add.reduceat(counts.astype(np.float64), edges) / sizes
-    falling = np.repeat(np.minimum.accumulate(means), sizes) + 1e-9
-    return np.asarray(falling / falling.sum())
+    smoothed = np.repeat(means, sizes) + 1e-9
+    return np.asarray(smoothed / smoothed.sum())

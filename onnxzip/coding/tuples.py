@@ -15,8 +15,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ROWS = 16384
+MAX_ROWS = 19683
 MAX_LENGTH = 8
+SORTING_BYTES = 1400
+MAX_STORED_BYTES = 1000
 MAX_LEVEL_ROWS = 1 << 21
 """Limit of (largest sum of costs) * rows: sorting in the graph takes 12 bytes of memory for each."""
 _EXPONENTS = (1.25, 1.6, 2.0)
@@ -44,7 +46,22 @@ class TupleOrder:
     @property
     def n_rows(self) -> int:
         """Number of tuples, n ** d."""
-        return self.n_symbols**self.length
+        return int(self.n_symbols**self.length)
+
+    @property
+    def neutral(self) -> int:
+        """The integer to pad with."""
+        return int(np.clip(0, self.low, self.low + self.n_symbols - 1))
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the table is so small that the file holds it as it is."""
+        return self.length == 1 or self.n_rows * self.length <= MAX_STORED_BYTES
+
+    @property
+    def n_bytes(self) -> int:
+        """About what the table costs in the file, nodes included."""
+        return self.n_rows * self.length if self.is_stored else SORTING_BYTES + self.n_symbols
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
@@ -61,27 +78,28 @@ class TupleOrder:
         return (digits + self.low).astype(np.int32)
 
 
-def number_tuples(flat: NDArray[np.int32], length: int, low: int, n_symbols: int) -> NDArray[np.int64]:
-    """Return the number of each tuple of a (n * length,) array; integers outside the alphabet count as 0."""
-    digits = replace_outliers(flat, low, n_symbols).reshape(-1, length)
-    numbers = digits[:, 0] - np.int64(low)
-    for i in range(1, length):
-        numbers *= n_symbols
-        numbers += digits[:, i] - low
+def number_tuples(tuples: NDArray[np.int32], order: TupleOrder) -> NDArray[np.int64]:
+    """Return the number of each of (n, length) tuples; integers outside the alphabet count as an end."""
+    n = order.n_symbols
+    numbers = np.zeros(len(tuples), np.int64)
+    for i in range(order.length):
+        numbers *= n
+        numbers += np.clip(tuples[:, i], order.low, order.low + n - 1)
+        numbers -= order.low
     return numbers
 
 
-def replace_outliers(flat: NDArray[np.int32], low: int, n_symbols: int) -> NDArray[np.int32]:
-    """Return the array with the integers outside the alphabet replaced by its most neutral one."""
-    outside = find_outliers(flat, low, n_symbols)
-    if not outside.any():
-        return flat
-    return np.where(outside, np.int32(np.clip(0, low, low + n_symbols - 1)), flat)
+def find_outliers(tuples: NDArray[np.int32], order: TupleOrder) -> NDArray[np.bool_]:
+    """Return a mask of the tuples with an integer outside the alphabet."""
+    outside = np.zeros(len(tuples), bool)
+    for i in range(order.length):
+        outside |= (tuples[:, i] < order.low) | (tuples[:, i] >= order.low + order.n_symbols)
+    return outside
 
 
-def find_outliers(flat: NDArray[np.int32], low: int, n_symbols: int) -> NDArray[np.bool_]:
-    """Return a mask of the integers outside the alphabet."""
-    return (flat < low) | (flat >= low + n_symbols)
+def literal_bits(length: int) -> float:
+    """Return about what a literal tuple costs: a gap, a byte for each integer, a short code word."""
+    return 19.0 + 8.0 * length
 
 
 def max_symbols(length: int) -> int:
@@ -94,7 +112,9 @@ def candidate_costs(counts: NDArray[np.int64], low: int, length: int) -> Iterato
     """Yield costs to try for an alphabet: powers of the magnitude, and the integers' own information.
 
     Args:
-        counts: (n,) how often each integer from `low` upwards occurs in all contexts together.
+        counts: (n,) how often each integer of the alphabet occurs in all contexts together.
+        low: the alphabet's smallest integer.
+        length: integers in a tuple.
     """
     largest = max(1, min(255, MAX_LEVEL_ROWS // len(counts) ** length // length))
     magnitude = np.abs(np.arange(low, low + len(counts))).astype(np.float64)

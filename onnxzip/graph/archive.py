@@ -1,9 +1,8 @@
 """Marks a compressed model, and takes its decode subgraph apart again.
 
-The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number
-of decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of everything they read,
-and, for each decoded value in the order in which those nodes produce them, `[pass name, form, bytes, error]`
-in `w`.
+The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number of
+decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, and
+`w`: for each decoded value, in the order in which they produce it, `[pass name, form, bytes, error]`.
 """
 
 from __future__ import annotations

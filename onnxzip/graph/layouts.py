@@ -9,6 +9,37 @@ import onnx
 from onnxzip.types import AttributeValue, Layout
 
 RECURRENT = ("LSTM", "GRU", "RNN")
+STANDARD_DOMAINS = ("", "ai.onnx")
+QUANTISED_DOMAIN = "com.microsoft"
+
+_CONV_INPUTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3, "ConvInteger": 1}
+_MATMUL_INPUTS = {
+    "MatMul": (0, 1),
+    "MatMulInteger": (0, 1),
+    "QLinearMatMul": (0, 3),
+    "MatMulIntegerToFloat": (1,),
+    "DynamicQuantizeMatMul": (1,),
+}
+_SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
+    "Pad": (1, 3),
+    "ConstantOfShape": (0,),
+    "CenterCropPad": (1,),
+}
+_SHAPE_INPUTS_FROM_1 = (
+    *(
+        "Reshape",
+        "Slice",
+        "Resize",
+        "Upsample",
+        "Expand",
+        "Tile",
+        "TopK",
+        "Unsqueeze",
+        "Squeeze",
+        "Split",
+    ),
+    *("SplitToSequence", "Compress", "NonMaxSuppression"),
+)
 
 
 def permuted_layout(layout: Layout, order: tuple[int, ...] | None) -> Layout:
@@ -26,19 +57,40 @@ def default_layout(rank: int) -> Layout:
     return Layout((), (0,), tuple(range(1, rank)), ())
 
 
+def is_known_domain(node: onnx.NodeProto) -> bool:
+    """Whether `layout_of` speaks of this node's operator and of no namesake."""
+    is_quantised = node.op_type in _MATMUL_INPUTS or node.op_type in ("QGemm", "DynamicQuantizeLSTM")
+    is_quantised = is_quantised or node.op_type == "DequantizeLinear"
+    return node.domain in STANDARD_DOMAINS or (node.domain == QUANTISED_DOMAIN and is_quantised)
+
+
+def is_shape_input(node: onnx.NodeProto, index: int) -> bool:
+    """Whether an input's values decide shapes: runtimes want it constant before they fold constants."""
+    if index in _SHAPE_INPUTS.get(node.op_type, ()):
+        return True
+    return index > 0 and (node.op_type in _SHAPE_INPUTS_FROM_1 or node.op_type.startswith("Reduce"))
+
+
+def is_scale_input(node: onnx.NodeProto, index: int) -> bool:
+    """Whether an input is the scale of a quantised tensor: its error would move whole channels."""
+    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
+        return index == 1
+    return node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm") and index in (1, 4, 6, 7)
+
+
 def layout_of(
     op_type: str, index: int, rank: int, attributes: Mapping[str, AttributeValue]
 ) -> Layout | None:
     """Return the axes' meaning for input `index` of a known operator."""
     axes = tuple(range(rank))
-    if op_type in ("Conv", "ConvTranspose") and index == 1 and rank >= 3:
-        out, inner = (0, 1) if op_type == "Conv" else (1, 0)
+    if index == _CONV_INPUTS.get(op_type) and rank >= 3:
+        out, inner = (1, 0) if op_type == "ConvTranspose" else (0, 1)
         return Layout((), (out,), (inner,), axes[2:])
-    if op_type == "Gemm" and index < 2 and rank == 2:
+    if ((op_type == "Gemm" and index < 2) or (op_type == "QGemm" and index in (0, 3))) and rank == 2:
         transposed = bool(attributes.get("transA" if index == 0 else "transB", 0))
-        out = 1 - transposed if index == 1 else int(transposed)
+        out = 1 - transposed if index else int(transposed)
         return Layout((), (out,), (1 - out,), ())
-    if op_type == "MatMul" and rank >= 2:
+    if index in _MATMUL_INPUTS.get(op_type, ()) and rank >= 2:
         out, inner = (rank - 2, rank - 1) if index == 0 else (rank - 1, rank - 2)
         return Layout(axes[:-2], (out,), (inner,), ())
     if op_type == "Gather" and index == 0 and rank >= 2:
@@ -49,6 +101,8 @@ def layout_of(
         return Layout((), (axis,), axes[:axis] + axes[axis + 1 :], ())
     if op_type in RECURRENT and index in (1, 2) and rank == 3:
         return Layout((0,), (1,), (2,), ())
+    if op_type == "DynamicQuantizeLSTM" and index in (1, 2) and rank == 3:
+        return Layout((0,), (2,), (1,), ())
     return None
 
 

@@ -130,6 +130,8 @@ def read_model(source: Path | bytes | onnx.ModelProto) -> Model:
         model.n_bytes += _detach(model, folder)
     except (ValueError, TypeError, OSError) as error:
         raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
+    # A cleared field's memory is only freed with its message, so a light copy takes its place.
+    model.proto = onnx.ModelProto.FromString(model.proto.SerializeToString())
     return model
 
 

@@ -10,6 +10,7 @@ import onnx
 
 from onnxzip.graph.model import Model
 from onnxzip.graph.scope import subgraphs
+from onnxzip.graph.shapes import needed_value_info
 
 _DIGITS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -19,7 +20,8 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
 
     Names of graph inputs and outputs stay, as do symbolic dimensions, the model's own doc string and
     metadata, functions, and names of nodes of unknown domains. Node names, doc strings, metadata of
-    nodes and value_info entries of anything but the first `n_decode_nodes` nodes are dropped.
+    nodes and value_info entries are dropped, except those of the first `n_decode_nodes` nodes and those
+    that shape inference would miss.
 
     Returns:
         The new name by old name.
@@ -30,8 +32,7 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
     order = sorted((n for n in counts if n and n not in kept), key=lambda n: -counts[n])
     fresh = (name for name in _short_names() if name not in kept)
     names = dict(zip(order, fresh, strict=False))
-    decoded = {output for node in graph.node[:n_decode_nodes] for output in node.output}
-    _drop_value_info(graph, decoded)
+    _drop_value_info(graph, needed_value_info(model, n_decode_nodes))
     _rename(graph, names)
     graph.ClearField("doc_string")
     model.arrays = {names.get(name, name): array for name, array in model.arrays.items()}

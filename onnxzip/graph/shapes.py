@@ -1,4 +1,4 @@
-"""Counts multiply-accumulates from inferred shapes."""
+"""Infers shapes: to count multiply-accumulates, and to tell which value_info entries are needed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,28 @@ def annotate_layers(
     """
     shapes = _infer(model, input_shapes)
     return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
+
+
+def needed_value_info(model: Model, n_decode_nodes: int) -> set[str]:
+    """Return the main graph's value_info entries that a file cannot spare.
+
+    They are those of what the first `n_decode_nodes` nodes make, and those that shape inference does not
+    find without them. A runtime fuses nodes only where it knows their shapes, so that it would optimise
+    the model in another way if such an entry (of a symbolic inference, say) were dropped.
+    """
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(model.proto)
+    decoded = {o for node in model.proto.graph.node[:n_decode_nodes] for o in node.output}
+    del stripped.graph.node[:n_decode_nodes]  # onnx would propagate all the decoder's constants
+    del stripped.graph.value_info[:]
+    stripped.graph.value_info.extend(v for v in model.proto.graph.value_info if v.name in decoded)
+    entries = {v.name: v.type for v in model.proto.graph.value_info}
+    try:
+        inferred = onnx.shape_inference.infer_shapes(stripped, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return set(entries)
+    found = {v.name: v.type for v in inferred.graph.value_info}
+    return decoded | {name for name, known in entries.items() if found.get(name) != known}
 
 
 def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -40,6 +40,11 @@ def float_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
     return _FLOAT_TYPES.get(tensor.data_type)
 
 
+def integer_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
+    """Return the numpy dtype of an integer or bool tensor, None for any other type (4-bit ones too)."""
+    return _NUMPY_TYPES.get(tensor.data_type)
+
+
 def tensor_dtype(data_type: int) -> np.dtype[np.generic]:
     """Return the numpy dtype of an ONNX element type."""
     return PLAIN_TYPES.get(data_type) or onnx.helper.tensor_dtype_to_np_dtype(data_type)

@@ -1,4 +1,4 @@
-"""Finds every float weight of a model, wherever it sits, and says what its axes mean."""
+"""Finds every weight and integer table of a model, wherever it sits, and says what its axes mean."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError
-from onnxzip.graph.layouts import RECURRENT, default_layout, layout_of, node_attributes, permuted_layout
+from onnxzip.graph.layouts import (
+    RECURRENT,
+    default_layout,
+    is_known_domain,
+    is_scale_input,
+    is_shape_input,
+    layout_of,
+    node_attributes,
+    permuted_layout,
+)
 from onnxzip.graph.model import Model
 from onnxzip.graph.scope import Body, subgraphs
-from onnxzip.graph.tensors import float_dtype, tensor_array
+from onnxzip.graph.tensors import float_dtype, integer_dtype, tensor_array
 from onnxzip.types import Array, AttributeValue, Layer, Layout, Skip
 
 MIN_ELEMENTS = 256
+MIN_INTEGER_BYTES = 1024
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 _CONSTANT_FIELDS = {
     "value_float": (np.float32, "f"),
@@ -23,7 +33,7 @@ _CONSTANT_FIELDS = {
     "value_int": (np.int64, "i"),
     "value_ints": (np.int64, "ints"),
 }
-_PASS_THROUGH = ("Identity", "Cast", "Transpose")
+_PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,7 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A constant float tensor: an initializer, or the output of a Constant node.
+    """A constant float or integer tensor: an initializer, or the output of a Constant node.
 
     Attributes:
         name: unique in the model; the tensor's own name in the main graph, else a path.
@@ -74,7 +84,12 @@ class Scope:
 
 
 def find_weights(model: Model) -> list[Weight]:
-    """Return all constant float tensors with at least MIN_ELEMENTS elements, with their uses."""
+    """Return all constant tensors that may be layers, with their uses.
+
+    Those are float tensors of at least MIN_ELEMENTS elements, and integer and bool tensors of at least
+    MIN_INTEGER_BYTES: the smaller ones are scales, zero points, shapes and axes, which runtimes want
+    constant from the start.
+    """
     proto = model.proto
     roots = [Scope("", proto.graph, None, None)]
     roots += [Scope(f"{f.name}/", f, None, f) for f in proto.functions]
@@ -165,7 +180,10 @@ def _weight(
     scope: Scope, name: str, tensor: onnx.TensorProto, holder: onnx.NodeProto | None
 ) -> Weight | None:
     n_elements = int(np.prod(tensor.dims, dtype=np.float64)) if tensor.dims else 1
-    if float_dtype(tensor) is None or n_elements < MIN_ELEMENTS:
+    integer = integer_dtype(tensor)
+    if integer is not None and n_elements * integer.itemsize < MIN_INTEGER_BYTES:
+        return None
+    if integer is None and (float_dtype(tensor) is None or n_elements < MIN_ELEMENTS):
         return None
     return Weight(scope.path + name, name, scope, tensor, holder)
 
@@ -199,6 +217,12 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
             "it is an overridable graph input (IR >= 4), which has to stay one; "
             "export without keep_initializers_as_inputs to let it be compressed"
         )
+    reads = [(use.node, use.index) for use in weight.uses if use.node is not None]
+    if layer.weight.dtype.kind in "iub":
+        is_shape = any(is_shape_input(node, index) for node, index in reads)
+        return "it decides shapes, which a runtime has to know before it decodes" if is_shape else ""
+    if layer.weight.ndim < 2 and any(is_scale_input(node, index) for node, index in reads):
+        return "it is the scale of a quantised tensor, and stays exact"
     if not _is_finite(layer.weight):
         if layer.op_type in _WEIGHT_OPS:
             raise ModelError(
@@ -228,7 +252,7 @@ def _describe(weight: Weight, array: Array) -> Layer:
     op_type, layout, attributes = best
     direct = [u.node for u in weight.uses if u.node is not None]
     in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
-    can_compute = in_main and op_type in ("Conv", "Gemm", "MatMul")
+    can_compute = in_main and op_type in ("Conv", "Gemm", "MatMul") and array.dtype.kind not in "iub"
     can_compute = can_compute and all(u.node and u.node.op_type == op_type for u in weight.uses)
     can_compute = can_compute and len({_role(u) for u in weight.uses}) == 1
     consumers = tuple(n.name or n.output[0] for n in direct)
@@ -247,7 +271,7 @@ def _known_use(
 ) -> tuple[str, Layout, Mapping[str, AttributeValue]] | None:
     """Say how an operator reads the weight, looking through Identity, Cast and Transpose."""
     node = use.node
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or not is_known_domain(node):
         return None
     attributes = node_attributes(node)
     if node.op_type in _PASS_THROUGH and use.index == 0:

@@ -1,4 +1,4 @@
-"""A `passbase.Builder` that assembles a whole model with onnx.helper: y = x + decoded, array by array."""
+"""A builder that assembles a whole model with onnx.helper: y = x + decoded, array by array."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class ModelBuilder:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
             self._known[key] = next(self._names)
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), self._known[key]))
+            self.initializers.append(
+                numpy_helper.from_array(np.ascontiguousarray(array), self._known[key])
+            )
         return self._known[key]
 
     def _add(self, op_type, inputs, shapes, dtype, attributes) -> list[str]:
@@ -44,7 +46,9 @@ class ModelBuilder:
         return self._add(op_type, inputs, [tuple(shape)], dtype, attributes)[0]
 
     def reshape(self, value, shape, dtype=np.float32) -> str:
-        return self.node("Reshape", [value, self.constant(np.asarray(shape, np.int64), "shape")], shape, dtype)
+        return self.node(
+            "Reshape", [value, self.constant(np.asarray(shape, np.int64), "shape")], shape, dtype
+        )
 
     def split(self, value, shapes, dtype, axis=0) -> list[str]:
         sizes = [int(shape[axis]) for shape in shapes]
@@ -54,15 +58,21 @@ class ModelBuilder:
         return self._add("Split", [value, sizes_name], shapes, dtype, {"axis": axis})
 
 
-def build_model(streams: Streams, opset: int = 17, integers: Collection[int] = ()) -> onnx.ModelProto:
-    """Return a model with outputs y0, y1 ... = decoded arrays + x (zero)."""
+def build_model(
+    streams: Streams, opset: int = 17, integers: Collection[int] = (), is_flat: bool = False
+) -> onnx.ModelProto:
+    """Return a model with outputs y0, y1 ... = decoded arrays + x (zero), (n,) each if is_flat."""
     builder = ModelBuilder(opset)
-    names = emit_streams(streams, builder, integers)
-    return wrap(builder, names, streams.shapes, integers)
+    flat = {i: (n * length,) for i, (n, length) in enumerate(streams.shapes)} if is_flat else {}
+    names = emit_streams(streams, builder, integers, flat)
+    return wrap(builder, names, [flat.get(i, shape) for i, shape in enumerate(streams.shapes)], integers)
 
 
 def wrap(
-    builder: ModelBuilder, names: Sequence[str], shapes: Sequence[tuple[int, int]], integers: Collection[int]
+    builder: ModelBuilder,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    integers: Collection[int],
 ) -> onnx.ModelProto:
     """Add the inputs and the nodes that run."""
     inputs = [helper.make_tensor_value_info("xf", 1, [1]), helper.make_tensor_value_info("xi", 6, [1])]

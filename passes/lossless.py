@@ -1,0 +1,249 @@
+"""Integer tensors, without loss: weights that are quantised already, index tables, masks.
+
+    rows         the integers x as they are; a segment is a row of the out x in*k plane
+    columns      the same, a segment being an input channel: weights of one input are of one size
+                 (both less their median where that is far from 0, as in uint8 weights)
+    differences  x(i) - x(i-1) along the rows; decoded by a cumulative sum (ranges, relative positions)
+    table        the distinct values u, sorted, and for each element its number in u; x = u[number]
+
+The smallest is taken. All but the last need |x| < 2^24, where every runtime's arithmetic is exact
+(CODEC.md, section 1, rule 3); a table moves values of any size and does no arithmetic. The graph ends
+in a Cast to the tensor's own type and folds to an identical initializer (CODEC.md, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass
+from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Layout, Scalar, Skip
+
+from .scalar import payload, rows_per_segment
+
+MAX_MAGNITUDE = 1 << 24
+"""Integers below this are exact in a runtime that computes with float32."""
+
+MAX_RANGE = 1 << 20
+"""Coding pays for its tables below this range of values."""
+
+MAX_TABLE_SHARE = 4
+"""A table may have one value for this many elements."""
+
+MIN_OFFSET = 8
+"""A median nearer to 0 is left in the integers."""
+
+_N_NODES = {"rows": 0, "columns": 2, "differences": 1, "table": 1}
+_N_FINAL_NODES = 3
+
+
+def _example(name: str, array: Array, op_type: str = "", layout: Layout | None = None) -> Layer:
+    array.flags.writeable = False
+    default = Layout((), (0,), tuple(range(1, array.ndim)), ())
+    return Layer(name, op_type, array, layout or default, (name,))
+
+
+def example_layers() -> tuple[Layer, ...]:
+    """Return one small layer of each type and kind: weights, positions, masks, large values."""
+    generator = np.random.default_rng(0)
+
+    def weight(shape: tuple[int, ...], deviation: float) -> NDArray[np.float64]:
+        return np.clip(generator.laplace(0, deviation, shape), -127, 127)
+
+    columns = np.linspace(1, 40, 64)[None, :, None, None]
+    spread = generator.standard_normal((64, 64, 3, 3)) * columns
+    positions = np.arange(49)[:, None] - np.arange(49)[None, :]
+    seconds = 1_700_000_000 + 86_400 * generator.integers(0, 5, (40, 20))
+    conv = Layout((), (0,), (1,), (2, 3))
+    matmul = Layout((), (1,), (0,), ())
+    return (
+        _example("conv_int8", weight((24, 16, 3, 3), 9).astype(np.int8), "Conv", conv),
+        _example("conv_columns", np.clip(spread, -127, 127).astype(np.int8), "QLinearConv", conv),
+        _example("matmul_uint8", (128 + weight((48, 96), 5)).astype(np.uint8), "MatMulInteger", matmul),
+        _example(
+            "bias_int32", (weight((600,), 100) * 500).astype(np.int32), "Conv", Layout((), (), (0,), ())
+        ),
+        _example("table_int16", (weight((30, 40), 9) - 3000).astype(np.int16), "Gather"),
+        _example("table_uint16", (weight((30, 40), 9) + 50_000).astype(np.uint16), "Gather"),
+        _example("positions_int64", (positions + 48).astype(np.int64), "Gather"),
+        _example("seconds_int64", seconds.astype(np.int64), "Gather"),
+        _example("seconds_uint32", (seconds + 2_000_000_000).astype(np.uint32), "Gather"),
+        _example("hashes_uint64", (seconds.astype(np.uint64) << np.uint64(33)), "Gather"),
+        _example("mask_bool", positions >= 0, "Where"),
+    )
+
+
+@dataclass(frozen=True)
+class Lossless(Pass):
+    """Code integers as they are, in the smallest of four ways."""
+
+    name: ClassVar[str] = "lossless"
+    kinds: ClassVar[tuple[str, ...]] = ("integer",)
+    examples: ClassVar[tuple[Layer, ...]] = example_layers()
+
+    def candidates(
+        self, layer: Layer, codec: Codec, forms: Sequence[Form]
+    ) -> Iterator[Candidate | Skip]:
+        """Offer the smallest exact coding."""
+        if "stored" not in forms:
+            yield Skip(layer.name, self.name, "integers coded without loss have no computed form")
+            return
+        if reason := _refusal(layer):
+            yield Skip(layer.name, self.name, reason)
+            return
+        offers: list[Candidate] = []
+        for coding in _possible_codings(layer):
+            encoded = _CODERS[coding](layer)
+            n_nodes = _N_NODES[coding] + ("offset" in encoded.tables) + _N_FINAL_NODES
+            n_bytes = codec.n_bytes(encoded) + n_nodes * NODE_OVERHEAD_BYTES
+            settings = {"coding": coding}
+            offers.append(
+                Candidate(layer, self.name, settings, "stored", n_bytes, 0.0, layer.macs, encoded)
+            )
+        if not offers:
+            reason = "integers of 2^24 and above, and too many different ones for a table"
+            yield Skip(layer.name, self.name, reason)
+            return
+        best = min(offers, key=lambda offer: offer.n_bytes)
+        if best.n_bytes >= layer.weight.nbytes:
+            reason = f"{best.n_bytes} bytes when coded, {layer.weight.nbytes} as they are"
+            yield Skip(layer.name, self.name, reason)
+            return
+        yield best
+
+    def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
+        """Code the integers in the way that `settings["coding"]` names."""
+        return _CODERS[str(settings["coding"])](layer)
+
+    def restore(self, candidate: Candidate) -> Array:
+        """Return the integers in canonical shape, in the tensor's own type."""
+        encoded, layer = payload(candidate), candidate.layer
+        (integers,) = encoded.integers.values()
+        coding = candidate.settings["coding"]
+        integers = integers + encoded.tables.get("offset", np.int32(0))
+        flat = integers.ravel()
+        if coding == "columns":
+            flat = np.swapaxes(integers.reshape(_columns_shape(layer)), 1, 2).ravel()
+        elif coding == "differences":
+            flat = np.cumsum(flat, dtype=np.int32)
+        elif coding == "table":
+            flat = encoded.tables["values"][flat]
+        return np.ascontiguousarray(flat).astype(layer.weight.dtype).reshape(layer.canonical_shape)
+
+    def emit(self, candidate: Candidate, builder: Builder) -> None:
+        """Emit the integers, and what undoes the coding."""
+        encoded, layer = payload(candidate), candidate.layer
+        (integers,) = encoded.integers.values()
+        value = builder.integers(integers, "integers")
+        coding = candidate.settings["coding"]
+        if "offset" in encoded.tables:
+            offset = builder.constant(encoded.tables["offset"], "offset")
+            value = builder.node("Add", [value, offset], integers.shape, np.int32)
+        if coding == "columns":
+            batch, inner, out, rest = _columns_shape(layer)
+            value = builder.reshape(value, (batch, inner, out, rest), np.int32)
+            value = builder.node(
+                "Transpose", [value], (batch, out, inner, rest), np.int32, perm=(0, 2, 1, 3)
+            )
+        elif coding == "differences":
+            axis = builder.constant(np.array(1, np.int32), "axis")
+            value = builder.node("CumSum", [value, axis], integers.shape, np.int32)
+        elif coding == "table":
+            table = builder.constant(encoded.tables["values"], "values")
+            value = builder.node("Gather", [table, value], integers.shape, layer.weight.dtype.type)
+        builder.replace_weight(layer, value)
+
+
+def _refusal(layer: Layer) -> str:
+    if layer.weight.dtype.kind not in "iub":
+        return f"{layer.weight.dtype} numbers are not integers"
+    return "" if layer.weight.size else "it is empty"
+
+
+def _possible_codings(layer: Layer) -> list[str]:
+    """Return the codings that are exact for the layer's values."""
+    low, high = int(layer.weight.min()), int(layer.weight.max())
+    codings = []
+    if max(-low, high) < MAX_MAGNITUDE and high - low < MAX_RANGE:
+        n_batch, n_out, n_inner, _ = layer.sizes
+        has_columns = n_inner > 1 and n_batch * n_out > 1
+        codings = ["rows", "differences", *(["columns"] if has_columns else [])]
+    if _has_few_values(layer.weight):
+        codings.append("table")
+    return codings
+
+
+def _has_few_values(weight: Array) -> bool:
+    """Whether a table of the distinct values could be small; a sample spares sorting where it cannot."""
+    limit = weight.size // MAX_TABLE_SHARE
+    if weight.itemsize == 1:
+        return False  # a table saves nothing over the integers themselves
+    sample = weight.ravel()[:: max(1, weight.size // 65_536)]
+    return len(np.unique(sample)) <= limit and len(np.unique(weight)) <= limit
+
+
+def _canonical(layer: Layer) -> Array:
+    """Return the integers, C-contiguous, in canonical shape."""
+    ordered = np.ascontiguousarray(np.transpose(layer.weight, layer.layout.order))
+    return ordered.reshape(layer.canonical_shape)
+
+
+def _columns_shape(layer: Layer) -> tuple[int, int, int, int]:
+    n_batch, n_out, n_inner, spatial = layer.sizes
+    return n_batch, n_inner, n_out, int(np.prod(spatial, dtype=np.int64))
+
+
+def _as_segments(plane: Array) -> NDArray[np.int32]:
+    """Return (n_rows, length) integers as segments: whole rows, several where they are short."""
+    n_rows, length = plane.shape
+    n_segments = n_rows // rows_per_segment(n_rows, length)
+    return np.ascontiguousarray(plane.reshape(n_segments, -1).astype(np.int32))
+
+
+def _plane(layer: Layer) -> Array:
+    n_batch, n_out, _, _ = layer.sizes
+    return _canonical(layer).reshape(n_batch * n_out, -1)
+
+
+def _code_rows(layer: Layer) -> Encoded:
+    return _centred("rows", _as_segments(_plane(layer)))
+
+
+def _code_columns(layer: Layer) -> Encoded:
+    n_batch, n_inner, n_out, n_spatial = _columns_shape(layer)
+    cells = _canonical(layer).reshape(n_batch, n_out, n_inner, n_spatial)
+    plane = np.swapaxes(cells, 1, 2).reshape(n_batch * n_inner, -1)
+    return _centred("columns", _as_segments(plane))
+
+
+def _centred(name: str, integers: NDArray[np.int32]) -> Encoded:
+    """Subtract the median where it is far from 0: the coder takes 0 for the likeliest integer."""
+    middle = int(np.median(integers))
+    spread = max(int(integers.max()) - middle, middle - int(integers.min()))
+    if abs(middle) < max(MIN_OFFSET, spread // 2):
+        return Encoded(integers={name: integers})
+    offset = np.array([middle], np.int32)
+    return Encoded(integers={name: integers - offset}, tables={"offset": offset})
+
+
+def _code_differences(layer: Layer) -> Encoded:
+    flat = _canonical(layer).ravel().astype(np.int32)
+    return Encoded(integers={"differences": np.diff(flat, prepend=np.int32(0))[None]})
+
+
+def _code_table(layer: Layer) -> Encoded:
+    values, numbers = np.unique(_plane(layer), return_inverse=True)
+    numbers = numbers.reshape(_plane(layer).shape)
+    return Encoded(integers={"numbers": _as_segments(numbers)}, tables={"values": values})
+
+
+_CODERS: Mapping[str, Callable[[Layer], Encoded]] = {
+    "rows": _code_rows,
+    "columns": _code_columns,
+    "differences": _code_differences,
+    "table": _code_table,
+}
