@@ -39,6 +39,10 @@ EXPANSION_BYTES = 3 * NODE_OVERHEAD_BYTES + 80
 """Nodes and shape constants that rebuild a synthesis matrix from its filters."""
 
 
+MAX_ELEMENTS = 8_000_000
+"""Above this the transform's copies would be the peak of the whole run, 36 bytes a weight."""
+
+
 @dataclass(frozen=True)
 class Wavelet(Pass):
     """Store quantised wavelet coefficients.
@@ -78,6 +82,10 @@ class Wavelet(Pass):
             return
         if (skip := refusal(layer, self.name)) is not None:
             yield skip
+            return
+        if layer.weight.size > MAX_ELEMENTS:
+            reason = f"{layer.weight.size} elements; above {MAX_ELEMENTS} it takes too much memory"
+            yield Skip(layer.name, self.name, reason)
             return
         planes = _planes(layer)
         geometry = plan_geometry(_planes_shape(layer), self.wavelet, self.levels, self.tile)

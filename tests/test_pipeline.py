@@ -62,7 +62,13 @@ def test_scalar_pass_on_own_data(case: Case, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path, out = case.write(tmp_path), tmp_path / "out" / "out.onnx"
     feeds = [case.feeds(seed) for seed in (0, 1)]
-    settings = {"passes": ("scalar",), "calibration": feeds, "tolerance": 0.08, "keep_names": True}
+    settings = {
+        "passes": ("scalar",),
+        "calibration": feeds,
+        "tolerance": 0.08,
+        "keep_names": True,
+        "level": 1,
+    }
     if case.name in {*REFUSED, *INTEGERS} - {"unknown_rank"}:
         refuse(case, path, out, **settings)
         return

@@ -1,9 +1,9 @@
-"""The encoder behind `prefix.py`: chooses contexts, tuples and trees by cost and writes the streams."""
+"""The encoder behind `prefix.py`: what is coded, in which contexts, and how it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +11,15 @@ from numpy.typing import NDArray
 from onnxzip.coding.bits import pack_fields
 from onnxzip.coding.contexts import find_contexts
 from onnxzip.coding.layout import LARGE_ARRAY, Integers, Ints, Layout
+from onnxzip.coding.plans import Plan, choose_plan
 from onnxzip.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book, Chunk, Streams, Unit
-from onnxzip.coding.search import finalists
-from onnxzip.coding.trees import ROOTS, Tree, plan_trees
-from onnxzip.coding.tuples import TupleOrder, find_outliers, literal_bits, number_tuples
+from onnxzip.coding.trees import ROOTS
+from onnxzip.coding.tuples import find_outliers, number_tuples
 
 MAX_LEVEL_BITS = (1 << 24) - (1 << 12)
 MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
 MIN_CODED_BYTES = 4096
 _MIN_OUTLIER_BITS = 26.0
-_FREE_ROOT_BITS = 8 * 150.0
-_MAX_FREE_ROOT_TUPLES = 1 << 20
-_MIN_LIMITED_VALUES = 1 << 22
-_MAX_LOAD_BYTES_PER_VALUE = 28.0
-_LITERAL_SHARES = (0.0, 1e-4, 1e-3)
-_FREE_ROOTS = (2, 4, 8, 16)
-_MAX_FINE_ROWS = 1 << 15
-_SMALL_ROOTS = (3, 4, 9, 16)
-_LARGE_ROOTS = (3, 4, 9, 16, 40)
 
 
 def encode(arrays: Sequence[Integers]) -> Streams:
@@ -49,10 +40,9 @@ def encode(arrays: Sequence[Integers]) -> Streams:
     groups = _group(arrays, members)
     labels = find_contexts([arrays[i] for group in groups for i in group]).labels
     layout = Layout(arrays, groups, labels)
-    plan = min((_plan(layout, order) for order in finalists(layout)), key=_cost)
-    units, chunks = _write(layout, plan)
+    book, units, chunks = _write(layout, choose_plan(layout))
     rest = {i: a for i, a in plain.items() if i not in members}
-    return Streams(shapes, rest, plan.book, tuple(units), tuple(chunks))
+    return Streams(shapes, rest, book, tuple(units), tuple(chunks))
 
 
 def smallest_type(array: Integers) -> np.dtype[np.signedinteger]:
@@ -79,82 +69,6 @@ def _group(arrays: Sequence[Integers], members: Sequence[int]) -> list[tuple[int
     return [small, *large] if small else large
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """A choice of tuples and trees.
-
-    Attributes:
-        contexts: (n,) the tuples' contexts.
-        rows: (n,) their sorted rows, 0 for literals.
-        literals: where the literals are.
-        fields: (6, n_contexts * n_rows) value and width of the fields of each (context, row).
-        n_bits: cost of everything.
-    """
-
-    book: Book
-    contexts: Ints
-    rows: Ints
-    literals: Ints
-    fields: NDArray[np.int32]
-    n_bits: float
-
-
-def _plan(layout: Layout, order: TupleOrder) -> _Plan:
-    """Plan the trees of all contexts."""
-    parts = [layout.tuples(g, order.length, order.neutral) for g in range(len(layout.groups))]
-    tuples, contexts = (np.concatenate(part) for part in zip(*parts, strict=True))
-    row_of_number = np.empty(order.n_rows, np.int64)
-    row_of_number[order.numbers] = np.arange(order.n_rows)
-    rows = row_of_number[number_tuples(tuples, order)]
-    literal = find_outliers(tuples, order)
-    pairs = (contexts * order.n_rows + rows)[~literal]
-    counts = np.bincount(pairs, minlength=layout.n_contexts * order.n_rows).reshape(
-        layout.n_contexts, -1
-    )
-    counts[:, 0] += ~counts.any(axis=1)
-    options = [_cut_and_plan(counts, share, order.length) for share in _LITERAL_SHARES]
-    n_bits, ends, n_roots, trees = min(options, key=lambda option: option[0])
-    literal |= rows >= ends[contexts]
-    rows[literal] = 0
-    positions = _with_stops(np.flatnonzero(literal))
-    n_bits += len(positions) * literal_bits(order.length) + 8 * order.n_bytes
-    fields = np.stack([tree.fields(order.n_rows) for tree in trees], axis=1).reshape(6, -1)
-    book = _make_book(order, tuples[positions], n_roots, trees)
-    return _Plan(book, contexts, rows, positions, fields, n_bits)
-
-
-def _cut_and_plan(counts: Ints, share: float, length: int) -> tuple[float, Ints, int, list[Tree]]:
-    """Plan trees for the rows before a tail that holds a share of each context's tuples at most.
-
-    Returns:
-        The bits, that of the tail's literals included; the first row of each context's tail; the number
-        of roots and the trees.
-    """
-    behind = counts.sum(1, keepdims=True) - np.cumsum(counts, axis=1)
-    ends = np.argmax(behind <= share * counts.sum(1, keepdims=True), axis=1) + 1
-    kept = np.where(np.arange(counts.shape[1]) < ends[:, None], counts, 0)
-    n_roots, trees = _best_trees(kept)
-    n_bits = sum(tree.n_bits for tree in trees) + literal_bits(length) * float((counts - kept).sum())
-    return n_bits, ends, n_roots, trees
-
-
-def _cost(plan: _Plan) -> float:
-    """Return the plan's bits, plus what a large model's memory at load beyond a limit is worth.
-
-    The graph's intermediates take 4 bytes a tuple each (7 a level, 4 before) and 10.5 bytes for each
-    bit in a bit string; 5 bytes a weight are worth 1% of the file.
-    """
-    n_tuples, n_values = len(plan.rows), len(plan.rows) * plan.book.order.length
-    if n_values < _MIN_LIMITED_VALUES:
-        return plan.n_bits
-    pairs = plan.contexts * plan.book.order.n_rows + plan.rows
-    widths = [width[pairs] for _, width in _levels(plan)]
-    n_bytes = n_tuples * (16 + 28 * len(widths)) + 10.5 * sum(
-        float(w.sum(dtype=np.int64)) for w in widths
-    )
-    return plan.n_bits * (1 + 0.002 * max(0.0, n_bytes / n_values - _MAX_LOAD_BYTES_PER_VALUE))
-
-
 def _with_stops(positions: Ints) -> Ints:
     """Add positions in between, so that gaps fit MAX_GAP."""
     gaps = np.diff(positions, prepend=0)
@@ -166,64 +80,47 @@ def _with_stops(positions: Ints) -> Ints:
     return np.sort(np.concatenate([positions, stops]))
 
 
-def _best_trees(counts: Ints) -> tuple[int, list[Tree]]:
-    """Return trees with the best common root, or with their own (0) where that is worth its nodes."""
-    is_large = int(counts.sum()) > _MAX_FREE_ROOT_TUPLES
-    common_roots = _LARGE_ROOTS if is_large else _SMALL_ROOTS
-    roots = sorted({*common_roots, *(() if is_large else _FREE_ROOTS)})
-    is_fine = bool(np.count_nonzero(counts) <= _MAX_FINE_ROWS)
-    planned = [plan_trees(row, roots, is_fine) for row in counts]
-    cost, n_roots = min((sum(trees[n].n_bits for trees in planned), n) for n in common_roots)
-    if not is_large:
-        free = [min((trees[n] for n in _FREE_ROOTS), key=lambda t: t.n_bits) for trees in planned]
-        if sum(tree.n_bits for tree in free) + _FREE_ROOT_BITS < cost:
-            return 0, free
-    return n_roots, [trees[n_roots] for trees in planned]
-
-
-def _make_book(order: TupleOrder, literals: Integers, n_roots: int, trees: Sequence[Tree]) -> Book:
+def _make_book(plan: Plan, literals: Integers) -> Book:
     """Number the nodes of all trees level by level."""
-    roots = np.array([(tree.n_branches - 1).bit_length() for tree in trees])
-    branches = np.concatenate([tree.branch_bits for tree in trees])
-    levels = [] if n_roots else [roots]
-    levels += [branches] if branches.any() else []
-    sizes = [len(tree.cell_bits) for tree in trees]
+    branches = np.concatenate([tree.branch_bits for tree in plan.trees])
+    levels: list[NDArray[np.int32]] = []
+    if not plan.n_roots:
+        levels.append(np.array([(tree.n_branches - 1).bit_length() for tree in plan.trees], np.int32))
+    if branches.any():
+        levels.append(branches)
+    sizes = [len(tree.cell_bits) for tree in plan.trees]
     first_cells = sum(len(level) for level in levels) + np.cumsum(sizes) - sizes
-    levels.append(np.concatenate([tree.cell_bits for tree in trees]))
+    levels.append(np.concatenate([tree.cell_bits for tree in plan.trees]))
     widths = np.concatenate(levels).astype(np.uint8)
     level_sizes = tuple(len(level) for level in levels)
-    return Book(order, literals, n_roots, widths, level_sizes, tuple(int(c) for c in first_cells))
+    cells = tuple(int(c) for c in first_cells)
+    return Book(plan.order, literals, plan.n_roots, widths, level_sizes, cells)
 
 
-def _write(layout: Layout, plan: _Plan) -> tuple[list[Unit], list[Chunk]]:
-    """Write the units and chunks of a plan."""
-    book, order = plan.book, plan.book.order
-    units = []
-    for g, group in enumerate(layout.groups):
-        row_length = layout.row_length(g, order.length)
-        units.append(Unit(group, layout.n_tuples(g, order.length), row_length))
-    pairs = plan.contexts * order.n_rows + plan.rows
-    n_missing = -len(pairs) % _block(book)
-    pairs = np.append(pairs, np.repeat(plan.contexts[-1:] * order.n_rows, n_missing))
+def _write(layout: Layout, plan: Plan) -> tuple[Book, list[Unit], list[Chunk]]:
+    """Write the book, the units and the chunks of a plan."""
+    order = plan.order
+    n_units = len(layout.groups)
+    parts = [layout.tuples(g, order.length, order.neutral) for g in range(n_units)]
+    tuples, contexts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    rows = order.rows[number_tuples(tuples, order)]
+    is_literal = find_outliers(tuples, order) | (rows >= plan.ends[contexts])
+    literals = _with_stops(np.flatnonzero(is_literal))
+    book = _make_book(plan, tuples[literals])
+    pairs = contexts * order.n_rows + np.where(is_literal, 0, rows)
+    block = ROOTS[plan.n_roots] if plan.n_roots else 1
+    n_missing = -len(pairs) % block
+    pairs = np.append(pairs, np.repeat(contexts[-1:] * order.n_rows, n_missing))
+    units = [
+        Unit(group, len(part), layout.row_length(g, order.length))
+        for g, (group, (part, _)) in enumerate(zip(layout.groups, parts, strict=True))
+    ]
     units[-1] = replace(units[-1], n_tuples=units[-1].n_tuples + n_missing)
-    widths = [width[pairs] for _, width in _levels(plan)]
     chunks = []
-    for start, end in _cut(widths, _block(book)):
-        first, last = (int(i) for i in np.searchsorted(plan.literals, [start, end]))
-        chunks.append(_write_chunk(plan, pairs[start:end], plan.literals[first:last] - start, first))
-    return units, chunks
-
-
-def _block(book: Book) -> int:
-    """Return of what number of tuples a chunk is a multiple."""
-    return ROOTS[book.n_roots] if book.n_roots else 1
-
-
-def _levels(plan: _Plan) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """Return (values, widths) by (context, row) for each level of the bit strings."""
-    levels = [(plan.fields[2 * i], plan.fields[2 * i + 1]) for i in range(3)]
-    kept = [not plan.book.n_roots, bool(levels[1][1].any()), True]
-    return [level for level, is_kept in zip(levels, kept, strict=True) if is_kept]
+    for start, end in _cut([width[pairs] for _, width in plan.levels], block):
+        first, last = (int(i) for i in np.searchsorted(literals, [start, end]))
+        chunks.append(_write_chunk(plan, pairs[start:end], literals[first:last] - start, first))
+    return book, units, chunks
 
 
 def _cut(widths: Sequence[NDArray[np.int32]], block: int) -> Iterator[tuple[int, int]]:
@@ -239,17 +136,16 @@ def _cut(widths: Sequence[NDArray[np.int32]], block: int) -> Iterator[tuple[int,
     yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
-def _write_chunk(plan: _Plan, pairs: Ints, literals: Ints, first_literal: int) -> Chunk:
-    n_roots = plan.book.n_roots
-    contexts = pairs // plan.book.order.n_rows
-    levels = [pack_fields(values[pairs], widths[pairs]) for values, widths in _levels(plan)]
+def _write_chunk(plan: Plan, pairs: Ints, literals: Ints, first_literal: int) -> Chunk:
+    contexts = pairs // plan.order.n_rows
+    levels = [pack_fields(values[pairs], widths[pairs]) for values, widths in plan.levels]
     sizes = np.array([len(level) for level in levels])
     starts = np.flatnonzero(np.append(True, np.diff(contexts) != 0))
     return Chunk(
         n_tuples=len(pairs),
         starts=starts.astype(np.int32),
         contexts=contexts[starts].astype(np.uint8),
-        roots=_pack_roots(plan.fields[0][pairs], n_roots) if n_roots else np.zeros(0, np.uint16),
+        roots=_pack_roots(plan.roots[pairs], plan.n_roots) if plan.n_roots else np.zeros(0, np.uint16),
         fields=np.append(np.concatenate(levels), np.uint8(0)),
         level_starts=tuple(int(i) for i in np.cumsum(sizes) - sizes),
         literal_positions=literals.astype(np.int32),

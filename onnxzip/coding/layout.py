@@ -52,15 +52,6 @@ class Layout:
             return -(-n // length) * length
         return 0
 
-    def n_tuples(self, g: int, length: int) -> int:
-        """Return the number of tuples of unit g."""
-        row_length = self.row_length(g, length)
-        return (
-            len(self._lengths[g]) * row_length // length
-            if row_length
-            else -(-len(self._flats[g]) // length)
-        )
-
     def tuples(self, g: int, length: int, neutral: int) -> tuple[Integers, Ints]:
         """Return the (n, length) tuples of unit g, padded with `neutral`, and their contexts."""
         flat, row_length = self._flats[g], self.row_length(g, length)

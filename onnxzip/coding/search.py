@@ -18,7 +18,7 @@ from onnxzip.coding.tuples import (
     number_tuples,
 )
 
-_N_FINALISTS = 4
+_N_FINALISTS = 3
 _OUTSIDE_SHARES = (1e-4, 1e-3)
 _MAX_OUTSIDE_SHARE = 0.02
 _SAMPLE_TUPLES = 200_000

@@ -156,7 +156,7 @@ class _Rows:
         mass = np.concatenate([[0.0], np.cumsum(p)])
         self._masses = mass[ends] - mass[grid]
         self._weighted = self._masses * np.arange(MAX_WIDTH + 1)[:, None] + self._off_grid
-        self._gains: tuple[float, Floats] = (0.0, self._masses)
+        self._gains: dict[float, Floats] = {}
         self._cells: dict[tuple[float, float], tuple[Ints, Ints, Floats]] = {}
 
     def branches(self, price: float, root_bits: float, width: int, node_cost: float) -> _Branches:
@@ -184,12 +184,12 @@ class _Rows:
 
     def _ideal_gains(self, price: float) -> Floats:
         """Return what ideal lengths would cost over each run, the price of its Kraft sum included."""
-        if self._gains[0] != price:
+        if price not in self._gains:
             lengths = np.log2(price * np.log(2.0) / self._smoothed)
             ideal = np.concatenate([[0.0], np.cumsum(self._p * lengths + price * 2.0**-lengths)])
             ideal = ideal[self._grid]
-            self._gains = (price, ideal[self._ends] - ideal)
-        return self._gains[1]
+            self._gains[price] = ideal[self._ends] - ideal
+        return self._gains[price]
 
 
 def _cheapest_path(branches: Sequence[_Branches], n_steps: int, n_rows: int) -> list[tuple[int, int]]:

@@ -71,6 +71,13 @@ class TupleOrder:
             total = np.add.outer(total, self.costs.astype(np.int64)).ravel()
         return np.argsort(total, kind="stable")
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The sorted row of each number, (n_rows,)."""
+        rows = np.empty(self.n_rows, np.int64)
+        rows[self.numbers] = np.arange(self.n_rows)
+        return rows
+
     def table(self) -> NDArray[np.int32]:
         """Return the sorted tuples, (n_rows, length) int32."""
         places = self.n_symbols ** np.arange(self.length - 1, -1, -1)

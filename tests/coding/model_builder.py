@@ -84,7 +84,7 @@ def wrap(
     graph = helper.make_graph(
         builder.nodes + runs, "g", inputs, outputs, builder.initializers, value_info=builder.infos
     )
-    ir_version = min(helper.VERSION_TABLE[-1][1], 10) if builder.opset < 23 else 11
+    ir_version = 8 if builder.opset <= 18 else 9 if builder.opset <= 20 else 10
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", builder.opset)], ir_version=ir_version
     )

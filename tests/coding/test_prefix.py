@@ -1,4 +1,4 @@
-"""The coefficient coder: every array comes back, from numpy and from the graph, at a size near entropy."""
+"""The coefficient coder: arrays come back, from numpy and from the graph, at a size near entropy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_builder import build_model
 
-from onnxzip.coding import encoder, layout
+from onnxzip.coding import encoder, layout, plans
 from onnxzip.coding.bits import MAX_WIDTH, pack_fields, windows
 from onnxzip.coding.contexts import estimate_bits, find_contexts
 from onnxzip.coding.encoder import encode
@@ -32,7 +32,7 @@ SAFE_OPS = {
 
 
 def draw(kind: str, shape: tuple[int, int], scale: float, seed: int) -> np.ndarray:
-    """Integers of a given distribution; the rows of 'mixed' differ in scale, 'spikes' are rare and large."""
+    """Integers of a given distribution; rows of 'mixed' differ in scale, 'spikes' are rare."""
     random = np.random.default_rng(seed)
     values = random.laplace(0, scale, shape) if kind == "laplace" else random.normal(0, scale, shape)
     if kind == "mixed":
@@ -139,7 +139,9 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "LARGE_ARRAY", 5000)
     monkeypatch.setattr(layout, "LARGE_ARRAY", 5000)
     monkeypatch.setattr(encoder, "MAX_LEVEL_BITS", 1 << 13)
-    monkeypatch.setattr(encoder, "_MAX_FREE_ROOT_TUPLES", 1)
+    monkeypatch.setattr(plans, "_MAX_FREE_ROOT_TUPLES", 1)
+    monkeypatch.setattr(plans, "_MIN_LIMITED_VALUES", 1)
+    monkeypatch.setattr(plans, "_SAMPLE_TUPLES", 3000)
 
 
 LONG = [
@@ -166,10 +168,17 @@ GRAPHS = {
     "one context": [draw("normal", (4, 6000), 1.0, 3)],
     "literals": [draw("spikes", (9, 4001), 2.0, 4)],
     "indices": [draw("indices", (1, 9000), 0.4, 5)],
+    "sorted table": [draw("mixed", (40, 3000), 1.5, 10)],
     "constant": [draw("constant", (3, 5000), 1.0, 6)],
     "sparse": [draw("normal", (10, 5000), 0.25, 7)],
     "plain": [draw("spikes", (2, 40), 1.0, 8), draw("normal", (1, 1), 1.0, 9)],
 }
+
+
+def test_a_large_table_is_sorted_in_the_graph() -> None:
+    book = encode(GRAPHS["sorted table"]).book
+    assert book is not None
+    assert not book.order.is_stored
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -187,7 +196,7 @@ def test_graph_decodes_bit_exactly_at_every_level(name: str) -> None:
 
 
 @pytest.mark.parametrize("opset", [11, 13, 17, 21, NEWEST_OPSET])
-@pytest.mark.parametrize("name", ["contexts", "literals", "sparse"])
+@pytest.mark.parametrize("name", ["contexts", "literals", "sorted table"])
 def test_graph_folds_away_at_every_opset(name: str, opset: int, tmp_path: Path) -> None:
     model = build_model(encode(GRAPHS[name]), opset)
     assert {node.op_type for node in model.graph.node} <= SAFE_OPS
@@ -223,9 +232,10 @@ def entropy_bits(arrays: list[np.ndarray]) -> float:
     return total
 
 
-@pytest.mark.parametrize(("kind", "scale"), itertools.product(("normal", "laplace"), (0.5, 1.0, 2.0)))
+@pytest.mark.parametrize(
+    ("kind", "scale"), list(itertools.product(("normal", "laplace"), (0.5, 1.0, 2.0)))
+)
 def test_size_is_near_entropy(kind: str, scale: float) -> None:
-    scale *= 0.7 if kind == "laplace" else 1.0
     arrays = [draw(kind, (64, 9216), scale, 1)]
     streams = encode(arrays)
     coded = len(build_model(streams).SerializeToString())
@@ -234,11 +244,11 @@ def test_size_is_near_entropy(kind: str, scale: float) -> None:
 
 
 def test_contexts_follow_the_segments_scales() -> None:
-    arrays = [draw("mixed", (64, 2304), 1.0, 1)]
+    arrays = [draw("mixed", (64, 9216), 1.0, 1)]
     pooled = entropy_bits([arrays[0].reshape(1, -1)])
     coded = len(build_model(encode(arrays)).SerializeToString()) * 8
     assert find_contexts(arrays).n_contexts >= 4
-    assert coded < 0.9 * pooled
+    assert coded < 0.92 * pooled
     assert estimate_bits(arrays[0]) == pytest.approx(coded, rel=0.1)
 
 
@@ -267,7 +277,7 @@ def test_fields_are_read_by_windows(pairs: list[tuple[int, int]]) -> None:
 def test_trees_give_each_row_its_own_code_word(
     n_rows: int, decay: float, n_roots: int, is_fine: bool
 ) -> None:
-    counts = np.rint(1e6 / np.arange(1, n_rows + 1) ** decay).astype(np.int64)
+    counts = np.ceil(1e6 / np.arange(1, n_rows + 1) ** decay).astype(np.int64)
     tree = plan_trees(counts, [n_roots], is_fine)[n_roots]
     fields = tree.fields(n_rows)
     assert fields[1:].max() <= 511
@@ -294,3 +304,18 @@ def test_streams_are_frozen() -> None:
     with pytest.raises(AttributeError):
         encode([]).book = None  # type: ignore[misc]
     assert isinstance(encode([]), Streams)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def test_golden_file_decodes_and_is_written_again() -> None:
+    """A missing file fails; `python tests/golden/make_coder.py` writes it."""
+    model = onnx.load(GOLDEN / "coder.onnx")
+    with np.load(GOLDEN / "coder.npz") as file:
+        arrays = [file[name] for name in file.files]
+    for level in LEVELS:
+        assert_same(arrays, run_model(model, level))
+    written = build_model(encode(arrays), 13, {3})
+    assert list(written.graph.node) == list(model.graph.node)
+    assert list(written.graph.initializer) == list(model.graph.initializer)

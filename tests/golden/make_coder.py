@@ -1,0 +1,44 @@
+"""Write the golden file of the coefficient coder: `python tests/golden/make_coder.py`.
+
+coder.onnx is a model whose outputs are the arrays of coder.npz, coded. Files that are out there decode
+by themselves, as their decoder is in them; the golden one shows that, and that today's encoder still
+writes the same. Write it anew only when the encoder is meant to choose or write differently.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "coding"))
+
+from model_builder import build_model  # noqa: E402
+
+from onnxzip.coding.encoder import encode  # noqa: E402
+
+INTEGERS = {3}
+
+
+def make_arrays() -> dict[str, np.ndarray]:
+    """Return arrays that need contexts, literals, a sorted table, a plain array and an integer output."""
+    random = np.random.default_rng(20)
+    rows = random.normal(0, 1, (12, 700)) * np.geomspace(0.3, 4, 12)[:, None]
+    rows[3, ::150] = 9_999
+    arrays = {
+        "rows": rows,
+        "short": random.laplace(0, 1, (50, 9)),
+        "noise": random.integers(-100, 100, (1, 300)),
+        "indices": random.integers(0, 11, (1, 1500)),
+        "many": random.laplace(0, 1.4, (8, 12_000)),
+    }
+    return {name: np.rint(array).astype(np.int32) for name, array in arrays.items()}
+
+
+if __name__ == "__main__":
+    made = make_arrays()
+    np.savez_compressed(HERE / "coder.npz", **made)
+    onnx.save(build_model(encode(list(made.values())), 13, INTEGERS), HERE / "coder.onnx")
