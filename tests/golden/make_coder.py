@@ -24,7 +24,7 @@ INTEGERS = {3}
 
 
 def make_arrays() -> dict[str, np.ndarray]:
-    """Return arrays that need contexts, literals, a sorted table, a plain array and an integer output."""
+    """Return arrays that need contexts, literals, a sorted table, a plain array, an integer output."""
     random = np.random.default_rng(20)
     rows = random.normal(0, 1, (12, 700)) * np.geomspace(0.3, 4, 12)[:, None]
     rows[3, ::150] = 9_999
