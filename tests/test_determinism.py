@@ -16,11 +16,11 @@ from onnxzip.types import Report
 from tests.cases import CASES
 from tests.test_models import MODELS
 
-MODELS_TRIED = ["residual_network", "lstm_bidirectional", "if_initializers", "float16_conv"]
+MODELS_TRIED = ["residual_network", "if_initializers", "float16_conv"]
 SETTINGS: list[Mapping[str, object]] = [
     {},
-    {"objective": "speed", "tolerance": 0.3},
-    {"metric": "cosine", "passes": ("codebook", "wavelet", "dct")},
+    {"objective": "speed", "tolerance": 0.3, "level": 2},
+    {"metric": "cosine", "passes": ("codebook", "wavelet", "dct"), "level": 3},
 ]
 
 

@@ -16,7 +16,7 @@ from onnxzip import planner
 from onnxzip.planner import Trial, best_trial, choose, fill_unseen, n_saved_bytes, probes, search
 from onnxzip.types import Candidate, Layer, Layout, Plan
 
-SETTINGS = settings(derandomize=True, deadline=None, max_examples=120)
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 Ladders = Mapping[str, Sequence[Candidate]]
 
 
@@ -176,7 +176,7 @@ class Bench:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         self.ladders = {}
-        for i in range(12):
+        for i in range(6):
             layer = make_layer(f"w{i}", int(rng.integers(1000, 20000)))
             errors = 0.7 * 0.6 ** np.arange(14)
             sizes = layer.weight.nbytes * np.linspace(0.04, 0.6, 14)
@@ -195,7 +195,7 @@ class Bench:
 
     def best_possible(self) -> int:
         """Return the most that any budget saves within the tolerance, on a fine grid of budgets."""
-        plans = [self.plan_for(float(b)) for b in np.geomspace(1e-6, 100, 400)]
+        plans = [self.plan_for(float(b)) for b in np.geomspace(1e-4, 10, 120)]
         passed = [p for p in plans if self.loss_of(predicted(p, self.sensitivities)) <= self.tolerance]
         return max((n_saved_bytes(p) for p in passed), default=0)
 

@@ -81,13 +81,13 @@ ARRAYS = st.lists(
 
 
 @given(ARRAYS)
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=35)
 def test_decode_returns_what_was_encoded(arrays: list[np.ndarray]) -> None:
     assert_same(arrays, decode(encode(arrays)))
 
 
 @given(st.lists(st.integers(-(1 << 23), 1 << 23), max_size=50), st.integers(0, 2000), st.integers(0, 9))
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=20)
 def test_extreme_values_come_back(values: list[int], n_zeros: int, seed: int) -> None:
     flat = np.random.default_rng(seed).permutation(np.array(values + [0] * n_zeros * 4, np.int32))
     assert_same([flat[None]], decode(encode([flat[None]])))

@@ -1,0 +1,135 @@
+"""What the coefficient coder costs: bytes over entropy, time and memory of session creation.
+
+python -m pytest tests/bench/test_coder.py -m bench -s
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "coding"))
+
+from model_builder import ModelBuilder, build_model, wrap
+from test_prefix import assert_same, entropy_bits
+
+from onnxzip.coding.encoder import encode
+from onnxzip.coding.prefix import decode
+
+pytestmark = pytest.mark.bench
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+N_WEIGHTS = 1 << 24
+SHAPE = (4096, 4096)
+N_RUNS = 5
+LOAD_STEPS = (0.7, 1.0, 1.5)
+
+CHILD = """
+import json, sys, time
+import onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+options.log_severity_level = 3
+def peak():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
+start, seconds = peak(), []
+for path in sys.argv[2:]:
+    begin = time.perf_counter()
+    ort.InferenceSession(path, options)
+    seconds.append(time.perf_counter() - begin)
+print(json.dumps([seconds, peak() - start]))
+"""
+
+
+def synthesize(kind: str, step: float) -> np.ndarray:
+    """Weights of unit variance divided by a step and rounded."""
+    random = np.random.default_rng(0)
+    if kind == "gauss":
+        values = random.standard_normal(SHAPE, dtype=np.float32)
+    else:
+        values = random.laplace(0, 2**-0.5, SHAPE).astype(np.float32)
+    return np.rint(values / np.float32(step)).astype(np.int32)
+
+
+def round_weights(name: str) -> list[np.ndarray]:
+    """Weights of a model divided by 0.7 of each layer's rms and rounded; a filter is a segment."""
+    arrays = []
+    for tensor in onnx.load(DATA / f"{name}.onnx").graph.initializer:
+        weight = onnx.numpy_helper.to_array(tensor)
+        if weight.ndim >= 2 and weight.dtype == np.float32:
+            step = 0.7 * np.sqrt(np.mean(weight**2))
+            arrays.append(np.rint(weight / step).astype(np.int32).reshape(len(weight), -1))
+    return arrays
+
+
+def measure(paths: list[Path]) -> tuple[list[float], int]:
+    """Create sessions one after the other in a new process; return the seconds and the peak bytes."""
+    command = [sys.executable, "-c", CHILD, "-", *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, peak = json.loads(done.stdout)
+    return seconds, peak
+
+
+def n_decoder_bytes(model: onnx.ModelProto) -> int:
+    """Size of all but the nodes that stand for the model and its outputs."""
+    outputs = {output.name for output in model.graph.output}
+    rest = [
+        *model.graph.output,
+        *model.graph.input,
+        *(n for n in model.graph.node if n.output[0] in outputs),
+    ]
+    return model.ByteSize() - sum(part.ByteSize() + 3 for part in rest)
+
+
+@pytest.mark.parametrize("kind", ["gauss", "laplace"])
+@pytest.mark.parametrize("step", [0.5, 0.7, 1.0, 1.5, 2.0])
+def test_bytes_over_entropy_of_synthetic_weights(kind: str, step: float) -> None:
+    array = synthesize(kind, step)
+    begin = time.process_time()
+    streams = encode([array])
+    seconds = time.process_time() - begin
+    assert_same([array], decode(streams))
+    n_bits = entropy_bits([array])
+    ratio = n_decoder_bytes(build_model(streams)) * 8 / n_bits
+    rate = array.size / seconds / 1e6
+    print(f"\n{kind:8} step {step}: {n_bits / array.size:.3f} bits, x{ratio:.4f}, {rate:.1f}M weights/s")
+    assert ratio <= 1.03
+
+
+@pytest.mark.parametrize(("name", "limit"), [("resnet20", 1.10), ("resnet44", 1.05)])
+def test_bytes_over_entropy_of_real_weights(name: str, limit: float) -> None:
+    if not (DATA / f"{name}.onnx").exists():
+        pytest.skip(f"needs {DATA / name}.onnx")
+    arrays = round_weights(name)
+    streams = encode(arrays)
+    n_bits = entropy_bits(arrays)
+    ratios = [n_decoder_bytes(build_model(streams, is_flat=flat)) * 8 / n_bits for flat in (False, True)]
+    print(
+        f"\n{name}: {n_bits / 8:.0f} bytes of entropy, x{ratios[0]:.4f}, flat outputs x{ratios[1]:.4f}"
+    )
+    assert ratios[0] <= limit
+
+
+@pytest.mark.parametrize("kind", ["gauss", "laplace"])
+@pytest.mark.parametrize("step", LOAD_STEPS)
+def test_time_and_memory_of_session_creation(kind: str, step: float, tmp_path: Path) -> None:
+    array = synthesize(kind, step)
+    coded, plain = tmp_path / "coded.onnx", tmp_path / "plain.onnx"
+    onnx.save(build_model(encode([array])), coded)
+    builder = ModelBuilder(17)
+    name = builder.constant(array.astype(np.float32), "weight")
+    onnx.save(wrap(builder, [name], [SHAPE], ()), plain)
+    seconds, _ = measure([plain, coded] * (N_RUNS + 1))
+    plain_time, coded_time = (float(np.median(seconds[i + 2 :: 2])) for i in range(2))
+    extra_time = (coded_time - plain_time) / N_WEIGHTS * 1e9
+    extra_bytes = (measure([coded])[1] - measure([plain])[1]) / N_WEIGHTS
+    print(
+        f"\n{kind:8} step {step}: {extra_time:.0f} ns and {extra_bytes:.1f} bytes a weight above plain"
+    )
