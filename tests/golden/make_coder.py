@@ -33,7 +33,7 @@ def make_arrays() -> dict[str, np.ndarray]:
         "short": random.laplace(0, 1, (50, 9)),
         "noise": random.integers(-100, 100, (1, 300)),
         "indices": random.integers(0, 11, (1, 1500)),
-        "many": random.normal(0, 1, (40, 900)) * np.geomspace(1, 12, 40)[:, None],
+        "many": random.normal(0, 1.5, (40, 1500)) * np.geomspace(0.1, 4, 40)[:, None],
     }
     return {name: np.rint(array).astype(np.int32) for name, array in arrays.items()}
 
