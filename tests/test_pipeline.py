@@ -16,7 +16,7 @@ from tests.cases import CASES, Case
 from tests.judge import judge, open_session, run
 from tests.test_models import MODELS
 
-LEVELS = (6, 2, 2)
+LEVELS = (6, 2, 2, 2)
 NOTHING = (ToleranceError, "no weight can be made smaller")
 REFUSED: dict[str, tuple[type[OnnxzipError], str]] = {
     "custom_domain": (ProviderError, "com.example:Mystery.*--custom-ops"),
@@ -88,12 +88,12 @@ def test_scalar_pass_on_own_data(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "level"), [(c, LEVELS[i % 3]) for i, c in enumerate(CASES.values())], ids=str
+    ("case", "level"), [(c, LEVELS[i % 4]) for i, c in enumerate(CASES.values())], ids=str
 )
 def test_default_options(case: Case, level: int, tmp_path: Path) -> None:
     """Without any option: the tolerance holds on generated inputs, and about holds on others.
 
-    Two of three cases are packed (level 2), which takes a third of the time.
+    Three of four cases are packed (level 2), which takes a third of the time.
     """
     (tmp_path / "out").mkdir()
     path, out = case.write(tmp_path), tmp_path / "out" / "out.onnx"
