@@ -17,7 +17,8 @@ from pathlib import Path
 
 CLI = {"__init__", "__main__", "api", "arguments", "cli", "pass_options", "values"}
 PIPELINE = {"archive", "pipeline"}
-BASE = {"coding", "decode", "entropy_decode", "entropy_size", "passbase", "quantize", "transforms"}
+BASE = {"coding", "decode", "entropy_decode", "entropy_size", "feedback", "passbase", "quantize"}
+BASE |= {"transforms"}
 GROUND = {"errors", "types"}
 
 PUBLIC = ("compress", "decompress", "inspect", "verify")

@@ -16,6 +16,7 @@ from onnxzip.coding.encoder import encode
 from onnxzip.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
 from onnxzip.coding.split import choose_shift, split
 from onnxzip.entropy_decode import emit_streams
+from onnxzip.feedback import STEPS_PER_OCTAVE
 from onnxzip.passbase import Builder
 from onnxzip.quantize import step_dtype
 from onnxzip.types import Coefficients
@@ -138,7 +139,15 @@ def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) 
 def _scale(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
     """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6)."""
     shape = item.integers.shape
-    if item.steps.ndim == 3:
+    if item.outer is not None:
+        grid = (
+            len(item.outer),
+            len(item.steps),
+            item.integers.size // (len(item.outer) * len(item.steps)),
+        )
+        part = builder.reshape(part, grid)
+        part = builder.node("Mul", [part, steps], grid, np.float32)
+    elif item.steps.ndim == 3:
         grouped = (shape[0], item.steps.shape[1], shape[1] // item.steps.shape[1])
         part = builder.reshape(part, grouped)
         part = builder.node("Mul", [part, steps], grouped, np.float32)
@@ -149,7 +158,9 @@ def _scale(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
 
 def _emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
     """Store the steps of all coefficients, float16 ones apart, in one initializer a type."""
-    names: dict[int, str] = {}
+    grids = [item for item in items if item.outer is not None]
+    names = _emit_grids(grids, builder) if grids else {}
+    items = [item for item in items if item.outer is None]
     for dtype in (np.dtype(np.float16), np.dtype(np.float32)):
         members = [item for item in items if step_dtype(item.steps) == dtype]
         if not members:
@@ -165,3 +176,33 @@ def _emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, st
             is_single = item.steps.size == 1
             names[id(item)] = part if is_single else builder.reshape(part, item.steps.shape)
     return names
+
+
+def _emit_grids(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
+    """Store the steps of columns as exponents, a byte each; return each item's (n_outer, n_inner, 1)."""
+    inner = _emit_powers([item.steps for item in items], builder)
+    outer = [item.outer for item in items if item.outer is not None and len(item.outer) > 1]
+    outer_names = iter(_emit_powers(outer, builder) if outer else [])
+    names: dict[int, str] = {}
+    for item, name in zip(items, inner, strict=True):
+        if item.outer is not None and len(item.outer) > 1:
+            shape = (len(item.outer), len(item.steps), 1)
+            name = builder.node("Mul", [next(outer_names), name], shape, np.float32)
+        names[id(item)] = name
+    return names
+
+
+def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> list[str]:
+    """Look up powers of 2 ** (1 / STEPS_PER_OCTAVE) by their exponents; arrays differ in length only."""
+    joined = np.concatenate(arrays)
+    exponents = np.rint(np.log2(joined.astype(np.float64)) * STEPS_PER_OCTAVE).astype(np.int64)
+    lowest, highest = int(exponents.min()), int(exponents.max())
+    powers = np.exp2(np.arange(lowest, highest + 1) / STEPS_PER_OCTAVE).astype(np.float32)
+    stored = (exponents - lowest).astype(np.min_scalar_type(highest - lowest))
+    index = builder.constant(stored, "exponents")
+    index = builder.node("Cast", [index], joined.shape, np.int32, to=_ONNX_INT32)
+    table = builder.constant(powers, "powers")
+    value = builder.node("Gather", [table, index], joined.shape, np.float32, axis=0)
+    if len(arrays) == 1:
+        return [value]
+    return builder.split(value, [array.shape for array in arrays], np.float32)

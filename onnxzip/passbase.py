@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.feedback import MAX_COLUMNS, Feedback, make_feedback
 from onnxzip.types import (
     Array,
     AttributeValue,
@@ -41,8 +42,10 @@ class Codec(Protocol):
     def rates(self) -> Sequence[float]:
         """Rates from the cheapest to the most exact; their unit is the codec's own."""
 
-    def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
-        """Quantise (n_segments, length) float32 values."""
+    def quantize(
+        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+    ) -> Coefficients:
+        """Quantise (n_segments, length) float32 values; with feedback each segment is a column."""
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Estimate the bytes that storing `encoded` adds to the file, tables included."""
@@ -220,6 +223,30 @@ class GraphPass(ABC):
     @abstractmethod
     def rewrite(self, editor: Editor) -> Iterator[Rewrite | Skip]:
         """Rewrite in place; yield one record per change or refusal."""
+
+
+def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Feedback | None:
+    """Return how rounding errors of a layer's coefficients are fed back.
+
+    Args:
+        layer: its columns are a grid of n_inner channels x k spatial positions.
+        basis: B, (n_kept, k): the coefficients of a channel's k numbers w are B w, by position, then by
+            channel. None: they are the columns themselves, in canonical order.
+
+    Returns:
+        None without statistics, or where there are too many columns.
+    """
+    statistics = layer.statistics
+    if statistics is None or len(statistics.second_moment) > MAX_COLUMNS:
+        return None
+    n_inner, k = layer.sizes[2], int(np.prod(layer.sizes[3]))
+    moment = statistics.second_moment
+    if basis is None:
+        return make_feedback(moment, n_inner if k > 1 else 1)
+    grid = moment.reshape(n_inner, k, n_inner, k)
+    turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
+    n_columns = len(basis) * n_inner
+    return make_feedback(turned.reshape(n_columns, n_columns), len(basis))
 
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:

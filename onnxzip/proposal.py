@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 from joblib import Parallel, delayed
@@ -13,6 +13,7 @@ from onnxzip import registry
 from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.evaluation import source_of
+from onnxzip.feedback import weighted_error
 from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset
 from onnxzip.levels import Level, level
 from onnxzip.options import Options
@@ -20,6 +21,7 @@ from onnxzip.passbase import Codec, GraphPass, Pass
 from onnxzip.planner import forms_for
 from onnxzip.proof import Subject
 from onnxzip.runtime import open_session
+from onnxzip.statistics import collect_statistics
 from onnxzip.surgery import fold_structure
 from onnxzip.types import Candidate, Form, Layer, Rewrite, Skip
 from onnxzip.validate import EXACT_LIMIT, RunOutputs
@@ -73,6 +75,11 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
     skips += refused
     skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
+    statistics, untapped = collect_statistics(
+        model, wanted, subject.feeds, subject.custom_ops, lambda f: show("statistics", 0.1 + 0.1 * f)
+    )
+    skips += untapped
+    wanted = [replace(layer, statistics=statistics.get(layer.name)) for layer in wanted]
     chosen_level = level(options.level)
     codecs = chosen_level.codecs(wanted)
     forms = forms_for(options.objective)
@@ -83,7 +90,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
         ladders[layer.name] = candidates
         skips += refusals
-        show(f"layer {i + 1} of {len(wanted)}", 0.1 + 0.4 * (i + 1) / len(wanted))
+        show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
     return Proposal(
         model, wanted, ladders, weight_passes, chosen_level, codecs, [*rewrites, *folds], skips
     )
@@ -177,7 +184,17 @@ def _offer(
             if isinstance(offer, Skip):
                 skips.append(offer)
             elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
-                candidates.append(offer.released())
+                candidates.append(_in_output(offer, method).released())
     if not candidates and not skips:
         skips.append(Skip(layer.name, ", ".join(able), "no candidate is smaller than the weight"))
     return candidates, skips
+
+
+def _in_output(candidate: Candidate, method: Pass) -> Candidate:
+    """Return the candidate with its error as the layer's output shows it, where statistics tell."""
+    if candidate.layer.statistics is None or candidate.encoded is None:
+        return candidate
+    error = weighted_error(
+        candidate.layer.canonical(), method.restore(candidate), candidate.layer.statistics
+    )
+    return replace(candidate, error=error)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.packed import n_packed_bytes
+from onnxzip.feedback import STEPS_PER_OCTAVE, Feedback, round_columns
 from onnxzip.types import Coefficients, Encoded
 
 _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -28,6 +29,8 @@ _GROUP = 64
 _CHUNK = 1 << 20
 _N_BYTES_PER_ARRAY = 200
 _N_BYTES_PER_TABLE = 40
+_N_BYTES_PER_GRID = 100
+_MIN_SEGMENT = 128
 _N_CLASSES = 4
 _CLASS_SIZE = 4096
 _CODER_OVERHEAD = 1.02
@@ -45,8 +48,15 @@ class FixedRate:
 
     rates: Sequence[float] = (1, 2, 7, 127, 32767)
 
-    def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
+    def quantize(
+        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+    ) -> Coefficients:
         """Quantise (n_segments, length) float32 values to integers in -rate ... rate.
+
+        Args:
+            values: with feedback each segment is a column.
+            rate: the largest integer.
+            feedback: where each column's error goes; None rounds every value for itself.
 
         Returns:
             Coefficients whose steps are (n_segments, n_groups, 1) where the length is a multiple of the
@@ -54,7 +64,7 @@ class FixedRate:
         """
         exponent = _extreme_exponent(values)
         if exponent:
-            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate), exponent)
+            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate, feedback), exponent)
         n_segments, length = values.shape
         n_groups = length // _GROUP if rate < 127 and length > _GROUP and length % _GROUP == 0 else 1
         dtype = np.int8 if rate <= 127 else np.int16
@@ -64,7 +74,11 @@ class FixedRate:
         for i in range(0, n_segments, n_rows):
             view = values[i : i + n_rows].reshape(-1, n_groups, length // n_groups)
             steps[i : i + n_rows] = _best_steps(view, np.float32(rate))
-            integers[i : i + n_rows] = _integers(view, steps[i : i + n_rows], np.float32(rate))
+            if feedback is None:
+                integers[i : i + n_rows] = _integers(view, steps[i : i + n_rows], np.float32(rate))
+        if feedback is not None:
+            each = np.repeat(steps[..., 0], length // n_groups, axis=1)
+            integers[:] = round_columns(values, each, feedback, rate).reshape(integers.shape)
         flat = steps if n_groups > 1 else steps[:, 0]
         return Coefficients(integers.reshape(values.shape), flat, is_fixed_rate=True)
 
@@ -84,20 +98,34 @@ class VariableRate:
     """A codec (`passbase.Codec`) of unbounded integers for the entropy coder.
 
     A rate is 1 / step in units of the array's rms: 1 is about 2 bits a Gaussian coefficient, and every
-    doubling one bit more.
+    doubling one bit more. With feedback each column has a step of its own (`onnxzip.feedback`).
     """
 
     rates: Sequence[float] = tuple(float(f"{2 ** (i / 2 - 1):.3g}") for i in range(18))
 
-    def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
-        """Quantise (n_segments, length) float32 values with one step, rms / rate; steps are (1, 1)."""
+    def quantize(
+        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+    ) -> Coefficients:
+        """Quantise (n_segments, length) float32 values.
+
+        Args:
+            values: with feedback each segment is a column.
+            rate: rms / step.
+            feedback: where each column's error goes; None rounds every value for itself.
+
+        Returns:
+            Coefficients with a single step, (1, 1); with feedback the steps are products
+            (`Coefficients.outer`), and a segment is one column, or several neighbours of few rows.
+        """
         exponent = _extreme_exponent(values)
         if exponent:
-            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate), exponent)
+            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate, feedback), exponent)
         flat = values.reshape(-1)
         rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
         largest = float(np.abs(flat).max(initial=0.0))
         step = np.float32(max(rms / rate, largest / _LARGEST_INTEGER))
+        if feedback is not None and step > 0:
+            return _with_feedback(values, step, feedback)
         steps = np.full((1, 1), step, np.float32)
         if not step > 0:
             return Coefficients(np.zeros(values.shape, np.int8), np.zeros((1, 1), np.float32))
@@ -112,6 +140,8 @@ class VariableRate:
     def n_bytes(self, encoded: Encoded) -> int:
         """Return the ideal code length by segment contexts, and an allowance for nodes and tables."""
         total = 0.0
+        for c in encoded.coefficients.values():
+            total += 0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
         arrays = [c.integers for c in encoded.coefficients.values()]
         for integers in [*arrays, *encoded.integers.values()]:
             total += n_ideal_bits(integers) / 8 * _CODER_OVERHEAD + _N_BYTES_PER_ARRAY
@@ -137,6 +167,33 @@ def n_ideal_bits(integers: NDArray[np.signedinteger[Any]]) -> float:
         used = counts[counts > 0]
         bits += float((used * np.log2(used.sum() / used)).sum())
     return bits
+
+
+def _with_feedback(values: NDArray[np.float32], step: np.float32, feedback: Feedback) -> Coefficients:
+    """Quantise columns with a step each, around `step`."""
+    start = int(np.rint(STEPS_PER_OCTAVE * np.log2(step)))
+    steps = _powers(feedback.inner + start)[:, None]
+    outer = _powers(feedback.outer)[:, None, None]
+    each = (outer * steps).reshape(-1, 1)
+    rounded = round_columns(values, each, feedback)
+    integers = rounded.astype(_smallest_type(float(np.abs(rounded).max())))
+    n_joined = _n_joined(len(steps), values.shape[1])
+    return Coefficients(integers.reshape(-1, n_joined * values.shape[1]), steps, outer=outer)
+
+
+def _powers(exponents: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.exp2(exponents / STEPS_PER_OCTAVE).astype(np.float32)
+
+
+def _n_joined(n_columns: int, length: int) -> int:
+    """Return how many neighbours make a segment of _MIN_SEGMENT, a divisor of their number."""
+    return next(
+        (n for n in range(1, n_columns) if n_columns % n == 0 and n * length >= _MIN_SEGMENT), n_columns
+    )
+
+
+def _smallest_type(highest: float) -> type[np.signedinteger[Any]]:
+    return next(t for t in (np.int8, np.int16, np.int32) if highest <= np.iinfo(t).max)
 
 
 def _extreme_exponent(values: NDArray[np.float32]) -> int:

@@ -52,14 +52,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Second moment of a layer's input.
+    """Second moment of what a layer's columns are multiplied with.
 
     Attributes:
-        second_moment: H = E[x xᵀ], (inner * prod(spatial),) * 2, float64; columns in canonical order.
+        second_moment: H = E[x xᵀ], (inner * prod(spatial),) * 2, float32, columns in canonical order;
+            damped, so that it is positive definite.
         n_samples: number of input vectors averaged over.
     """
 
-    second_moment: NDArray[np.float64]
+    second_moment: NDArray[np.float32]
     n_samples: int
 
 
@@ -126,15 +127,21 @@ class Coefficients:
         steps: float32; two-dimensional: broadcastable to (n_segments, length); three-dimensional:
             (n_segments, n_groups, 1), one step for each of n_groups equal runs of a segment.
         is_fixed_rate: the integers fill a fixed alphabet, so that packing suits them.
+        outer: None, or (n_outer, 1, 1) float32: the integers then are a grid of n_outer x n_inner
+            columns, one behind the other, steps is (n_inner, 1), and a column's step is the product.
     """
 
     integers: NDArray[np.signedinteger[Any]]
     steps: NDArray[np.float32]
     is_fixed_rate: bool = False
+    outer: NDArray[np.float32] | None = None
 
     def values(self) -> NDArray[np.float32]:
         """Return the reconstructed coefficients, (n_segments, length) float32."""
         integers = self.integers.astype(np.float32)
+        if self.outer is not None:
+            grid = integers.reshape(len(self.outer), len(self.steps), -1)
+            return (grid * (self.outer * self.steps)).reshape(integers.shape)
         if self.steps.ndim == 2:
             return integers * self.steps
         grouped = integers.reshape(len(integers), self.steps.shape[1], -1) * self.steps
@@ -163,7 +170,8 @@ class Candidate:
     Attributes:
         settings: what the pass needs to encode the layer again; scalars, shown in the report.
         n_bytes: estimated bytes in the file, names and nodes of the decode subgraph included.
-        error: |W - W'| / |W| in the Frobenius norm, or the same weighted by the input statistics.
+        error: |W - W'| / |W| in the Frobenius norm; with statistics the relative error of the layer's
+            output, sqrt(tr(E H Eᵀ) / tr(W H Wᵀ)).
         macs: multiply-accumulates of one run (computed form), else the layer's own.
         encoded: the payload; None once released (`Pass.encode` makes it again, bit for bit).
     """

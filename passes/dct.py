@@ -5,6 +5,10 @@ columns of a matrix (and a shorter remainder). Their coefficients are kept by po
 position is a context of the coder; positions with little energy are dropped. With B the kept rows
 of the basis, W'[vector] = c[vector] B: one MatMul (transforms/dct.py has formula and source).
 
+With input statistics a kernel's coefficients are rounded with error feedback in the DCT domain, where
+the second moment is T H Tᵀ (onnxzip/feedback.py has formula and source), and all positions are kept:
+those that matter little get large steps.
+
 Computed form of a Conv with group 1: W'[o, i] = sum_p c[o, i, p] B[p], hence a depthwise Conv with
 the p shared kernels B, then a 1x1 Conv with c. It costs p (k + n_out) instead of k n_out
 multiply-accumulates per input channel and position.
@@ -20,7 +24,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, Site
+from onnxzip.feedback import Feedback
+from onnxzip.passbase import (
+    NODE_OVERHEAD_BYTES,
+    Builder,
+    Codec,
+    Pass,
+    Site,
+    layer_feedback,
+    relative_error,
+)
 from onnxzip.transforms.dct import kept_positions, spatial_basis
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
@@ -82,8 +95,12 @@ class Dct(Pass):
             return
         parts = self._transform(layer, self.block)
         if "stored" in forms:
+            feedback = _feedback(layer)
             for rate in codec.rates:
-                yield self._stored(layer, parts, rate, codec)
+                if feedback is None:
+                    yield self._stored(layer, parts, rate, codec)
+                else:
+                    yield self._with_feedback(layer, parts[0], rate, codec, feedback)
         if "computed" in forms:
             computed = _refuse_computed(layer)
             if computed is None:
@@ -94,12 +111,16 @@ class Dct(Pass):
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Quantise the positions that hold `keep_fraction` of the energy at `rate`."""
         parts = self._transform(layer, int(settings["block"]))
+        if settings.get("feedback", False):
+            return _quantize_columns(layer, parts[0], float(settings["rate"]), codec, _feedback(layer))
         return _quantize(parts, float(settings["keep_fraction"]), float(settings["rate"]), codec)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the inverse DCT of the kept coefficients, canonical shape."""
         encoded = payload(candidate)
         n_rows = _n_rows(candidate.layer)
+        if "columns" in encoded.coefficients:
+            return _restore_columns(candidate.layer, encoded)
         parts = []
         for name, coefficients in encoded.coefficients.items():
             basis = encoded.tables[name]
@@ -114,6 +135,9 @@ class Dct(Pass):
             _emit_computed(candidate, builder)
             return
         encoded = payload(candidate)
+        if "columns" in encoded.coefficients:
+            _emit_columns(candidate.layer, encoded, builder)
+            return
         n_rows = _n_rows(candidate.layer)
         planes: list[str] = []
         widths: list[int] = []
@@ -182,6 +206,22 @@ class Dct(Pass):
             encoded,
         )
 
+    def _with_feedback(
+        self, layer: Layer, part: _Part, rate: float, codec: Codec, feedback: Feedback
+    ) -> Candidate:
+        """Return the stored candidate of a rate, rounded with error feedback."""
+        encoded = _quantize_columns(layer, part, rate, codec, feedback)
+        return Candidate(
+            layer,
+            self.name,
+            {"rate": float(rate), "keep_fraction": 1.0, "block": self.block, "feedback": True},
+            "stored",
+            codec.n_bytes(encoded) + 4 * NODE_OVERHEAD_BYTES,
+            relative_error(layer.canonical(), _restore_columns(layer, encoded)),
+            layer.macs,
+            encoded,
+        )
+
     def _computed(self, layer: Layer, part: _Part, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer the computed form for every count of positions that saves multiply-accumulates."""
         _, n_out, _, _ = layer.sizes
@@ -232,6 +272,39 @@ def _quantize(parts: Sequence[_Part], keep_fraction: float, rate: float, codec: 
         {part.name: codec.quantize(part.segments(kept[part.name]), rate) for part in parts},
         tables={part.name: part.basis[kept[part.name]] for part in parts},
     )
+
+
+def _feedback(layer: Layer) -> Feedback | None:
+    """Return the feedback of a kernel's coefficients; None for matrices, which gain nothing from it."""
+    if int(np.prod(layer.sizes[3])) == 1:
+        return None
+    return layer_feedback(layer, spatial_basis(layer.sizes[3]))
+
+
+def _quantize_columns(
+    layer: Layer, part: _Part, rate: float, codec: Codec, feedback: Feedback | None
+) -> Encoded:
+    """Quantise all positions of all channels, a column each: (k * n_inner, n_rows)."""
+    columns = np.ascontiguousarray(part.coefficients.transpose(0, 2, 1))
+    quantised = codec.quantize(columns.reshape(-1, _n_rows(layer)), rate, feedback)
+    return Encoded({"columns": quantised}, tables={"columns": part.basis})
+
+
+def _restore_columns(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
+    basis = encoded.tables["columns"]
+    values = encoded.coefficients["columns"].values()
+    grid = values.reshape(len(basis), layer.sizes[2], _n_rows(layer))
+    return (grid.transpose(2, 1, 0) @ basis).reshape(layer.canonical_shape)
+
+
+def _emit_columns(layer: Layer, encoded: Encoded, builder: Builder) -> None:
+    basis = encoded.tables["columns"]
+    k, n_inner, n_rows = len(basis), layer.sizes[2], _n_rows(layer)
+    value = builder.coefficients(encoded.coefficients["columns"], "columns")
+    value = builder.reshape(value, (k, n_inner, n_rows))
+    value = builder.node("Transpose", [value], (n_rows, n_inner, k), np.float32, perm=(2, 1, 0))
+    inputs = [value, builder.constant(basis, "basis")]
+    builder.replace_weight(layer, builder.node("MatMul", inputs, (n_rows, n_inner, k), np.float32))
 
 
 def _error(parts: Sequence[_Part], keep_fraction: float, encoded: Encoded) -> float:

@@ -142,7 +142,7 @@ class _Factory:
             matrices = lowrank.unfold(self.weight, method)
             statistics = self.layer.statistics
             if self.weighted and statistics is not None:
-                found = lowrank.weighted_svd(matrices, statistics.second_moment)
+                found = lowrank.weighted_svd(matrices, statistics.second_moment.astype(np.float64))
             else:
                 found = lowrank.svd(matrices)
             self._decompositions[method] = found

@@ -1,4 +1,8 @@
-"""Scalar quantisation of the weight as it is: W' = integers * steps, no transform."""
+"""Scalar quantisation of the weight as it is: W' = integers * steps, no transform.
+
+Without input statistics every filter is rounded for itself. With them the columns are rounded one by one
+with error feedback (onnxzip/feedback.py has formula and source), and stored column by column.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.feedback import Feedback
+from onnxzip.passbase import (
+    NODE_OVERHEAD_BYTES,
+    Builder,
+    Codec,
+    Pass,
+    layer_feedback,
+    relative_error,
+)
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from .keep import example_layers
@@ -64,29 +76,61 @@ class ScalarPass(Pass):
         if (skip := refusal(layer, self.name)) is not None:
             yield skip
             return
-        segments = _segments(layer)
+        feedback = layer_feedback(layer)
+        values = _segments(layer) if feedback is None else _columns(layer)
+        n_nodes = 1 if feedback is None else 3
         for rate in codec.rates:
-            coefficients = codec.quantize(segments, rate)
-            encoded = Encoded({"weight": coefficients})
-            error = relative_error(segments, coefficients.values())
-            n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES
+            encoded = _quantize(values, rate, codec, feedback)
+            (coefficients,) = encoded.coefficients.values()
+            error = relative_error(values, coefficients.values().reshape(values.shape))
+            n_bytes = codec.n_bytes(encoded) + n_nodes * NODE_OVERHEAD_BYTES
             yield Candidate(
                 layer, self.name, {"rate": float(rate)}, "stored", n_bytes, error, layer.macs, encoded
             )
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Quantise the weight at `settings["rate"]`."""
-        return Encoded({"weight": codec.quantize(_segments(layer), float(settings["rate"]))})
+        feedback = layer_feedback(layer)
+        values = _segments(layer) if feedback is None else _columns(layer)
+        return _quantize(values, float(settings["rate"]), codec, feedback)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return integers * steps in canonical shape."""
-        values = payload(candidate).coefficients["weight"].values()
-        return values.reshape(candidate.layer.canonical_shape)
+        return _restore(candidate.layer, payload(candidate))
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
         """Emit the coefficients as the weight."""
-        value = builder.coefficients(payload(candidate).coefficients["weight"], "weight")
+        encoded = payload(candidate)
+        ((name, coefficients),) = encoded.coefficients.items()
+        value = builder.coefficients(coefficients, name)
+        if name == "columns":
+            n_rows = candidate.layer.sizes[0] * candidate.layer.sizes[1]
+            n_columns = coefficients.integers.size // n_rows
+            value = builder.reshape(value, (n_columns, n_rows))
+            value = builder.node("Transpose", [value], (n_rows, n_columns), np.float32, perm=(1, 0))
         builder.replace_weight(candidate.layer, value)
+
+
+def _quantize(
+    values: NDArray[np.float32], rate: float, codec: Codec, feedback: Feedback | None
+) -> Encoded:
+    name = "weight" if feedback is None else "columns"
+    return Encoded({name: codec.quantize(values, rate, feedback)})
+
+
+def _restore(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
+    ((name, coefficients),) = encoded.coefficients.items()
+    values = coefficients.values()
+    if name == "columns":
+        n_rows = layer.sizes[0] * layer.sizes[1]
+        values = np.ascontiguousarray(values.reshape(-1, n_rows).T)
+    return values.reshape(layer.canonical_shape)
+
+
+def _columns(layer: Layer) -> NDArray[np.float32]:
+    """Return the canonical weight by column: (n_inner * k, n_batch * n_out)."""
+    n_batch, n_out, _, _ = layer.sizes
+    return np.ascontiguousarray(layer.canonical().reshape(n_batch * n_out, -1).T)
 
 
 def _segments(layer: Layer) -> NDArray[np.float32]:

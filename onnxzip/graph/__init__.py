@@ -24,6 +24,7 @@ from onnxzip.graph.model import Model, read_model
 from onnxzip.graph.opset import raise_opset
 from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
+from onnxzip.graph.taps import Tap, find_taps, with_taps
 from onnxzip.graph.weights import find_layers
 from onnxzip.graph.write import MAX_INLINE_BYTES, to_proto, write_model
 
@@ -35,12 +36,14 @@ __all__ = [
     "Model",
     "ModelProto",
     "StoredValue",
+    "Tap",
     "annotate_layers",
     "count_differences",
     "decode_inputs",
     "decoded_names",
     "decoder",
     "find_layers",
+    "find_taps",
     "float_initializers",
     "index_bounds",
     "is_intact",
@@ -57,5 +60,6 @@ __all__ = [
     "to_proto",
     "value_types",
     "with_plain_weights",
+    "with_taps",
     "write_model",
 ]

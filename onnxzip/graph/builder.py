@@ -137,15 +137,33 @@ class GraphBuilder:
             # also behind a Cast: onnxruntime drops a Cast from float32 to float16 and back
             value = self.reshape(value, permuted, dtype.type)
         if not layer.layout.is_canonical:
-            perm = tuple(int(a) for a in np.argsort(order))
-            value = self.node("Transpose", [value], shape, dtype.type, perm=perm)
-            if home in self._gemm_inputs:
-                # onnxruntime would merge the Transpose into the Gemm before it folds constants
-                value = self.reshape(value, shape, dtype.type)
+            value = self._transposed(value, tuple(int(a) for a in np.argsort(order)), shape, dtype.type)
+        if home in self._gemm_inputs and self._is_transposed(value):
+            # onnxruntime would merge the Transpose into the Gemm before it folds constants
+            value = self.reshape(value, shape, dtype.type)
         if value in self._aliases or value in self._constants:
             value = self.node("Identity", [value], shape, dtype.type)
         self._aliases[value] = home
         self._replaced.add(home)
+
+    def _transposed(
+        self, value: str, perm: tuple[int, ...], shape: tuple[int, ...], dtype: type[np.generic]
+    ) -> str:
+        """Add a Transpose, or return what the Transpose that it would undo reads."""
+        maker = self._maker(value)
+        if maker is not None and maker.op_type == "Transpose":
+            first = maker.attributes["perm"]
+            assert isinstance(first, tuple)
+            if [first[p] for p in perm] == sorted(perm):
+                return maker.inputs[0]
+        return self.node("Transpose", [value], shape, dtype, perm=perm)
+
+    def _is_transposed(self, value: str) -> bool:
+        maker = self._maker(value)
+        return maker is not None and maker.op_type == "Transpose"
+
+    def _maker(self, value: str) -> Draft | None:
+        return next((d for d in reversed(self._drafts) if value in d.outputs), None)
 
     def replace_node(self, layer: Layer, emit: Callable[[Site], None]) -> None:
         """Replace every consumer of the layer's weight by what `emit(site)` emits."""

@@ -1,0 +1,144 @@
+"""Error-feedback rounding: each column's rounding error is pushed onto the columns not yet rounded.
+
+A layer's output error is tr(E H E^T) with E = W - W' and H the second moment of what its columns are
+multiplied with. Rounding column j and moving its error e_j onto the later columns by
+-e_j U[j, j+1:] / U[j, j], where H^-1 = U^T U with U upper triangular, makes the output error the sum
+of (e_j / U[j, j])^2: that is the GPTQ recursion (Frantar et al. 2022, arXiv 2210.17323). With an
+entropy coder behind it that sum is least, at equal entropy, where a column's step is proportional to
+U[j, j], the reciprocal of that input's standard deviation given the inputs behind it (WaterSIC, arXiv
+2603.04956). Columns come as a grid of n_outer x n_inner (channels and kernel positions), and their
+steps as a product of one for each row and one for each column of the grid, which cost little to store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from onnxzip.types import Statistics
+
+STEPS_PER_OCTAVE = 4
+"""Steps are powers of 2 ** (1 / STEPS_PER_OCTAVE), so that an exponent of a few bits stores one."""
+
+MAX_COLUMNS = 8192
+"""Most columns that errors are fed back through: the factor takes 4 bytes times the square of that."""
+
+_BLOCK = 64
+_MAX_EXPONENT = 24
+_DOUBLE_COLUMNS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Feedback:
+    """How the rounding error of one column is made up for by the others.
+
+    Attributes:
+        factor: U, (n_columns, n_columns) upper triangular with H^-1 = U^T U; float64 for few columns,
+            float32 for many.
+        outer: (n_outer,) int64 exponents of the steps, in 1 / STEPS_PER_OCTAVE octaves.
+        inner: (n_inner,) int64, likewise; the step of column (p, c) is 2^((outer[p] + inner[c]) / 4)
+            times a common one, and n_columns = n_outer * n_inner.
+    """
+
+    factor: NDArray[Any]
+    outer: NDArray[np.int64]
+    inner: NDArray[np.int64]
+
+
+def make_feedback(second_moment: NDArray[np.float32], n_outer: int) -> Feedback | None:
+    """Factorise the second moment of a layer's columns, in the order in which they are rounded.
+
+    Args:
+        second_moment: (n_columns, n_columns) symmetric; positive definite, so damped.
+        n_outer: rows of the grid of columns.
+
+    Returns:
+        None where it cannot be factorised in floating point.
+    """
+    dtype = np.float64 if len(second_moment) <= _DOUBLE_COLUMNS else np.float32
+    # With J reversing the order, J H J = L L^T gives H = (J L J)(J L J)^T, and J L J is upper.
+    reversed_moment = np.asarray(second_moment[::-1, ::-1], dtype, order="F")
+    factorise, invert = (
+        (lapack.dpotrf, lapack.dtrtri) if dtype == np.float64 else (lapack.spotrf, lapack.strtri)
+    )
+    lower, failed = factorise(reversed_moment, lower=1, clean=1)
+    if failed:
+        return None
+    inverse, failed = invert(lower, lower=1)
+    if failed:
+        return None
+    factor = np.ascontiguousarray(inverse[::-1, ::-1])
+    diagonal = np.diag(factor).astype(np.float64)
+    if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
+        return None
+    exponents = STEPS_PER_OCTAVE * np.log2(diagonal).reshape(n_outer, -1)
+    mean = exponents.mean()
+    outer = _to_grid(exponents.mean(axis=1) - mean)
+    return Feedback(factor, outer, _to_grid(exponents.mean(axis=0) - mean))
+
+
+def round_columns(
+    columns: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    feedback: Feedback,
+    highest: float | None = None,
+) -> NDArray[np.float32]:
+    """Round columns one by one to multiples of their steps, feeding errors back.
+
+    Args:
+        columns: (n_columns, n_rows): what the weight's rows have in one column lies together.
+        steps: broadcastable to (n_columns, n_rows); where a step is zero the integer is zero.
+        feedback: of these columns.
+        highest: largest magnitude of an integer; None for any.
+
+    Returns:
+        Whole numbers, (n_columns, n_rows) float32.
+    """
+    factor = feedback.factor
+    work = columns.astype(factor.dtype)
+    steps = np.broadcast_to(steps.astype(factor.dtype), columns.shape)
+    inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
+    rounded = np.empty(columns.shape, np.float32)
+    n_columns = len(columns)
+    for start in range(0, n_columns, _BLOCK):
+        end = min(start + _BLOCK, n_columns)
+        errors = np.empty((end - start, columns.shape[1]), factor.dtype)
+        for j in range(start, end):
+            integers = np.rint(work[j] * inverse[j])
+            if highest is not None:
+                np.clip(integers, -highest, highest, out=integers)
+            rounded[j] = integers
+            error = (work[j] - integers * steps[j]) / factor[j, j]
+            errors[j - start] = error
+            work[j + 1 : end] -= np.outer(factor[j, j + 1 : end], error)
+        work[end:] -= factor[start:end, end:].T @ errors
+    return rounded
+
+
+def weighted_error(
+    original: NDArray[np.float32], restored: NDArray[np.float32], statistics: Statistics
+) -> float:
+    """Return sqrt(tr(E H E^T) / tr(W H W^T)), the relative error of a layer's output.
+
+    Args:
+        original: W, a canonical weight or its (n_rows, n_columns) plane.
+        restored: W', the same shape.
+        statistics: of the layer.
+    """
+    moment = statistics.second_moment
+    plane = original.reshape(-1, len(moment))
+    signal = _energy(plane, moment)
+    noise = _energy(plane - restored.reshape(plane.shape), moment)
+    return float(np.sqrt(noise / signal)) if signal > 0 else (0.0 if noise == 0 else float("inf"))
+
+
+def _energy(plane: NDArray[np.float32], moment: NDArray[np.float32]) -> float:
+    return max(float(np.einsum("ij,ij->", plane @ moment, plane, dtype=np.float64)), 0.0)
+
+
+def _to_grid(exponents: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip(np.rint(exponents), -_MAX_EXPONENT, _MAX_EXPONENT).astype(np.int64)

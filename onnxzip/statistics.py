@@ -1,0 +1,185 @@
+"""Measures what each layer's columns are multiplied with: the second moment of its input.
+
+The values that weights meet become outputs of a copy of the model, which runs on the calibration data
+batch by batch; only the moments, (n_columns, n_columns) each, are kept. A large run contributes vectors
+at random places of its output, so that the cost is bounded whatever the number and size of the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.errors import CalibrationError, ModelError, ProviderError
+from onnxzip.evaluation import source_of
+from onnxzip.feedback import MAX_COLUMNS
+from onnxzip.feeds import FeedSet
+from onnxzip.graph import Model, Tap, find_taps, with_taps
+from onnxzip.patches import patches
+from onnxzip.runtime import Session, open_session
+from onnxzip.types import Array, Layer, Skip, Statistics
+
+DAMPING = 0.01
+"""Share of the mean diagonal that is added to it: inputs that calibration never saw may still occur."""
+
+_MIN_VECTORS = 16384
+_VECTORS_PER_COLUMN = 24
+_MAX_GROUP_BYTES = 64 << 20
+_FIRST_GROUP = 8
+
+ShowFraction = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A tap with all that decides what its vectors are; layers with equal sources share a moment."""
+
+    tap: Tap
+    kernel: tuple[int, ...]
+    n_columns: int
+
+
+def collect_statistics(
+    model: Model, layers: Sequence[Layer], feeds: FeedSet, custom_ops: Path | None, show: ShowFraction
+) -> tuple[dict[str, Statistics], list[Skip]]:
+    """Measure the second moments of the inputs of all layers that have taps.
+
+    Args:
+        model: the (folded) model.
+        layers: its layers.
+        feeds: what to run on.
+        custom_ops: shared library of custom operators.
+        show: called with the fraction done.
+
+    Returns:
+        Statistics by layer name, and why there are none at all where the model cannot be tapped. None on
+        generated inputs: noise tells nothing about which inputs of a layer go together, and errors
+        that are moved to where noise hides them cost accuracy on real inputs (resnet20: 6.6 points).
+    """
+    if feeds.seed is not None:
+        return {}, []
+    sources = _find_sources(model, layers)
+    wanted = list(dict.fromkeys(source for found in sources.values() for source in found))
+    if not wanted:
+        return {}, []
+    tapped, names = with_taps(model, [source.tap for source in wanted])
+    try:
+        with open_session(source_of(tapped), custom_ops=custom_ops) as session:
+            moments = _measure(session, wanted, names, feeds, show)
+    except (ModelError, ProviderError, CalibrationError) as error:
+        return {}, [Skip("graph", "statistics", f"no input statistics: {error}")]
+    return {
+        name: statistics
+        for name, found in sources.items()
+        if (statistics := _combine([moments[source] for source in found])) is not None
+    }, []
+
+
+def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[_Source]]:
+    taps = find_taps(model, [la for la in layers if la.weight.dtype.kind not in "iub"])
+    sources: dict[str, list[_Source]] = {}
+    for layer in layers:
+        _, _, n_inner, spatial = layer.sizes
+        n_columns = n_inner * int(np.prod(spatial))
+        if layer.name in taps and 1 < n_columns <= MAX_COLUMNS:
+            sources[layer.name] = [_Source(tap, spatial, n_columns) for tap in taps[layer.name]]
+    return sources
+
+
+class _Moment:
+    """A sum of outer products."""
+
+    def __init__(self, n_columns: int) -> None:
+        self.total = np.zeros((n_columns, n_columns), np.float32)
+        self.n_vectors = 0
+
+    def add(self, vectors: NDArray[np.float32]) -> None:
+        if vectors.shape[1] == len(self.total) and np.isfinite(vectors).all():
+            self.total += vectors.T @ vectors
+            self.n_vectors += len(vectors)
+
+
+def _measure(
+    session: Session,
+    sources: Sequence[_Source],
+    names: Mapping[str, str],
+    feeds: FeedSet,
+    show: ShowFraction,
+) -> dict[_Source, _Moment]:
+    moments = {source: _Moment(source.n_columns) for source in sources}
+    outputs = list(names.values())
+    groups = [outputs[i : i + _FIRST_GROUP] for i in range(0, len(outputs), _FIRST_GROUP)]
+    for i_run, run in enumerate(feeds):
+        sizes: dict[str, int] = {}
+        for values in (run, *(session.run(run, group) for group in groups)):
+            for i, source in enumerate(sources):
+                array = values.get(names.get(source.tap.value, source.tap.value))
+                if array is not None and array.dtype.kind in "fV":
+                    rng = np.random.default_rng((i_run, i))
+                    n_most = _n_vectors(source, len(feeds))
+                    moments[source].add(_vectors(source, array, n_most, rng))
+            sizes.update({name: array.nbytes for name, array in values.items()})
+        if i_run == 0:
+            groups = _group([(name, sizes[name]) for name in outputs])
+        show((i_run + 1) / len(feeds))
+    return moments
+
+
+def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
+    """Put values together that take at most _MAX_GROUP_BYTES in a run."""
+    groups: list[list[str]] = []
+    room = 0
+    for name, n_bytes in sizes:
+        if n_bytes > room:
+            groups.append([])
+            room = _MAX_GROUP_BYTES
+        groups[-1].append(name)
+        room -= n_bytes
+    return groups
+
+
+def _n_vectors(source: _Source, n_runs: int) -> int:
+    wanted = max(_MIN_VECTORS, _VECTORS_PER_COLUMN * source.n_columns)
+    return -(-wanted // n_runs)
+
+
+def _vectors(
+    source: _Source, array: Array, n_most: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return at most `n_most` of the vectors that the weight's columns are multiplied with.
+
+    Returns:
+        (n_vectors, n_columns) float32; of another width where the value does not fit the weight.
+    """
+    tap, values = source.tap, array.astype(np.float32)
+    attributes = dict(tap.attributes)
+    if tap.op_type in ("Conv", "ConvTranspose"):
+        return patches(values, source.kernel, tap.op_type, attributes, n_most, rng)
+    if tap.op_type == "Gemm" and values.ndim == 2:
+        transposed = bool(attributes.get("transA" if tap.index == 1 else "transB", 0))
+        values = values.T if transposed != (tap.index == 0) else values
+    elif tap.op_type == "MatMul" and tap.index == 0 and values.ndim >= 2:
+        values = np.swapaxes(values, -1, -2)
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    if len(rows) <= n_most:
+        return np.ascontiguousarray(rows)
+    return np.ascontiguousarray(rows[np.sort(rng.choice(len(rows), n_most, replace=False))])
+
+
+def _combine(moments: Sequence[_Moment]) -> Statistics | None:
+    """Average and damp the moments of all nodes that read a weight; None where nothing was seen."""
+    n_vectors = sum(moment.n_vectors for moment in moments)
+    if not n_vectors:
+        return None
+    total = np.asarray(sum(moment.total for moment in moments), np.float32)
+    total = total * np.float32(1 / n_vectors)
+    level = float(np.trace(total, dtype=np.float64)) / len(total)
+    if not (np.isfinite(total).all() and level > 0):
+        return None
+    total[np.diag_indices_from(total)] += np.float32(DAMPING * level)
+    total.flags.writeable = False
+    return Statistics(total, n_vectors)
