@@ -11,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxzip.feedback import Feedback, round_columns
 from onnxzip.passbase import Site
 from onnxzip.types import Array, AttributeValue, Coefficients, Encoded, Feeds, Layer
 
@@ -35,13 +36,18 @@ class FakeCodec:
 
     rates: Sequence[float] = (1.0, 3.0, 7.0, 31.0, 127.0)
 
-    def quantize(self, values: NDArray[np.float32], rate: float) -> Coefficients:
+    def quantize(
+        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+    ) -> Coefficients:
         """Round (n_segments, length) values to multiples of absmax / rate."""
         assert values.ndim == 2
         assert values.dtype == np.float32
         peak = np.maximum(values.max(axis=1, keepdims=True), -values.min(axis=1, keepdims=True))
         steps = np.where(peak > 0, peak / np.float32(rate), 1).astype(np.float32)
-        return Coefficients(np.rint(values / steps).astype(np.int32), steps)
+        rounded = np.rint(values / steps)
+        if feedback is not None:
+            rounded = round_columns(values, steps, feedback)
+        return Coefficients(rounded.astype(np.int32), steps)
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Entropy of the integers, two bytes per step, tables as they are."""

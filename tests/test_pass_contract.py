@@ -18,7 +18,7 @@ import onnxzip.passes
 import pytest
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Pass, relative_error
-from onnxzip.types import Array, Candidate, Encoded, Layer, Layout, Skip
+from onnxzip.types import Array, Candidate, Encoded, Layer, Layout, Skip, Statistics
 from tests.fakes import FakeBuilder, FakeCodec, assert_same_payload, consumer_shape, is_close, run
 
 CODEC = FakeCodec()
@@ -47,10 +47,29 @@ def with_variants(found: tuple[Pass, ...]) -> tuple[Pass, ...]:
 
 PASSES = with_variants(tuple(find_passes()))
 NAMES = [f"{p.name}{i}" if p != type(p)() else p.name for i, p in enumerate(PASSES)]
+
+
+def with_statistics(layer: Layer) -> Layer:
+    """Return the layer with the moment of inputs that are correlated, as those of real layers are."""
+    _, _, n_inner, spatial = layer.sizes
+    n_columns = n_inner * int(np.prod(spatial))
+    rng = np.random.default_rng(n_columns)
+    inputs = rng.standard_normal((4 * n_columns, n_columns)) @ rng.standard_normal(
+        (n_columns, n_columns)
+    )
+    moment = inputs.T @ inputs / len(inputs) + 0.01 * n_columns * np.eye(n_columns)
+    return replace(
+        layer, name=f"{layer.name}_seen", statistics=Statistics(moment.astype(np.float32), 99)
+    )
+
+
 CASES = [
     pytest.param(p, layer, id=f"{name}-{layer.name}")
     for p, name in zip(PASSES, NAMES, strict=True)
-    for layer in p.examples
+    for layer in (
+        *p.examples,
+        *(with_statistics(la) for la in p.examples if p.name in ("scalar", "dct")),
+    )
 ]
 
 

@@ -1,0 +1,109 @@
+"""Error-feedback rounding: the recursion against its definition, and what it is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxzip.feedback import STEPS_PER_OCTAVE, make_feedback, round_columns, weighted_error
+from onnxzip.quantize import FixedRate, VariableRate
+from onnxzip.types import Statistics
+
+
+def moment_of(n_columns: int, seed: int, spread: float = 1.0) -> np.ndarray:
+    """Return the damped second moment of correlated inputs of unequal size."""
+    rng = np.random.default_rng(seed)
+    mix = rng.standard_normal((n_columns, n_columns)) * 2.0 ** rng.normal(0, spread, n_columns)
+    inputs = rng.standard_normal((8 * n_columns, n_columns)) @ mix
+    moment = inputs.T @ inputs / len(inputs)
+    return (moment + 0.01 * np.trace(moment) / n_columns * np.eye(n_columns)).astype(np.float32)
+
+
+def loss(error: np.ndarray, moment: np.ndarray) -> float:
+    """Return tr(E^T H E) of (n_columns, n_rows) errors."""
+    return float(np.einsum("ir,ij,jr->", error, moment.astype(np.float64), error))
+
+
+@given(st.integers(1, 90), st.integers(0, 1000))
+@settings(derandomize=True, deadline=None, max_examples=40)
+def test_factor_is_that_of_the_inverse(n_columns: int, seed: int) -> None:
+    moment = moment_of(n_columns, seed, 0.3)
+    feedback = make_feedback(moment, 1)
+    assert feedback is not None
+    assert np.array_equal(feedback.factor, np.triu(feedback.factor))
+    product = feedback.factor.T @ feedback.factor @ moment.astype(np.float64)
+    np.testing.assert_allclose(product, np.eye(n_columns), atol=1e-6)
+
+
+def test_loss_is_the_sum_of_scaled_rounding_errors() -> None:
+    """With the recursion tr(E H E^T) = sum (e_j / U_jj)^2, so that each |e_j| <= step / 2 bounds it."""
+    moment, rng = moment_of(70, 3), np.random.default_rng(0)
+    columns = rng.standard_normal((70, 5)).astype(np.float32)
+    feedback = make_feedback(moment, 1)
+    assert feedback is not None
+    steps = np.full((70, 1), 0.25, np.float32)
+    error = columns - round_columns(columns, steps, feedback) * steps
+    bound = 5 * float(np.sum((0.125 / np.diag(feedback.factor)) ** 2))
+    assert 0.1 * bound < loss(error, moment) < bound
+
+
+def test_unrelated_inputs_leave_plain_rounding() -> None:
+    columns = np.random.default_rng(1).standard_normal((130, 7)).astype(np.float32)
+    feedback = make_feedback(np.eye(130, dtype=np.float32), 1)
+    assert feedback is not None
+    rounded = round_columns(columns, np.full((130, 1), 0.3, np.float32), feedback)
+    np.testing.assert_array_equal(rounded, np.rint(columns.astype(np.float64) / np.float32(0.3)))
+
+
+def test_zero_steps_and_limits() -> None:
+    columns = np.random.default_rng(1).standard_normal((20, 30)).astype(np.float32)
+    feedback = make_feedback(moment_of(20, 1), 4)
+    assert feedback is not None
+    steps = np.full((20, 1), 0.1, np.float32)
+    steps[3] = 0
+    rounded = round_columns(columns, steps, feedback, 2)
+    assert not rounded[3].any()
+    assert np.abs(rounded).max() == 2
+
+
+@pytest.mark.parametrize("codec", [FixedRate(), VariableRate()], ids=["fixed", "variable"])
+@pytest.mark.parametrize("n_outer", [1, 8])
+def test_feedback_beats_plain_rounding(codec: FixedRate | VariableRate, n_outer: int) -> None:
+    """At the same rate the layer's output error is at most 0.85 of plain rounding's."""
+    moment, rng = moment_of(64, 5), np.random.default_rng(2)
+    columns = rng.standard_normal((64, 128)).astype(np.float32)
+    feedback = make_feedback(moment, n_outer)
+    assert feedback is not None
+    fed = codec.quantize(columns, 2, feedback)
+    plain = codec.quantize(columns, 2)
+    statistics = Statistics(moment, 1)
+    errors = [weighted_error(columns.T, c.values().reshape(64, 128).T, statistics) for c in (fed, plain)]
+    assert errors[0] < 0.85 * errors[1]
+
+
+def test_steps_lie_on_the_grid_of_their_exponents() -> None:
+    columns = np.random.default_rng(2).standard_normal((24, 16)).astype(np.float32)
+    feedback = make_feedback(moment_of(24, 7), 6)
+    coded = VariableRate().quantize(columns, 1.7, feedback)
+    assert coded.outer is not None
+    assert (coded.outer.shape, coded.steps.shape) == ((6, 1, 1), (4, 1))
+    assert coded.integers.shape == (12, 32) or coded.integers.shape[1] >= 64
+    for steps in (coded.outer, coded.steps):
+        exponents = np.log2(steps.astype(np.float64)) * STEPS_PER_OCTAVE
+        np.testing.assert_allclose(exponents, np.rint(exponents), atol=1e-5)
+
+
+def test_a_moment_that_is_no_moment_is_refused() -> None:
+    assert make_feedback(np.full((4, 4), -1, np.float32), 1) is None
+    assert make_feedback(np.full((4, 4), np.nan, np.float32), 1) is None
+
+
+def test_weighted_error_is_the_error_of_the_output() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((500, 12))
+    weight, restored = rng.standard_normal((2, 5, 12)).astype(np.float32)
+    moment = (inputs.T @ inputs / 500).astype(np.float32)
+    expected = np.linalg.norm(inputs @ (weight - restored).T) / np.linalg.norm(inputs @ weight.T)
+    assert weighted_error(weight, restored, Statistics(moment, 500)) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,126 @@
+"""Second moments: patches against onnxruntime's own convolutions, moments against their definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxzip
+from onnxzip.feeds import FeedSet
+from onnxzip.graph import find_layers, read_model
+from onnxzip.patches import patches
+from onnxzip.statistics import DAMPING, collect_statistics
+from tests.test_models import MODELS
+
+RNG = np.random.default_rng(0)
+
+
+def run_node(node: onnx.NodeProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Run one node in onnxruntime."""
+    values = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in inputs.items()]
+    output = helper.make_empty_tensor_value_info("y")
+    graph = helper.make_graph([node], "g", values, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return np.asarray(ort.InferenceSession(model.SerializeToString()).run(None, inputs)[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "attributes"),
+    [
+        ((2, 3, 9, 8), (4, 3, 3, 2), {"strides": (2, 1), "pads": (1, 0, 2, 1)}),
+        ((2, 4, 9, 9), (6, 2, 3, 3), {"group": 2, "dilations": (2, 1)}),
+        ((1, 3, 7, 8), (2, 3, 3, 3), {"auto_pad": "SAME_LOWER", "strides": (2, 2)}),
+        ((1, 3, 7, 8), (2, 3, 2, 2), {"auto_pad": "SAME_UPPER", "strides": (1, 3)}),
+        ((3, 2, 20), (5, 2, 4), {"strides": (3,), "auto_pad": "VALID"}),
+        ((1, 2, 5, 6, 4), (3, 2, 2, 3, 1), {"pads": (1, 0, 0, 0, 1, 0)}),
+    ],
+)
+def test_patches_are_what_kernels_meet(
+    shape: tuple[int, ...], kernel: tuple[int, ...], attributes: dict[str, object]
+) -> None:
+    x = RNG.standard_normal(shape).astype(np.float32)
+    w = RNG.standard_normal(kernel).astype(np.float32)
+    y = run_node(helper.make_node("Conv", ["x", "w"], ["y"], **attributes), {"x": x, "w": w})
+    found = patches(x, kernel[2:], "Conv", attributes, 10**6, RNG)  # type: ignore[arg-type]
+    group = int(attributes.get("group", 1))  # type: ignore[call-overload]
+    columns = found.reshape(-1, group, found.shape[1])
+    weights = w.reshape(group, kernel[0] // group, -1)
+    expected = np.moveaxis(y, 1, -1).reshape(len(columns), group, -1)
+    np.testing.assert_allclose(np.einsum("ngk,gok->ngo", columns, weights), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+def test_patches_of_a_transposed_convolution(strides: tuple[int, int]) -> None:
+    x = RNG.standard_normal((1, 3, 5, 4)).astype(np.float32)
+    w = RNG.standard_normal((3, 2, 3, 3)).astype(np.float32)
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=strides)
+    y = run_node(node, {"x": x, "w": w})
+    found = patches(x, (3, 3), "ConvTranspose", {"strides": strides}, 10**6, RNG)
+    plane = w.transpose(0, 2, 3, 1).reshape(-1, 2)
+    np.testing.assert_allclose(found @ plane, np.moveaxis(y, 1, -1).reshape(-1, 2), atol=1e-4)
+
+
+def test_patches_are_as_many_as_asked_for() -> None:
+    x = RNG.standard_normal((4, 2, 9, 9)).astype(np.float32)
+    assert patches(x, (3, 3), "Conv", {}, 11, RNG).shape == (11, 18)
+    assert not patches(x, (3, 3, 3), "Conv", {}, 11, RNG).size
+    assert not patches(x, (30, 3), "Conv", {}, 11, RNG).size
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_moment_of_shared_matrices(transposed: int) -> None:
+    """A Gemm and a MatMul that read the same weight: their inputs are averaged over."""
+    w = RNG.standard_normal((24, 16) if transposed else (16, 24)).astype(np.float32)
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["a"], transB=transposed)]
+    nodes += [helper.make_node("Tanh", ["x"], ["t"])]
+    nodes += [helper.make_node("Gemm", ["t", "w"], ["b"], transB=transposed)]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 16))],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ("n", 24)) for n in "ab"],
+        [numpy_helper.from_array(w, "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = read_model(proto)
+    layers, _ = find_layers(model)
+    x = RNG.standard_normal((50, 16)).astype(np.float32)
+    feeds = FeedSet(({"x": x[:20]}, {"x": x[20:]}), 50)
+    found, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
+    both = np.concatenate([x, np.tanh(x)])
+    expected = both.T @ both / 100
+    expected += DAMPING * np.trace(expected) / 16 * np.eye(16)
+    assert not skips
+    assert found["w"].n_samples == 100
+    np.testing.assert_allclose(found["w"].second_moment, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_gives_no_statistics() -> None:
+    model = read_model(MODELS / "digits_cnn.onnx")
+    layers, _ = find_layers(model)
+    feeds = FeedSet(({},), 1, seed=0)
+    assert collect_statistics(model, layers, feeds, None, lambda _: None) == ({}, [])
+
+
+@pytest.mark.parametrize("name", ["digits_cnn", "digits_gru", "digits_autoencoder", "digits_attention"])
+@pytest.mark.parametrize("level", [2, 6])
+def test_calibrated_models(name: str, level: int, tmp_path: Path) -> None:
+    """Every way in which a weight is read has its statistics, and the file is proved."""
+    path, out = MODELS / f"{name}.onnx", tmp_path / "out.onnx"
+    session = ort.InferenceSession(path)
+    spec = session.get_inputs()[0]
+    shape = [n if isinstance(n, int) else 64 for n in spec.shape]
+    data = np.abs(RNG.standard_normal(shape)).astype(np.float32)
+    result = onnxzip.compress(
+        path, out, calibration={spec.name: data}, passes=("scalar", "dct"), level=level
+    )
+    assert all(check.passed for check in result.report.checks)
+    assert result.report.ratio > 3
+    restored = ort.InferenceSession(out).run(None, {spec.name: data})
+    for expected, actual in zip(session.run(None, {spec.name: data}), restored, strict=True):
+        assert np.linalg.norm(expected - actual) <= 0.1001 * np.linalg.norm(expected)
