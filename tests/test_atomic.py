@@ -172,7 +172,7 @@ def test_killed_by_ctrl_c(source: Path, out: Path) -> None:
     existed = out.exists()
     waiting = (
         "import sys, time; from onnxzip import pipeline, cli\n"
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # not in the background
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(*a):\n    print('ready', flush=True); time.sleep(60)\n"
         "pipeline.propose = wait\nsys.exit(cli.main())"
     )
