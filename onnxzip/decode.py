@@ -135,10 +135,9 @@ def _look_up(
     payload = pack(arrays, alphabet)
     name = builder.constant(payload, "payload")
     index = builder.node("Cast", [name], payload.shape, np.int32, to=_ONNX_INT32)
-    parts = [builder.node("Gather", [table, index], (payload.size, alphabet.digits), dtype, axis=0)]
-    if len(arrays) > 1:
-        rows = [n_padded(a.size, alphabet) // alphabet.digits for a in arrays]
-        parts = builder.split(parts[0], [(n, alphabet.digits) for n in rows], dtype)
+    value = builder.node("Gather", [table, index], (payload.size, alphabet.digits), dtype, axis=0)
+    rows = [n_padded(a.size, alphabet) // alphabet.digits for a in arrays]
+    parts = _split(value, [(n, alphabet.digits) for n in rows], dtype, builder)
     return [_cut(part, array, dtype, builder) for part, array in zip(parts, arrays, strict=True)]
 
 
@@ -156,28 +155,16 @@ def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) 
 
 def _scale(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
     """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6)."""
-    shape = item.integers.shape
-    if item.outer is not None:
-        grid = (
-            len(item.outer),
-            len(item.steps),
-            item.integers.size // (len(item.outer) * len(item.steps)),
-        )
-        part = builder.reshape(part, grid)
-        part = builder.node("Mul", [part, steps], grid, np.float32)
-    elif item.steps.ndim == 3:
-        grouped = (shape[0], item.steps.shape[1], shape[1] // item.steps.shape[1])
-        part = builder.reshape(part, grouped)
-        part = builder.node("Mul", [part, steps], grouped, np.float32)
-    else:
-        part = builder.node("Mul", [part, steps], shape, np.float32)
+    shape, view = item.integers.shape, item.view
+    if view != shape:
+        part = builder.reshape(part, view)
+    part = builder.node("Mul", [part, steps], view, np.float32)
     return builder.reshape(part, shape)
 
 
 def _emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
     """Store the steps of all coefficients, float16 ones apart, in one initializer a type."""
-    grids = [item for item in items if item.outer is not None]
-    names = _emit_grids(grids, builder) if grids else {}
+    names = _emit_grids([item for item in items if item.outer is not None], builder)
     items = [item for item in items if item.outer is None]
     for dtype in (np.dtype(np.float16), np.dtype(np.float32)):
         members = [item for item in items if step_dtype(item.steps) == dtype]
@@ -187,9 +174,7 @@ def _emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, st
         value = builder.constant(joined, "steps")
         if dtype == np.float16:
             value = builder.node("Cast", [value], joined.shape, np.float32, to=_ONNX_FLOAT)
-        parts = [value]
-        if len(members) > 1:
-            parts = builder.split(value, [(m.steps.size,) for m in members], np.float32)
+        parts = _split(value, [(m.steps.size,) for m in members], np.float32, builder)
         for item, part in zip(members, parts, strict=True):
             is_single = item.steps.size == 1
             names[id(item)] = part if is_single else builder.reshape(part, item.steps.shape)
@@ -198,20 +183,20 @@ def _emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, st
 
 def _emit_grids(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
     """Store the steps of columns as exponents, a byte each; return each item's (n_outer, n_inner, 1)."""
-    inner = _emit_powers([item.steps for item in items], builder)
-    outer = [item.outer for item in items if item.outer is not None and len(item.outer) > 1]
-    outer_names = iter(_emit_powers(outer, builder) if outer else [])
-    names: dict[int, str] = {}
-    for item, name in zip(items, inner, strict=True):
-        if item.outer is not None and len(item.outer) > 1:
-            shape = (len(item.outer), len(item.steps), 1)
-            name = builder.node("Mul", [next(outer_names), name], shape, np.float32)
-        names[id(item)] = name
-    return names
+    names = _emit_powers([item.steps for item in items], builder)
+    outer = {
+        i: item.outer for i, item in enumerate(items) if item.outer is not None and item.outer.size > 1
+    }
+    for (i, array), name in zip(outer.items(), _emit_powers([*outer.values()], builder), strict=True):
+        shape = (len(array), len(items[i].steps), 1)
+        names[i] = builder.node("Mul", [name, names[i]], shape, np.float32)
+    return {id(item): name for item, name in zip(items, names, strict=True)}
 
 
 def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> list[str]:
     """Look up powers of 2 ** (1 / STEPS_PER_OCTAVE) by their exponents; arrays differ in length only."""
+    if not arrays:
+        return []
     joined = np.concatenate(arrays)
     exponents = np.rint(np.log2(joined.astype(np.float64)) * STEPS_PER_OCTAVE).astype(np.int64)
     lowest, highest = int(exponents.min()), int(exponents.max())
@@ -221,6 +206,11 @@ def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> lis
     index = builder.node("Cast", [index], joined.shape, np.int32, to=_ONNX_INT32)
     table = builder.constant(powers, "powers")
     value = builder.node("Gather", [table, index], joined.shape, np.float32, axis=0)
-    if len(arrays) == 1:
-        return [value]
-    return builder.split(value, [array.shape for array in arrays], np.float32)
+    return _split(value, [array.shape for array in arrays], np.float32, builder)
+
+
+def _split(
+    value: str, shapes: Sequence[tuple[int, ...]], dtype: type[np.generic], builder: Builder
+) -> list[str]:
+    """Split along axis 0 where there is anything to split."""
+    return [value] if len(shapes) == 1 else builder.split(value, shapes, dtype)

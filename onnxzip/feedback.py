@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from onnxzip.types import Statistics
 
@@ -62,9 +62,7 @@ def make_feedback(second_moment: NDArray[np.float32], n_outer: int) -> Feedback 
     dtype = np.float64 if len(second_moment) <= _DOUBLE_COLUMNS else np.float32
     # With J reversing the order, J H J = L L^T gives H = (J L J)(J L J)^T, and J L J is upper.
     reversed_moment = np.asarray(second_moment[::-1, ::-1], dtype, order="F")
-    factorise, invert = (
-        (lapack.dpotrf, lapack.dtrtri) if dtype == np.float64 else (lapack.spotrf, lapack.strtri)
-    )
+    factorise, invert = get_lapack_funcs(("potrf", "trtri"), (reversed_moment,))
     lower, failed = factorise(reversed_moment, lower=1, clean=1)
     if failed:
         return None
@@ -119,21 +117,25 @@ def round_columns(
     return rounded
 
 
-def weighted_error(
-    original: NDArray[np.float32], restored: NDArray[np.float32], statistics: Statistics
-) -> float:
-    """Return sqrt(tr(E H E^T) / tr(W H W^T)), the relative error of a layer's output.
+class OutputError:
+    """The relative error of a layer's output: sqrt(tr(E H E^T) / tr(W H W^T)).
 
     Args:
         original: W, a canonical weight or its (n_rows, n_columns) plane.
-        restored: W', the same shape.
         statistics: of the layer.
     """
-    moment = statistics.second_moment
-    plane = original.reshape(-1, len(moment))
-    signal = _energy(plane, moment)
-    noise = _energy(plane - restored.reshape(plane.shape), moment)
-    return float(np.sqrt(noise / signal)) if signal > 0 else (0.0 if noise == 0 else float("inf"))
+
+    def __init__(self, original: NDArray[np.float32], statistics: Statistics) -> None:
+        self._moment = statistics.second_moment
+        self._plane = original.reshape(-1, len(self._moment))
+        self._signal = _energy(self._plane, self._moment)
+
+    def __call__(self, restored: NDArray[np.float32]) -> float:
+        """Return the error of a restored weight, of the same shape as the original."""
+        noise = _energy(self._plane - restored.reshape(self._plane.shape), self._moment)
+        if self._signal > 0:
+            return float(np.sqrt(noise / self._signal))
+        return 0.0 if noise == 0 else float("inf")
 
 
 def _energy(plane: NDArray[np.float32], moment: NDArray[np.float32]) -> float:

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.feedback import MAX_COLUMNS, Feedback, make_feedback
+from onnxzip.feedback import Feedback, make_feedback
 from onnxzip.types import (
     Array,
     AttributeValue,
@@ -234,10 +234,10 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
             channel. None: they are the columns themselves, in canonical order.
 
     Returns:
-        None without statistics, or where there are too many columns.
+        None without statistics, or where the second moment cannot be factorised.
     """
     statistics = layer.statistics
-    if statistics is None or len(statistics.second_moment) > MAX_COLUMNS:
+    if statistics is None:
         return None
     n_inner, k = layer.sizes[2], int(np.prod(layer.sizes[3]))
     moment = statistics.second_moment

@@ -13,7 +13,7 @@ from onnxzip import registry
 from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.evaluation import source_of
-from onnxzip.feedback import weighted_error
+from onnxzip.feedback import OutputError
 from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset
 from onnxzip.levels import Level, level
 from onnxzip.options import Options
@@ -179,22 +179,16 @@ def _offer(
     able = {name: method for name, method in passes.items() if kind in method.kinds}
     if not able:
         return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
+    statistics = layer.statistics
+    measure = None if statistics is None else OutputError(layer.canonical(), statistics)
     for method in able.values():
         for offer in method.candidates(layer, codec, forms):
             if isinstance(offer, Skip):
                 skips.append(offer)
             elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
-                candidates.append(_in_output(offer, method).released())
+                if measure is not None:
+                    offer = replace(offer, error=measure(method.restore(offer)))
+                candidates.append(offer.released())
     if not candidates and not skips:
         skips.append(Skip(layer.name, ", ".join(able), "no candidate is smaller than the weight"))
     return candidates, skips
-
-
-def _in_output(candidate: Candidate, method: Pass) -> Candidate:
-    """Return the candidate with its error as the layer's output shows it, where statistics tell."""
-    if candidate.layer.statistics is None or candidate.encoded is None:
-        return candidate
-    error = weighted_error(
-        candidate.layer.canonical(), method.restore(candidate), candidate.layer.statistics
-    )
-    return replace(candidate, error=error)

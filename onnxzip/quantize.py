@@ -24,13 +24,15 @@ from onnxzip.coding.packed import n_packed_bytes
 from onnxzip.feedback import STEPS_PER_OCTAVE, Feedback, round_columns
 from onnxzip.types import Coefficients, Encoded
 
+MIN_SEGMENT = 128
+"""Shortest segment worth its own step: a float16 step costs 1/8 bit a weight at this length."""
+
 _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _GROUP = 64
 _CHUNK = 1 << 20
 _N_BYTES_PER_ARRAY = 200
 _N_BYTES_PER_TABLE = 40
 _N_BYTES_PER_GRID = 100
-_MIN_SEGMENT = 128
 _N_CLASSES = 4
 _CLASS_SIZE = 4096
 _CODER_OVERHEAD = 1.02
@@ -129,9 +131,7 @@ class VariableRate:
         steps = np.full((1, 1), step, np.float32)
         if not step > 0:
             return Coefficients(np.zeros(values.shape, np.int8), np.zeros((1, 1), np.float32))
-        highest = largest / float(step) + 1
-        dtype = next(t for t in (np.int8, np.int16, np.int32) if highest < np.iinfo(t).max)
-        integers = np.empty(values.shape, dtype)
+        integers = np.empty(values.shape, _smallest_type(largest / float(step) + 1))
         n_rows = max(1, _CHUNK // max(values.shape[1], 1))
         for i in range(0, len(values), n_rows):
             np.rint(values[i : i + n_rows] / step, out=integers[i : i + n_rows], casting="unsafe")
@@ -177,7 +177,7 @@ def _with_feedback(values: NDArray[np.float32], step: np.float32, feedback: Feed
     each = (outer * steps).reshape(-1, 1)
     rounded = round_columns(values, each, feedback)
     integers = rounded.astype(_smallest_type(float(np.abs(rounded).max())))
-    n_joined = _n_joined(len(steps), values.shape[1])
+    n_joined = rows_per_segment(len(steps), values.shape[1])
     return Coefficients(integers.reshape(-1, n_joined * values.shape[1]), steps, outer=outer)
 
 
@@ -185,11 +185,10 @@ def _powers(exponents: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.exp2(exponents / STEPS_PER_OCTAVE).astype(np.float32)
 
 
-def _n_joined(n_columns: int, length: int) -> int:
-    """Return how many neighbours make a segment of _MIN_SEGMENT, a divisor of their number."""
-    return next(
-        (n for n in range(1, n_columns) if n_columns % n == 0 and n * length >= _MIN_SEGMENT), n_columns
-    )
+def rows_per_segment(n_rows: int, row_length: int) -> int:
+    """Return the smallest divisor of `n_rows` that makes segments of at least MIN_SEGMENT elements."""
+    smallest = -(-MIN_SEGMENT // max(row_length, 1))
+    return next((n for n in range(smallest, n_rows) if n_rows % n == 0), n_rows)
 
 
 def _smallest_type(highest: float) -> type[np.signedinteger[Any]]:

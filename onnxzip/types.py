@@ -136,16 +136,23 @@ class Coefficients:
     is_fixed_rate: bool = False
     outer: NDArray[np.float32] | None = None
 
+    @property
+    def view(self) -> tuple[int, ...]:
+        """The shape of the integers that the steps broadcast to."""
+        if self.outer is not None:
+            n_columns = len(self.outer) * len(self.steps)
+            return (len(self.outer), len(self.steps), self.integers.size // n_columns)
+        n_segments, length = self.integers.shape
+        if self.steps.ndim == 2:
+            return (n_segments, length)
+        n_groups = self.steps.shape[1]
+        return (n_segments, n_groups, length // n_groups)
+
     def values(self) -> NDArray[np.float32]:
         """Return the reconstructed coefficients, (n_segments, length) float32."""
-        integers = self.integers.astype(np.float32)
-        if self.outer is not None:
-            grid = integers.reshape(len(self.outer), len(self.steps), -1)
-            return (grid * (self.outer * self.steps)).reshape(integers.shape)
-        if self.steps.ndim == 2:
-            return integers * self.steps
-        grouped = integers.reshape(len(integers), self.steps.shape[1], -1) * self.steps
-        return grouped.reshape(integers.shape)
+        steps = self.steps if self.outer is None else self.outer * self.steps
+        viewed = self.integers.astype(np.float32).reshape(self.view)
+        return (viewed * steps).reshape(self.integers.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,11 +34,12 @@ from onnxzip.passbase import (
     layer_feedback,
     relative_error,
 )
+from onnxzip.quantize import rows_per_segment
 from onnxzip.transforms.dct import kept_positions, spatial_basis
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from .keep import example_layers
-from .scalar import payload, refusal, rows_per_segment
+from .scalar import payload, refusal
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass
+from onnxzip.quantize import rows_per_segment
 from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Layout, Scalar, Skip
 
-from .scalar import payload, rows_per_segment
+from .scalar import payload
 
 MAX_MAGNITUDE = 1 << 24
 """Integers below this are exact in a runtime that computes with float32."""

@@ -22,15 +22,13 @@ from onnxzip.passbase import (
     layer_feedback,
     relative_error,
 )
+from onnxzip.quantize import rows_per_segment
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from .keep import example_layers
 
 MIN_ELEMENTS = 256
 """Below this size the decode nodes cost more than quantisation saves."""
-
-MIN_SEGMENT = 128
-"""Shortest segment worth its own step: a float16 step costs 1/8 bit a weight at this length."""
 
 
 def refusal(layer: Layer, pass_name: str) -> Skip | None:
@@ -53,12 +51,6 @@ def payload(candidate: Candidate) -> Encoded:
     return candidate.encoded
 
 
-def rows_per_segment(n_rows: int, row_length: int) -> int:
-    """Return the smallest divisor of `n_rows` that makes segments of at least MIN_SEGMENT elements."""
-    smallest = -(-MIN_SEGMENT // max(row_length, 1))
-    return next((n for n in range(smallest, n_rows) if n_rows % n == 0), n_rows)
-
-
 @dataclass(frozen=True)
 class ScalarPass(Pass):
     """Quantise every filter (a row of the out x in*k plane) as one segment; short rows are grouped."""
@@ -77,7 +69,7 @@ class ScalarPass(Pass):
             yield skip
             return
         feedback = layer_feedback(layer)
-        values = _segments(layer) if feedback is None else _columns(layer)
+        values = _values(layer, feedback)
         n_nodes = 1 if feedback is None else 3
         for rate in codec.rates:
             encoded = _quantize(values, rate, codec, feedback)
@@ -91,7 +83,7 @@ class ScalarPass(Pass):
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Quantise the weight at `settings["rate"]`."""
         feedback = layer_feedback(layer)
-        values = _segments(layer) if feedback is None else _columns(layer)
+        values = _values(layer, feedback)
         return _quantize(values, float(settings["rate"]), codec, feedback)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
@@ -127,15 +119,14 @@ def _restore(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
     return values.reshape(layer.canonical_shape)
 
 
-def _columns(layer: Layer) -> NDArray[np.float32]:
-    """Return the canonical weight by column: (n_inner * k, n_batch * n_out)."""
-    n_batch, n_out, _, _ = layer.sizes
-    return np.ascontiguousarray(layer.canonical().reshape(n_batch * n_out, -1).T)
+def _values(layer: Layer, feedback: Feedback | None) -> NDArray[np.float32]:
+    """Return the canonical weight as segments, whole rows, several where they are short.
 
-
-def _segments(layer: Layer) -> NDArray[np.float32]:
-    """Return the canonical weight as (n_segments, length): whole rows, several where they are short."""
+    With feedback each segment is a column: (n_inner * k, n_batch * n_out).
+    """
     n_batch, n_out, _, _ = layer.sizes
     n_rows = n_batch * n_out
     plane = layer.canonical().reshape(n_rows, -1)
+    if feedback is not None:
+        return np.ascontiguousarray(plane.T)
     return plane.reshape(n_rows // rows_per_segment(n_rows, plane.shape[1]), -1)

@@ -20,6 +20,7 @@ import pywt
 from numpy.typing import NDArray
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.quantize import MIN_SEGMENT
 from onnxzip.transforms.wavelet import (
     Geometry,
     forward,
@@ -33,7 +34,7 @@ from onnxzip.transforms.wavelet import (
 from onnxzip.types import Candidate, Coefficients, Encoded, Form, Layer, Scalar, Skip
 
 from .keep import example_layers
-from .scalar import MIN_SEGMENT, payload, refusal
+from .scalar import payload, refusal
 
 EXPANSION_BYTES = 3 * NODE_OVERHEAD_BYTES + 80
 """Nodes and shape constants that rebuild a synthesis matrix from its filters."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzip.feedback import STEPS_PER_OCTAVE, make_feedback, round_columns, weighted_error
+from onnxzip.feedback import STEPS_PER_OCTAVE, OutputError, make_feedback, round_columns
 from onnxzip.quantize import FixedRate, VariableRate
 from onnxzip.types import Statistics
 
@@ -78,8 +78,8 @@ def test_feedback_beats_plain_rounding(codec: FixedRate | VariableRate, n_outer:
     assert feedback is not None
     fed = codec.quantize(columns, 2, feedback)
     plain = codec.quantize(columns, 2)
-    statistics = Statistics(moment, 1)
-    errors = [weighted_error(columns.T, c.values().reshape(64, 128).T, statistics) for c in (fed, plain)]
+    measure = OutputError(columns.T, Statistics(moment, 1))
+    errors = [measure(c.values().reshape(64, 128).T) for c in (fed, plain)]
     assert errors[0] < 0.85 * errors[1]
 
 
@@ -100,10 +100,10 @@ def test_a_moment_that_is_no_moment_is_refused() -> None:
     assert make_feedback(np.full((4, 4), np.nan, np.float32), 1) is None
 
 
-def test_weighted_error_is_the_error_of_the_output() -> None:
+def test_output_error_is_the_error_of_the_output() -> None:
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((500, 12))
     weight, restored = rng.standard_normal((2, 5, 12)).astype(np.float32)
     moment = (inputs.T @ inputs / 500).astype(np.float32)
     expected = np.linalg.norm(inputs @ (weight - restored).T) / np.linalg.norm(inputs @ weight.T)
-    assert weighted_error(weight, restored, Statistics(moment, 500)) == pytest.approx(expected, rel=1e-5)
+    assert OutputError(weight, Statistics(moment, 500))(restored) == pytest.approx(expected, rel=1e-5)
