@@ -121,7 +121,10 @@ class VariableRate:
         """
         exponent = _extreme_exponent(values)
         if exponent:
-            return _rescaled(self.quantize(np.ldexp(values, -exponent), rate, feedback), exponent)
+            scaled = _rescaled(self.quantize(np.ldexp(values, -exponent), rate, feedback), exponent)
+            # a step that left the normal numbers has no exponent to be stored by
+            has_lost_steps = scaled.outer is not None and not scaled.steps.all()
+            return self.quantize(values, rate) if has_lost_steps else scaled
         flat = values.reshape(-1)
         rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
         largest = float(np.abs(flat).max(initial=0.0))

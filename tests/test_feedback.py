@@ -95,6 +95,17 @@ def test_steps_lie_on_the_grid_of_their_exponents() -> None:
         np.testing.assert_allclose(exponents, np.rint(exponents), atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-37, 1e-34, 1e35])
+@pytest.mark.parametrize("rate", [0.5, 181.0])
+def test_steps_that_cannot_be_stored_as_exponents(scale: float, rate: float) -> None:
+    """Weights near the smallest float32: no step of a grid is zero, or there is no feedback."""
+    columns = (np.random.default_rng(0).standard_normal((24, 40)) * scale).astype(np.float32)
+    coded = VariableRate().quantize(columns, rate, make_feedback(moment_of(24, 1), 6))
+    assert np.isfinite(coded.values()).all()
+    assert coded.outer is None or (coded.steps.all() and coded.outer.all())
+    assert (coded.outer is None) == (scale == 1e-37 and rate == 181)
+
+
 def test_a_moment_that_is_no_moment_is_refused() -> None:
     assert make_feedback(np.full((4, 4), -1, np.float32), 1) is None
     assert make_feedback(np.full((4, 4), np.nan, np.float32), 1) is None
