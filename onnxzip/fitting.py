@@ -9,7 +9,7 @@ from typing import TypeAlias
 from onnxzip import planner
 from onnxzip.errors import ToleranceError
 from onnxzip.evaluation import Evaluator
-from onnxzip.graph import Model
+from onnxzip.graph import Model, release_pages
 from onnxzip.options import Options
 from onnxzip.proof import Subject, expect, measure_drift, prove_exact
 from onnxzip.proposal import Proposal
@@ -67,6 +67,7 @@ def fit(
         show("checking", 0.88)
         expected = expect(proposal.model, emitted, plan, restorer, subject)
         restorer.forget()
+        release_pages(original.arrays.values())
         drifts = measure_drift(emitted.model, original, subject)
         if all(check.passed for check in drifts):
             exact = prove_exact(expected, emitted.model, subject)

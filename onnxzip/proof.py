@@ -15,7 +15,7 @@ from onnxzip.deviations import Runs
 from onnxzip.errors import VerificationError
 from onnxzip.evaluation import source_of
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, count_differences, decoder, structure, value_types
+from onnxzip.graph import Model, count_differences, decoder, release_pages, structure, value_types
 from onnxzip.metrics import Metric
 from onnxzip.runtime import Optimisation, open_session, optimised_model
 from onnxzip.surgery import Emitted, Restorer, check_decoded, plain_emitted, plain_reference
@@ -85,6 +85,7 @@ def expect(
             f"(limit {EXACT_LIMIT:g}); please report this model"
         )
     reference = plain_reference(folded, emitted, plan, decoded, restorer)
+    release_pages(folded.arrays.values())
     computed = any(c.form == "computed" for c in plan.chosen.values())
     plain = plain_emitted(emitted, decoded) if computed else reference
     nodes = structure(optimised_model(source_of(plain), "basic", custom_ops=subject.custom_ops))

@@ -217,10 +217,10 @@ def save_optimised(
 def optimised_model(
     source: ModelSource, level: Optimisation = "basic", *, custom_ops: Path | None = None
 ) -> bytes:
-    """Return the optimised graph as a serialised ModelProto (above 2 GiB: use `save_optimised`)."""
+    """Return the optimised graph as a serialised ModelProto; large initializers have no data in it."""
     with tempfile.TemporaryDirectory(prefix="onnxzip-") as folder:
         path = Path(folder) / "model.onnx"
-        save_optimised(source, path, level=level, custom_ops=custom_ops)
+        save_optimised(source, path, level=level, external=True, custom_ops=custom_ops)
         return path.read_bytes()
 
 
@@ -293,8 +293,8 @@ def _load_error(label: str, provider: str, error: Exception) -> ModelError | Pro
 
 def _ort_value(name: str, array: Array) -> ort.OrtValue:
     element_type = _WHOLE_BYTE_TYPES.get(array.dtype.name)
-    # Not ascontiguousarray, which would turn () into (1,).
-    array = np.require(array, requirements="C")
+    # Not ascontiguousarray, which would turn () into (1,). Arrays in a mapped file may be unaligned.
+    array = np.require(array, requirements=["C", "A"])
     if element_type is None and array.dtype.kind in "biuf" and array.dtype.isbuiltin == 1:
         return ort.OrtValue.ortvalue_from_numpy(array)
     if element_type is None or not hasattr(ort.OrtValue, "ortvalue_from_numpy_with_onnx_type"):

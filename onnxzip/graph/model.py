@@ -16,6 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.mapping import share_with_file
 from onnxzip.graph.scope import check_names, iter_bodies, reads_of, subgraphs
 from onnxzip.graph.tensors import (
     PLAIN_TYPES,
@@ -128,6 +129,8 @@ def read_model(source: Path | bytes | onnx.ModelProto) -> Model:
     try:
         check_names(proto, name)
         model.n_bytes += _detach(model, folder)
+        if isinstance(source, Path):
+            share_with_file(model.arrays, source)
     except (ValueError, TypeError, OSError) as error:
         raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
     # A cleared field's memory is only freed with its message, so a light copy takes its place.
