@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.encoder import encode
-from onnxzip.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
+from onnxzip.coding.packed import Alphabet, Integers, choose_alphabet, n_packed_bytes, n_padded, pack
 from onnxzip.coding.split import choose_shift, split
 from onnxzip.entropy_decode import emit_streams
 from onnxzip.feedback import STEPS_PER_OCTAVE
 from onnxzip.passbase import Builder
-from onnxzip.quantize import step_dtype
+from onnxzip.quantize import n_ideal_bits, step_dtype
 from onnxzip.types import Coefficients
 
 _ONNX_FLOAT, _ONNX_INT32 = 1, 6
-_MAX_CODED_INTEGERS = 1 << 20
+_LEAST_GAIN, _LEAST_GAIN_LARGE, _MANY_INTEGERS = 1 / 32, 1 / 8, 1 << 20
+"""What entropy coding has to save: it takes several times the memory of packing, which adds up."""
+
 _LARGE_ARRAY = 1 << 16
 """From this size on an array has a payload of its own: a few nodes more, a copy less at load."""
 
@@ -44,20 +46,23 @@ def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Buil
 def emit_coded(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
     """Emit all decoders, entropy coded together; return the same as `emit_packed`.
 
-    What is of fixed rate is packed, and so are large integer arrays that are no coefficients. Long
-    arrays of wide integers are split (`coding.split`): the high parts are coded, the low bits packed.
+    What is of fixed rate is packed, and so are integer arrays that are no coefficients and would hardly
+    be smaller coded. Long arrays of wide integers are split (`coding.split`): the high parts are coded,
+    the low bits packed.
     """
-    packed = [i for i, item in enumerate(items) if _suits_packing(item)]
+    n_integers = sum(item.size for item in items if not isinstance(item, Coefficients))
+    least_gain = _LEAST_GAIN_LARGE if n_integers >= _MANY_INTEGERS else _LEAST_GAIN
+    packed = [i for i, item in enumerate(items) if _suits_packing(item, least_gain)]
     names = dict(zip(packed, emit_packed([items[i] for i in packed], builder), strict=True))
     coded = [i for i in range(len(items)) if i not in names]
     names.update(zip(coded, _emit_streams([items[i] for i in coded], builder), strict=True))
     return [names[i] for i in range(len(items))]
 
 
-def _suits_packing(item: Coefficients | NDArray[np.int32]) -> bool:
+def _suits_packing(item: Coefficients | NDArray[np.int32], least_gain: float) -> bool:
     if isinstance(item, Coefficients):
         return item.is_fixed_rate
-    return item.size >= _MAX_CODED_INTEGERS and item.max() < 256
+    return n_ideal_bits(item) > (1 - least_gain) * 8 * n_packed_bytes(item)
 
 
 def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:

@@ -12,8 +12,9 @@ steps as a product of one for each row and one for each column of the grid, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ STEPS_PER_OCTAVE = 4
 
 MAX_COLUMNS = 8192
 """Most columns that errors are fed back through: the factor takes 4 bytes times the square of that."""
+
+Quantise: TypeAlias = Callable[[int, NDArray[Any]], NDArray[Any]]
 
 _BLOCK = 64
 _MAX_EXPONENT = 24
@@ -47,6 +50,12 @@ class Feedback:
     factor: NDArray[Any]
     outer: NDArray[np.int64]
     inner: NDArray[np.int64]
+
+    @property
+    def importance(self) -> NDArray[np.float64]:
+        """What a squared error in each column costs the layer's output: 1 / U[j, j]^2, (n_columns,)."""
+        diagonal = np.diag(self.factor).astype(np.float64)
+        return 1.0 / np.square(diagonal)
 
 
 def make_feedback(second_moment: NDArray[np.float32], n_outer: int) -> Feedback | None:
@@ -96,25 +105,42 @@ def round_columns(
     Returns:
         Whole numbers, (n_columns, n_rows) float32.
     """
-    factor = feedback.factor
-    work = columns.astype(factor.dtype)
-    steps = np.broadcast_to(steps.astype(factor.dtype), columns.shape)
+    steps = np.broadcast_to(steps.astype(feedback.factor.dtype), columns.shape)
     inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
     rounded = np.empty(columns.shape, np.float32)
+
+    def quantise(j: int, column: NDArray[Any]) -> NDArray[Any]:
+        integers: NDArray[Any] = np.rint(column * inverse[j])
+        if highest is not None:
+            np.clip(integers, -highest, highest, out=integers)
+        rounded[j] = integers
+        decoded: NDArray[Any] = integers * steps[j]
+        return decoded
+
+    feed_back(columns, feedback, quantise)
+    return rounded
+
+
+def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise) -> None:
+    """Quantise columns one by one, pushing each one's error onto those not yet quantised.
+
+    Args:
+        columns: (n_columns, n_rows).
+        feedback: of these columns.
+        quantise: gets a column's position and its (n_rows,) values as they are by then; returns what
+            they are decoded to.
+    """
+    factor = feedback.factor
+    work = columns.astype(factor.dtype)
     n_columns = len(columns)
     for start in range(0, n_columns, _BLOCK):
         end = min(start + _BLOCK, n_columns)
         errors = np.empty((end - start, columns.shape[1]), factor.dtype)
         for j in range(start, end):
-            integers = np.rint(work[j] * inverse[j])
-            if highest is not None:
-                np.clip(integers, -highest, highest, out=integers)
-            rounded[j] = integers
-            error = (work[j] - integers * steps[j]) / factor[j, j]
+            error = (work[j] - quantise(j, work[j])) / factor[j, j]
             errors[j - start] = error
             work[j + 1 : end] -= np.outer(factor[j, j + 1 : end], error)
         work[end:] -= factor[start:end, end:].T @ errors
-    return rounded
 
 
 class OutputError:

@@ -2,18 +2,30 @@
 
 Vectors are runs of d consecutive weights of the (out, in*k) plane; rows may first be divided by their
 rms, which a trial on the layer decides. Formula and sources: onnxzip/transforms/codebook.py.
+
+With input statistics a vector is d neighbours in one column, so that columns can be replaced one by one
+with error feedback (onnxzip/feedback.py), as in GPTVQ (van Baalen et al. 2024, arXiv 2402.15319). Its
+codewords are fitted to columns in proportion to what their errors cost the layer's output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.feedback import Feedback, feed_back
+from onnxzip.passbase import (
+    NODE_OVERHEAD_BYTES,
+    Builder,
+    Codec,
+    Pass,
+    layer_feedback,
+    relative_error,
+)
 from onnxzip.transforms import codebook
 from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Scalar, Skip
 
@@ -21,7 +33,7 @@ from .keep import example_layers
 from .scalar import payload, refusal
 
 RUNGS = (
-    *((8, 256), (4, 16), (4, 64), (4, 256), (2, 16), (2, 64)),
+    *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
     *((2, 256), (1, 16), (1, 64), (1, 256)),
 )
 """(vector length, codewords), where bits a weight are equal, the longest first."""
@@ -63,21 +75,30 @@ class CodebookPass(Pass):
         if reason is not None:
             yield reason
             return
-        plane = _plane(layer)
-        scaled = self._prefers_row_scales(plane, codec)
+        feedback = layer_feedback(layer)
+        plane = _plane(layer, feedback)
         rungs = _rungs(layer.weight.size, codec)
-        yield from _frontier(self._candidate(layer, plane, rung, scaled, codec) for rung in rungs)
+        if feedback is None:
+            scaled = self._prefers_row_scales(plane, codec)
+            yield from _frontier(self._candidate(layer, plane, rung, scaled, codec) for rung in rungs)
+            return
+        scaled = len(plane) >= MIN_SCALED_ROW
+        for rung in rungs:
+            if plane.shape[1] % rung[0] == 0:
+                yield self._candidate(layer, plane, rung, scaled, codec, feedback)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Fit a codebook with the settings' size and seed and assign all vectors to it."""
-        return _encode(_plane(layer), settings)
+        feedback = layer_feedback(layer)
+        return _encode(_plane(layer, feedback), settings, feedback)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the weight that the payload decodes to."""
         layer = candidate.layer
-        n_rows = layer.sizes[0] * layer.sizes[1]
-        shape = (n_rows, layer.weight.size // n_rows)
-        return _decode(payload(candidate), shape).reshape(layer.canonical_shape)
+        plane = _decode(payload(candidate), _plane_shape(candidate))
+        if candidate.settings["feedback"]:
+            plane = np.ascontiguousarray(plane.T)
+        return plane.reshape(layer.canonical_shape)
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
         """Emit Gather(codebook, indices), a Slice of the padding and a Mul by the row scales."""
@@ -92,11 +113,14 @@ class CodebookPass(Pass):
             value = builder.reshape(value, (indices.size * length,))
             bounds = [builder.constant(np.array([n], np.int64), "bound") for n in (0, size)]
             value = builder.node("Slice", [value, *bounds], (size,), np.float32)
+        shape = _plane_shape(candidate)
         if "scales" in encoded.tables:
-            n_rows = len(encoded.tables["scales"])
-            value = builder.reshape(value, (n_rows, size // n_rows))
+            value = builder.reshape(value, shape)
             scales = _emit_table(encoded.tables["scales"], "scales", builder)
-            value = builder.node("Mul", [value, scales], (n_rows, size // n_rows), np.float32)
+            value = builder.node("Mul", [value, scales], shape, np.float32)
+        if candidate.settings["feedback"]:
+            value = builder.reshape(value, shape)
+            value = builder.node("Transpose", [value], shape[::-1], np.float32, perm=(1, 0))
         builder.replace_weight(layer, value)
 
     def _reason_against(self, layer: Layer, forms: Sequence[Form]) -> Skip | None:
@@ -116,6 +140,7 @@ class CodebookPass(Pass):
         rung: tuple[int, int],
         scaled: bool,
         codec: Codec,
+        feedback: Feedback | None = None,
     ) -> Candidate:
         """Encode and price one rung."""
         length, n_codewords = rung
@@ -124,9 +149,11 @@ class CodebookPass(Pass):
             "codewords": n_codewords,
             "row_scales": scaled,
             "seed": self.seed,
+            "feedback": feedback is not None,
         }
-        encoded = _encode(plane, settings)
-        n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * _n_nodes(encoded, layer)
+        encoded = _encode(plane, settings, feedback)
+        n_nodes = _n_nodes(encoded, layer) + (2 if feedback else 0)
+        n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * n_nodes
         error = relative_error(plane, _decode(encoded, plane.shape))
         return Candidate(layer, self.name, settings, "stored", n_bytes, error, layer.macs, encoded)
 
@@ -143,25 +170,44 @@ class CodebookPass(Pass):
         settings = {"vector": length, "codewords": n_codewords, "seed": self.seed}
         errors = []
         for scaled in (False, True):
-            encoded = _encode(sample, {**settings, "row_scales": scaled})
+            encoded = _encode(sample, {**settings, "row_scales": scaled}, None)
             errors.append(max(relative_error(sample, _decode(encoded, sample.shape)), 1e-9))
         scales = Encoded(tables={"scales": np.zeros(len(plane), np.float16)})
         n_bytes = codec.n_bytes(scales) + 2 * NODE_OVERHEAD_BYTES
         return bool(np.log2(errors[0] / errors[1]) > 8 * n_bytes / plane.size)
 
 
-def _encode(plane: NDArray[np.float32], settings: Mapping[str, Scalar]) -> Encoded:
-    """Make the payload of a (rows, columns) plane."""
+def _encode(
+    plane: NDArray[np.float32], settings: Mapping[str, Scalar], feedback: Feedback | None
+) -> Encoded:
+    """Make the payload of a (rows, columns) plane; with feedback, of (columns, rows)."""
     tables: dict[str, Array] = {}
+    scales = np.ones((1, 1), np.float32)
     if settings["row_scales"]:
-        rms = np.sqrt(np.einsum("rc,rc->r", plane, plane) / plane.shape[1])[:, None]
+        axis = 0 if feedback else 1
+        rms = np.sqrt(np.mean(np.square(plane), axis=axis, keepdims=True))
         tables["scales"] = _narrowed(rms)
         scales = tables["scales"].astype(np.float32)
-        plane = np.divide(plane, np.where(scales > 0, scales, 1), dtype=np.float32)
-    vectors = codebook.split_vectors(plane, int(settings["vector"]))
-    indices, words = codebook.quantize(vectors, int(settings["codewords"]), int(settings["seed"]))
-    tables["codebook"] = _narrowed(words)
-    return Encoded(integers={"indices": indices[None]}, tables=tables)
+        scales = np.where(scales > 0, scales, 1)
+    length, n_codewords, seed = (int(settings[key]) for key in ("vector", "codewords", "seed"))
+    if feedback is None:
+        vectors = codebook.split_vectors(np.divide(plane, scales), length)
+        indices, words = codebook.quantize(vectors, n_codewords, seed)
+        tables["codebook"] = _narrowed(words)
+        return Encoded(integers={"indices": indices[None]}, tables=tables)
+    vectors = (plane / scales).reshape(-1, length)
+    tables["codebook"] = _narrowed(codebook.fit(vectors, n_codewords, seed, feedback.importance))
+    words = tables["codebook"].astype(np.float32)
+    columns = np.empty((len(plane), plane.shape[1] // length), np.int32)
+
+    def quantise(j: int, column: NDArray[Any]) -> NDArray[Any]:
+        vectors = (column / scales[0]).astype(np.float32).reshape(-1, length)
+        columns[j] = codebook.assign(vectors, words)
+        decoded: NDArray[np.float32] = words[columns[j]].ravel() * scales[0]
+        return decoded
+
+    feed_back(plane, feedback, quantise)
+    return Encoded(integers={"indices": columns.reshape(1, -1)}, tables=tables)
 
 
 def _decode(encoded: Encoded, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -210,10 +256,19 @@ def _frontier(ladder: Iterable[Candidate]) -> Iterator[Candidate]:
         yield held
 
 
-def _plane(layer: Layer) -> NDArray[np.float32]:
-    """Return the canonical weight as (batch*out, in*k)."""
+def _plane(layer: Layer, feedback: Feedback | None) -> NDArray[np.float32]:
+    """Return the canonical weight as (batch*out, in*k), with feedback transposed."""
     n_batch, n_out, _, _ = layer.sizes
-    return layer.canonical().reshape(n_batch * n_out, -1)
+    plane = layer.canonical().reshape(n_batch * n_out, -1)
+    return plane if feedback is None else np.ascontiguousarray(plane.T)
+
+
+def _plane_shape(candidate: Candidate) -> tuple[int, int]:
+    """Return the shape of `_plane`."""
+    layer = candidate.layer
+    n_rows = layer.sizes[0] * layer.sizes[1]
+    shape = (n_rows, layer.weight.size // n_rows)
+    return shape[::-1] if candidate.settings["feedback"] else shape
 
 
 def _narrowed(table: NDArray[np.float32]) -> Array:

@@ -20,6 +20,7 @@ MAX_LEVEL_BITS = (1 << 24) - (1 << 12)
 MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
 MIN_CODED_BYTES = 4096
 _MIN_OUTLIER_BITS = 26.0
+_MAX_BITS_OF_8 = 7.5
 
 
 def encode(arrays: Sequence[Integers]) -> Streams:
@@ -53,13 +54,13 @@ def smallest_type(array: Integers) -> np.dtype[np.signedinteger]:
 
 
 def _is_compressible(array: Integers) -> bool:
-    """Whether at least an eighth of a plain array's bits can be saved."""
+    """Whether coding a plain array saves more than its tables and the coder's own loss take."""
     sample = array.ravel()[:: max(1, array.size // 50_000)]
     _, counts = np.unique(sample, return_counts=True)
     p = counts / counts.sum()
     n_new = float(np.count_nonzero(counts == 1)) / len(sample)
     bits = float(-(p * np.log2(p)).sum()) + n_new * _MIN_OUTLIER_BITS
-    return bits < 7 * smallest_type(array).itemsize
+    return bits < _MAX_BITS_OF_8 * smallest_type(array).itemsize
 
 
 def _group(arrays: Sequence[Integers], members: Sequence[int]) -> list[tuple[int, ...]]:

@@ -49,20 +49,33 @@ def split_vectors(values: NDArray[np.float32], length: int) -> NDArray[np.float3
     return flat.reshape(-1, length)
 
 
-def fit(vectors: NDArray[np.float32], n_codewords: int, seed: int) -> NDArray[np.float32]:
+def fit(
+    vectors: NDArray[np.float32],
+    n_codewords: int,
+    seed: int,
+    importance: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
     """Fit a codebook to a bounded random sample of the vectors: k-means++, then Lloyd (scipy).
 
     Args:
         vectors: (n, d).
         n_codewords: k, at most; fewer come back when the sample has fewer distinct vectors.
         seed: of the sample and the seeding; the same seed gives the same codebook.
+        importance: what a vector's squared error costs, (n_groups,) for as many equal runs of vectors,
+            not negative; the sample is drawn in proportion to it. None: all cost the same.
 
     Returns:
         (at most k, d) float32.
     """
     generator = np.random.default_rng(seed)
     n_wanted = max(n_codewords * FITTING_VECTORS_PER_CODEWORD, MIN_FITTING_VECTORS)
-    sample = vectors[generator.choice(len(vectors), min(n_wanted, len(vectors)), replace=False)]
+    if importance is None:
+        chosen = generator.choice(len(vectors), min(n_wanted, len(vectors)), replace=False)
+    else:
+        groups = generator.choice(len(importance), n_wanted, p=importance / importance.sum())
+        n_members = len(vectors) // len(importance)
+        chosen = groups * n_members + generator.integers(n_members, size=n_wanted)
+    sample = vectors[chosen]
     codebook = _seed(sample[: n_codewords * SEEDING_VECTORS_PER_CODEWORD], n_codewords, generator)
     n_iterations = min(max(ITERATION_BUDGET // n_codewords, 8), 20)
     with warnings.catch_warnings():
