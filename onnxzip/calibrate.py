@@ -26,7 +26,7 @@ from onnxzip.signature import InputSpec
 from onnxzip.sizing import samples_per_run
 from onnxzip.types import Array, Feeds
 
-BATCH_SIZE = 32
+BATCH_SIZE = 8
 
 
 @runtime_checkable

@@ -56,6 +56,11 @@ class FeedSet:
     def __len__(self) -> int:
         return len(self.feeds)
 
+    def head(self, n_runs: int) -> FeedSet:
+        """Return the first runs; their samples are counted as if all runs had the same number."""
+        feeds = self.feeds[:n_runs]
+        return replace(self, feeds=feeds, n_samples=self.n_samples * len(feeds) // len(self.feeds))
+
 
 def generate_feeds(
     inputs: Sequence[InputSpec],

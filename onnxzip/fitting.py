@@ -18,7 +18,7 @@ from onnxzip.types import Check, Plan, Skip
 
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
-_N_PROBE_RUNS = 4
+_N_PROBE_RUNS = 8
 _FIRST_BUDGET = 0.05
 _TIGHTEN = 0.85
 _MAX_TIGHTENINGS = 4

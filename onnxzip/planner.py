@@ -4,7 +4,9 @@ Layers' errors are taken to add up in squares at the model's output: a plan whos
 relative errors e and the sensitivities s is predicted to lose sqrt(sum((s e)^2)). For a budget of
 predicted loss, one Lagrangian over all layers finds the cheapest plan: each layer takes the candidate
 with the least cost + price * (s e)^2, and the price is bisected until the budget is just met (Shoham
-and Gersho 1988, doi 10.1109/29.90373). The search then corrects the prediction by measuring the whole
+and Gersho 1988, doi 10.1109/29.90373). Prices only reach plans on the convex hull, which leaves gaps
+where one layer is a good part of the model, so that the largest layers are also tried with each of
+their candidates in turn. The search then corrects the prediction by measuring the whole
 model, and moves the budget until the measured loss just meets the tolerance.
 """
 
@@ -14,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxzip.types import Candidate, Form, Plan
 
@@ -28,6 +31,8 @@ _LARGEST_STEP = 8.0
 _SMALLEST_BUDGET = 1e-6
 _LARGEST_BUDGET = 2.0
 _N_BISECTIONS = 60
+_HIGHEST_PRICE = 1e30
+_N_DOMINANT = 4
 _UNSEEN_QUANTILE = 0.75
 
 
@@ -79,21 +84,25 @@ def choose(
         budget: largest predicted relative output error.
         by_macs: let multiply-accumulates count as much as bytes (objective "speed").
     """
-    rows = [_row(ladder, sensitivities[name]) for name, ladder in ladders.items() if ladder]
-    macs_price = _macs_price([row.candidates[0] for row in rows]) if by_macs else 0.0
-    costs = [row.cost(macs_price) for row in rows]
-    low, high = 0.0, 1.0
-    while _predicted(rows, costs, high) > budget and high < 1e30:
-        high *= 16.0
-    for _ in range(_N_BISECTIONS):
-        middle = (low * high) ** 0.5 if low > 0 else high / 1e4
-        if _predicted(rows, costs, middle) > budget:
-            low = middle
-        else:
-            high = middle
-        if low > 0 and high / low < 1.001:
-            break
-    return _plan(rows, costs, high, budget)
+    table = _table(
+        [(ladder, sensitivities[name]) for name, ladder in ladders.items() if ladder], by_macs
+    )
+    if not table.ladders:
+        return Plan({}, budget, 0, 0.0)
+    picks = table.solve(budget**2)
+    # A layer that is a good part of the model leaves a gap between two prices: try its other candidates.
+    for row in np.argsort(-table.costs_of(picks), kind="stable")[:_N_DOMINANT]:
+        for column in range(len(table.ladders[row]) + 1):
+            if table.squares[row, column] <= budget**2:
+                others = table.solve(budget**2, (int(row), column))
+                picks = min(picks, others, key=lambda found: float(table.costs_of(found).sum()))
+    chosen = {
+        ladder[i].layer.name: ladder[i]
+        for ladder, i in zip(table.ladders, picks, strict=True)
+        if i < len(ladder) and ladder[i].pass_name != "keep"
+    }
+    n_bytes = sum(c.n_bytes for c in chosen.values())
+    return Plan(chosen, budget, n_bytes, max((c.error for c in chosen.values()), default=0.0))
 
 
 def search(
@@ -146,58 +155,72 @@ def n_saved_bytes(plan: Plan) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
-    """A layer's candidates and their predicted squared losses; index -1 means "leave it alone"."""
+class _Table:
+    """All candidates, a row for each layer; the column behind a row's candidates leaves it alone.
 
-    candidates: Sequence[Candidate]
-    squares: np.ndarray[tuple[int], np.dtype[np.float64]]
+    Attributes:
+        ladders: the candidates of each row.
+        costs: (n_rows, n_columns) float64; infinite where there is no candidate.
+        squares: (n_rows, n_columns) float64, predicted squared losses.
+    """
 
-    def cost(self, macs_price: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        layer = self.candidates[0].layer
-        macs = [(c.macs if c.form == "computed" else layer.macs) or 0 for c in self.candidates]
-        n_bytes = [float(c.n_bytes) for c in self.candidates]
-        costs = np.array([*n_bytes, float(layer.weight.nbytes)])
-        return costs + macs_price * np.array([*macs, layer.macs or 0], np.float64)
+    ladders: Sequence[Sequence[Candidate]]
+    costs: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    def costs_of(self, picks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return each row's cost."""
+        return np.take_along_axis(self.costs, picks[:, None], axis=1)[:, 0]
+
+    def solve(self, room: float, fixed: tuple[int, int] | None = None) -> NDArray[np.int64]:
+        """Return each row's column at the least price whose squares sum up to at most `room`.
+
+        Args:
+            room: largest sum of squared losses.
+            fixed: a row and the column it has to take, whose square fits into the room.
+        """
+        costs = self.costs
+        if fixed is not None:
+            costs = costs.copy()
+            costs[fixed[0]] = np.inf
+            costs[fixed] = self.costs[fixed]
+
+        def picks_at(price: float) -> tuple[NDArray[np.int64], bool]:
+            picks = np.argmin(costs + price * self.squares, axis=1)
+            total = np.take_along_axis(self.squares, picks[:, None], axis=1).sum()
+            return picks, bool(total > room)
+
+        low, high = 0.0, 1.0
+        while picks_at(high)[1] and high < _HIGHEST_PRICE:
+            high *= 16.0
+        for _ in range(_N_BISECTIONS):
+            middle = (low * high) ** 0.5 if low > 0 else high / 1e4
+            low, high = (middle, high) if picks_at(middle)[1] else (low, middle)
+            if low > 0 and high / low < 1.001:
+                break
+        return picks_at(high)[0]
 
 
-def _row(ladder: Sequence[Candidate], sensitivity: float) -> _Row:
-    squares = np.array([*((sensitivity * c.error) ** 2 for c in ladder), 0.0])
-    return _Row(ladder, squares)
+def _table(ladders: Sequence[tuple[Sequence[Candidate], float]], by_macs: bool) -> _Table:
+    """Fill the table from ladders and sensitivities."""
+    width = max((len(ladder) for ladder, _ in ladders), default=0) + 1
+    costs = np.full((len(ladders), width), np.inf)
+    squares = np.zeros((len(ladders), width))
+    price = _macs_price([ladder[0] for ladder, _ in ladders]) if by_macs else 0.0
+    for row, (ladder, sensitivity) in enumerate(ladders):
+        layer = ladder[0].layer
+        macs = [(c.macs if c.form == "computed" else layer.macs) or 0 for c in ladder]
+        n_bytes = [float(c.n_bytes) for c in ladder]
+        costs[row, : len(ladder)] = np.array(n_bytes) + price * np.array(macs, np.float64)
+        costs[row, len(ladder)] = layer.weight.nbytes + price * (layer.macs or 0)
+        squares[row, : len(ladder)] = [(sensitivity * c.error) ** 2 for c in ladder]
+    return _Table([ladder for ladder, _ in ladders], costs, squares)
 
 
 def _macs_price(candidates: Sequence[Candidate]) -> float:
     n_bytes = sum(c.layer.weight.nbytes for c in candidates)
     macs = sum(c.layer.macs or 0 for c in candidates)
     return n_bytes / macs if macs else 0.0
-
-
-def _picks(
-    rows: Sequence[_Row], costs: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], price: float
-) -> list[int]:
-    return [int(np.argmin(c + price * r.squares)) for r, c in zip(rows, costs, strict=True)]
-
-
-def _predicted(
-    rows: Sequence[_Row], costs: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], price: float
-) -> float:
-    picks = _picks(rows, costs, price)
-    return float(sum(r.squares[i] for r, i in zip(rows, picks, strict=True)) ** 0.5)
-
-
-def _plan(
-    rows: Sequence[_Row],
-    costs: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]],
-    price: float,
-    budget: float,
-) -> Plan:
-    picks = _picks(rows, costs, price)
-    chosen = {
-        row.candidates[i].layer.name: row.candidates[i]
-        for row, i in zip(rows, picks, strict=True)
-        if i < len(row.candidates) and row.candidates[i].pass_name != "keep"
-    }
-    n_bytes = sum(c.n_bytes for c in chosen.values())
-    return Plan(chosen, budget, n_bytes, max((c.error for c in chosen.values()), default=0.0))
 
 
 def _identity(plan: Plan) -> frozenset[tuple[str, int]]:

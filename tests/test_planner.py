@@ -284,3 +284,26 @@ def test_best_trial_ignores_empty_and_failed_plans() -> None:
     assert best_trial([]) is None
     assert best_trial([Trial(empty, 0.0, True), Trial(change, 1.0, False)]) is None
     assert best_trial([Trial(empty, 0.0, True), Trial(change, 0.1, True)]).plan is change
+
+
+def test_a_dominant_layer_leaves_no_gap_between_two_prices() -> None:
+    """At the hull's prices either the large layer is cheap and all others too, or it is dear."""
+    ladders = {
+        "large": make_ladder(make_layer("large", 1000), [(100, 0.2), (1000, 0.1)]),
+        "small": make_ladder(make_layer("small", 1000), [(10 * i, 0.4 / i) for i in range(1, 9)]),
+    }
+    sizes = {}
+    for budget in np.linspace(0.21, 0.5, 30):
+        plan = planner.choose(ladders, {"large": 1.0, "small": 1.0}, budget, by_macs=False)
+        assert sum(c.error**2 for c in plan.chosen.values()) <= budget**2
+        sizes[budget] = plan.n_bytes
+    best = {
+        budget: min(
+            a.n_bytes + b.n_bytes
+            for a in ladders["large"]
+            for b in ladders["small"]
+            if a.error**2 + b.error**2 <= budget**2
+        )
+        for budget in sizes
+    }
+    assert sizes == best
