@@ -13,7 +13,7 @@ from pathlib import Path
 from onnxzip.deviations import Runs, exact_deviation
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model
+from onnxzip.graph import Model, release_pages
 from onnxzip.metrics import Metric
 from onnxzip.runtime import ModelSource, Session, open_session
 from onnxzip.signature import Outputs
@@ -81,6 +81,7 @@ class Evaluator:
         changed, self._homes = with_overridable_weights(self._model, self._layers)
         try:
             session = open_session(source_of(changed), custom_ops=self._custom_ops)
+            release_pages(self._model.arrays.values())
             session.run(self._feeds.feeds[0])
         except (ModelError, ProviderError):
             return None

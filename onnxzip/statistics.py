@@ -18,7 +18,7 @@ from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.evaluation import source_of
 from onnxzip.feedback import MAX_COLUMNS
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, Tap, find_taps, with_taps
+from onnxzip.graph import Model, Tap, find_taps, release_pages, with_taps
 from onnxzip.patches import patches
 from onnxzip.runtime import Session, open_session
 from onnxzip.types import Array, Layer, Skip, Statistics
@@ -28,8 +28,8 @@ DAMPING = 0.01
 
 _MIN_VECTORS = 16384
 _VECTORS_PER_COLUMN = 24
-_MAX_GROUP_BYTES = 64 << 20
-_FIRST_GROUP = 8
+_MAX_GROUP_BYTES = 16 << 20
+_FIRST_GROUP = 4
 
 ShowFraction = Callable[[float], None]
 
@@ -69,6 +69,7 @@ def collect_statistics(
     tapped, names = with_taps(model, [source.tap for source in wanted])
     try:
         with open_session(source_of(tapped), custom_ops=custom_ops) as session:
+            release_pages(model.arrays.values())
             moments = _measure(session, wanted, names, feeds, show)
     except (ModelError, ProviderError, CalibrationError) as error:
         return {}, [Skip("graph", "statistics", f"no input statistics: {error}")]
