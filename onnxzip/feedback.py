@@ -159,9 +159,34 @@ class OutputError:
     def __call__(self, restored: NDArray[np.float32]) -> float:
         """Return the error of a restored weight, of the same shape as the original."""
         noise = _energy(self._plane - restored.reshape(self._plane.shape), self._moment)
-        if self._signal > 0:
-            return float(np.sqrt(noise / self._signal))
-        return 0.0 if noise == 0 else float("inf")
+        return _relative(noise, self._signal)
+
+
+class RowError:
+    """The relative error of the rows of a table as they are read: sqrt(sum_r f_r |E_r|^2 / ...|W_r|^2).
+
+    Args:
+        original: W, (n_rows, ...).
+        row_weights: f, (n_rows,), not negative.
+    """
+
+    def __init__(self, original: NDArray[np.float32], row_weights: NDArray[np.float32]) -> None:
+        self._plane = original.reshape(len(row_weights), -1)
+        self._weights = row_weights
+        self._signal = self._energy(self._plane)
+
+    def __call__(self, restored: NDArray[np.float32]) -> float:
+        """Return the error of a restored table, of the same shape as the original."""
+        return _relative(self._energy(self._plane - restored.reshape(self._plane.shape)), self._signal)
+
+    def _energy(self, plane: NDArray[np.float32]) -> float:
+        return float(np.einsum("ij,ij->i", plane, plane).astype(np.float64) @ self._weights)
+
+
+def _relative(noise: float, signal: float) -> float:
+    if signal > 0:
+        return float(np.sqrt(noise / signal))
+    return 0.0 if noise == 0 else float("inf")
 
 
 def _energy(plane: NDArray[np.float32], moment: NDArray[np.float32]) -> float:

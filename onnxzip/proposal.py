@@ -13,7 +13,7 @@ from onnxzip import registry
 from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.evaluation import source_of
-from onnxzip.feedback import OutputError
+from onnxzip.feedback import OutputError, RowError
 from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset
 from onnxzip.levels import Level, level
 from onnxzip.options import Options
@@ -79,7 +79,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         model, wanted, subject.feeds, subject.custom_ops, lambda f: show("statistics", 0.1 + 0.1 * f)
     )
     skips += untapped
-    wanted = [replace(layer, statistics=statistics.get(layer.name)) for layer in wanted]
+    wanted = [statistics.attach(layer) for layer in wanted]
     chosen_level = level(options.level)
     codecs = chosen_level.codecs(wanted)
     forms = forms_for(options.objective)
@@ -179,8 +179,11 @@ def _offer(
     able = {name: method for name, method in passes.items() if kind in method.kinds}
     if not able:
         return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
-    statistics = layer.statistics
-    measure = None if statistics is None else OutputError(layer.canonical(), statistics)
+    measure: OutputError | RowError | None = None
+    if layer.statistics is not None:
+        measure = OutputError(layer.canonical(), layer.statistics)
+    elif layer.row_weights is not None:
+        measure = RowError(layer.canonical(), layer.row_weights)
     for method in able.values():
         for offer in method.candidates(layer, codec, forms):
             if isinstance(offer, Skip):

@@ -1,4 +1,4 @@
-"""Measures what each layer's columns are multiplied with: the second moment of its input.
+"""Measures what each layer meets: the second moment of its input, or how often its rows are read.
 
 The values that weights meet become outputs of a copy of the model, which runs on the calibration data
 batch by batch; only the moments, (n_columns, n_columns) each, are kept. A large run contributes vectors
@@ -8,7 +8,7 @@ at random places of its output, so that the cost is bounded whatever the number 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,9 @@ from onnxzip.types import Array, Layer, Skip, Statistics
 DAMPING = 0.01
 """Share of the mean diagonal that is added to it: inputs that calibration never saw may still occur."""
 
+_UNREAD_SHARE = 0.5
+"""Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
+
 _MIN_VECTORS = 16384
 _VECTORS_PER_COLUMN = 24
 _MAX_GROUP_BYTES = 16 << 20
@@ -36,17 +39,38 @@ ShowFraction = Callable[[float], None]
 
 @dataclass(frozen=True)
 class _Source:
-    """A tap with all that decides what its vectors are; layers with equal sources share a moment."""
+    """A tap with all that decides what its vectors are; layers with equal sources share a moment.
+
+    For a Gather, n_columns is the number of rows of its table.
+    """
 
     tap: Tap
     kernel: tuple[int, ...]
     n_columns: int
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured, by layer name.
+
+    Attributes:
+        statistics: of layers whose columns are multiplied.
+        row_weights: of tables whose rows are read; see `Layer.row_weights`.
+    """
+
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    row_weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def attach(self, layer: Layer) -> Layer:
+        """Return the layer with what was measured for it."""
+        found, weights = self.statistics.get(layer.name), self.row_weights.get(layer.name)
+        return replace(layer, statistics=found, row_weights=weights)
+
+
 def collect_statistics(
     model: Model, layers: Sequence[Layer], feeds: FeedSet, custom_ops: Path | None, show: ShowFraction
-) -> tuple[dict[str, Statistics], list[Skip]]:
-    """Measure the second moments of the inputs of all layers that have taps.
+) -> tuple[Measured, list[Skip]]:
+    """Measure what all layers that have taps meet.
 
     Args:
         model: the (folded) model.
@@ -56,28 +80,33 @@ def collect_statistics(
         show: called with the fraction done.
 
     Returns:
-        Statistics by layer name, and why there are none at all where the model cannot be tapped. None on
+        What was measured, and why there is nothing at all where the model cannot be tapped. Nothing on
         generated inputs: noise tells nothing about which inputs of a layer go together, and errors
         that are moved to where noise hides them cost accuracy on real inputs (resnet20: 6.6 points).
     """
     if feeds.seed is not None:
-        return {}, []
+        return Measured(), []
     sources = _find_sources(model, layers)
     wanted = list(dict.fromkeys(source for found in sources.values() for source in found))
     if not wanted:
-        return {}, []
+        return Measured(), []
     tapped, names = with_taps(model, [source.tap for source in wanted])
     try:
         with open_session(source_of(tapped), custom_ops=custom_ops) as session:
             release_pages(model.arrays.values())
             moments = _measure(session, wanted, names, feeds, show)
     except (ModelError, ProviderError, CalibrationError) as error:
-        return {}, [Skip("graph", "statistics", f"no input statistics: {error}")]
-    return {
-        name: statistics
-        for name, found in sources.items()
-        if (statistics := _combine([moments[source] for source in found])) is not None
-    }, []
+        return Measured(), [Skip("graph", "statistics", f"no input statistics: {error}")]
+    statistics: dict[str, Statistics] = {}
+    row_weights: dict[str, NDArray[np.float32]] = {}
+    for name, found in sources.items():
+        totals = [moments[source] for source in found]
+        reads = [total for total in totals if isinstance(total, _Reads)]
+        if reads:
+            row_weights[name] = _weigh(reads)
+        elif (combined := _combine([t for t in totals if isinstance(t, _Moment)])) is not None:
+            statistics[name] = combined
+    return Measured(statistics, row_weights), []
 
 
 def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[_Source]]:
@@ -86,8 +115,11 @@ def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[_Sour
     for layer in layers:
         _, _, n_inner, spatial = layer.sizes
         n_columns = n_inner * int(np.prod(spatial))
-        if layer.name in taps and 1 < n_columns <= MAX_COLUMNS:
-            sources[layer.name] = [_Source(tap, spatial, n_columns) for tap in taps[layer.name]]
+        found = taps.get(layer.name, [])
+        if found and all(tap.op_type == "Gather" for tap in found):
+            sources[layer.name] = [_Source(tap, (), layer.weight.shape[0]) for tap in found]
+        elif found and all(tap.op_type != "Gather" for tap in found) and 1 < n_columns <= MAX_COLUMNS:
+            sources[layer.name] = [_Source(tap, spatial, n_columns) for tap in found]
     return sources
 
 
@@ -104,14 +136,34 @@ class _Moment:
             self.n_vectors += len(vectors)
 
 
+class _Reads:
+    """A count of the rows that a Gather reads."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.counts = np.zeros(n_rows, np.int64)
+
+    def add(self, indices: Array) -> None:
+        rows = indices.ravel().astype(np.int64) % len(self.counts)
+        self.counts += np.bincount(rows, minlength=len(self.counts))
+
+
+def _weigh(reads: Sequence[_Reads]) -> NDArray[np.float32]:
+    """Return how often each row is read, with a mean of 1, mixed with what all rows have alike."""
+    counts = np.sum([read.counts for read in reads], axis=0).astype(np.float64)
+    share = counts / max(counts.mean(), 1e-9)
+    weights: NDArray[np.float32] = ((1 - _UNREAD_SHARE) * share + _UNREAD_SHARE).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
+
+
 def _measure(
     session: Session,
     sources: Sequence[_Source],
     names: Mapping[str, str],
     feeds: FeedSet,
     show: ShowFraction,
-) -> dict[_Source, _Moment]:
-    moments = {source: _Moment(source.n_columns) for source in sources}
+) -> dict[_Source, _Moment | _Reads]:
+    moments = {s: (_Reads if s.tap.op_type == "Gather" else _Moment)(s.n_columns) for s in sources}
     outputs = list(names.values())
     groups = [outputs[i : i + _FIRST_GROUP] for i in range(0, len(outputs), _FIRST_GROUP)]
     for i_run, run in enumerate(feeds):
@@ -119,10 +171,14 @@ def _measure(
         for values in (run, *(session.run(run, group) for group in groups)):
             for i, source in enumerate(sources):
                 array = values.get(names.get(source.tap.value, source.tap.value))
-                if array is not None and array.dtype.kind in "fV":
+                total = moments[source]
+                if array is None:
+                    continue
+                if isinstance(total, _Reads):
+                    total.add(array)
+                elif array.dtype.kind in "fV":
                     rng = np.random.default_rng((i_run, i))
-                    n_most = _n_vectors(source, len(feeds))
-                    moments[source].add(_vectors(source, array, n_most, rng))
+                    total.add(_vectors(source, array, _n_vectors(source, len(feeds)), rng))
             sizes.update({name: array.nbytes for name, array in values.items()})
         if i_run == 0:
             groups = _group([(name, sizes[name]) for name in outputs])

@@ -78,6 +78,8 @@ class Layer:
         macs: multiply-accumulates one run of the consumers costs; None when unknown.
         can_compute: whether the consumer may be replaced by other nodes (computed form).
         statistics: second moment of the consumer's input; None without calibration.
+        row_weights: (n_out,) float32 of mean 1, how often each row of a Gather's table is read, damped;
+            None where that is not known.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Layer:
     macs: int | None = None
     can_compute: bool = False
     statistics: Statistics | None = None
+    row_weights: NDArray[np.float32] | None = None
 
     @cached_property
     def sizes(self) -> tuple[int, int, int, tuple[int, ...]]:
@@ -178,7 +181,7 @@ class Candidate:
         settings: what the pass needs to encode the layer again; scalars, shown in the report.
         n_bytes: estimated bytes in the file, names and nodes of the decode subgraph included.
         error: |W - W'| / |W| in the Frobenius norm; with statistics the relative error of the layer's
-            output, sqrt(tr(E H Eᵀ) / tr(W H Wᵀ)).
+            output, sqrt(tr(E H Eᵀ) / tr(W H Wᵀ)), with row weights that of the rows as they are read.
         macs: multiply-accumulates of one run (computed form), else the layer's own.
         encoded: the payload; None once released (`Pass.encode` makes it again, bit for bit).
     """

@@ -90,7 +90,7 @@ class CodebookPass(Pass):
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Fit a codebook with the settings' size and seed and assign all vectors to it."""
         feedback = layer_feedback(layer)
-        return _encode(_plane(layer, feedback), settings, feedback)
+        return _encode(_plane(layer, feedback), settings, feedback, layer.row_weights)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the weight that the payload decodes to."""
@@ -151,7 +151,7 @@ class CodebookPass(Pass):
             "seed": self.seed,
             "feedback": feedback is not None,
         }
-        encoded = _encode(plane, settings, feedback)
+        encoded = _encode(plane, settings, feedback, layer.row_weights)
         n_nodes = _n_nodes(encoded, layer) + (2 if feedback else 0)
         n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * n_nodes
         error = relative_error(plane, _decode(encoded, plane.shape))
@@ -170,7 +170,7 @@ class CodebookPass(Pass):
         settings = {"vector": length, "codewords": n_codewords, "seed": self.seed}
         errors = []
         for scaled in (False, True):
-            encoded = _encode(sample, {**settings, "row_scales": scaled}, None)
+            encoded = _encode(sample, {**settings, "row_scales": scaled})
             errors.append(max(relative_error(sample, _decode(encoded, sample.shape)), 1e-9))
         scales = Encoded(tables={"scales": np.zeros(len(plane), np.float16)})
         n_bytes = codec.n_bytes(scales) + 2 * NODE_OVERHEAD_BYTES
@@ -178,7 +178,10 @@ class CodebookPass(Pass):
 
 
 def _encode(
-    plane: NDArray[np.float32], settings: Mapping[str, Scalar], feedback: Feedback | None
+    plane: NDArray[np.float32],
+    settings: Mapping[str, Scalar],
+    feedback: Feedback | None = None,
+    row_weights: NDArray[np.float32] | None = None,
 ) -> Encoded:
     """Make the payload of a (rows, columns) plane; with feedback, of (columns, rows)."""
     tables: dict[str, Array] = {}
@@ -192,7 +195,11 @@ def _encode(
     length, n_codewords, seed = (int(settings[key]) for key in ("vector", "codewords", "seed"))
     if feedback is None:
         vectors = codebook.split_vectors(np.divide(plane, scales), length)
-        indices, words = codebook.quantize(vectors, n_codewords, seed)
+        importance: NDArray[np.float64] | None = None
+        if row_weights is not None and plane.shape[1] % length == 0:
+            squares = np.broadcast_to(scales, (len(plane), 1))[:, 0].astype(np.float64) ** 2
+            importance = row_weights * squares
+        indices, words = codebook.quantize(vectors, n_codewords, seed, importance)
         tables["codebook"] = _narrowed(words)
         return Encoded(integers={"indices": indices[None]}, tables=tables)
     vectors = (plane / scales).reshape(-1, length)

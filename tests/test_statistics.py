@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxzip
+from onnxzip import registry
+from onnxzip.feedback import RowError
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import find_layers, read_model
+from onnxzip.graph import Model, find_layers, read_model
+from onnxzip.passbase import Pass
 from onnxzip.patches import patches
+from onnxzip.quantize import FixedRate
 from onnxzip.statistics import DAMPING, collect_statistics
+from onnxzip.types import Candidate, Layer
 from tests.test_models import MODELS
 
 RNG = np.random.default_rng(0)
@@ -91,7 +97,8 @@ def test_moment_of_shared_matrices(transposed: int) -> None:
     layers, _ = find_layers(model)
     x = RNG.standard_normal((50, 16)).astype(np.float32)
     feeds = FeedSet(({"x": x[:20]}, {"x": x[20:]}), 50)
-    found, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
+    measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
+    found = measured.statistics
     both = np.concatenate([x, np.tanh(x)])
     expected = both.T @ both / 100
     expected += DAMPING * np.trace(expected) / 16 * np.eye(16)
@@ -104,7 +111,72 @@ def test_noise_gives_no_statistics() -> None:
     model = read_model(MODELS / "digits_cnn.onnx")
     layers, _ = find_layers(model)
     feeds = FeedSet(({},), 1, seed=0)
-    assert collect_statistics(model, layers, feeds, None, lambda _: None) == ({}, [])
+    measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
+    assert not measured.statistics
+    assert not measured.row_weights
+    assert not skips
+
+
+def make_table(n_rows: int) -> tuple[Model, list[Layer]]:
+    """A table whose rows are read by the graph's input and, from behind, by a computed index."""
+    table = RNG.standard_normal((n_rows, 32)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["a"]),
+        helper.make_node("Neg", ["ids"], ["back"]),
+        helper.make_node("Gather", ["table", "back"], ["b"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ("n",))],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ("n", 32)) for n in "ab"],
+        [numpy_helper.from_array(table, "table")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = read_model(proto)
+    return model, list(find_layers(model)[0])
+
+
+def test_rows_of_a_table_are_counted() -> None:
+    model, layers = make_table(40)
+    feeds = FeedSet(({"ids": np.array([1, 1, 3])}, {"ids": np.array([0, 1])}), 5)
+    measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
+    counts = np.zeros(40)
+    counts[[0, 1, 3]] = 2, 3, 1
+    counts[[39, 37]] = 3, 1  # -1 and -3
+    assert not skips
+    (layer,) = (measured.attach(layer) for layer in layers)
+    assert layer.statistics is None
+    np.testing.assert_allclose(layer.row_weights, 0.5 * counts / counts.mean() + 0.5, rtol=1e-6)
+
+
+def test_error_of_a_table_is_that_of_the_rows_as_they_are_read() -> None:
+    table = RNG.standard_normal((6, 4)).astype(np.float32)
+    other = table.copy()
+    other[2] *= 1.5
+    reads = np.array([2, 2, 5, 2])
+    weights = np.bincount(reads, minlength=6).astype(np.float32)
+    expected = np.linalg.norm(table[reads] - other[reads]) / np.linalg.norm(table[reads])
+    assert RowError(table, weights)(other) == pytest.approx(expected, rel=1e-5)
+    assert RowError(table, np.zeros(6, np.float32))(other) == 0
+
+
+def test_codewords_go_where_rows_are_read() -> None:
+    _, layers = make_table(3000)
+    weights = np.full(3000, 0.5, np.float32)
+    weights[:6] = 250.5
+    weighted = replace(layers[0], row_weights=weights)
+    settings = {"vector": 4, "codewords": 64, "row_scales": False, "seed": 0, "feedback": False}
+    compression = registry.passes()["codebook"]()
+    assert isinstance(compression, Pass)
+    errors = []
+    for layer in (layers[0], weighted):
+        encoded = compression.encode(layer, settings, FixedRate())
+        restored = compression.restore(
+            Candidate(layer, "codebook", settings, "stored", 0, 0.0, encoded=encoded)
+        )
+        errors.append(RowError(layer.canonical(), weights)(restored))
+    assert errors[1] < 0.9 * errors[0]
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_gru", "digits_autoencoder", "digits_attention"])

@@ -1,4 +1,4 @@
-"""Finds the values that weights are multiplied with, and makes them outputs of a copy of the model."""
+"""Finds the values that weights are multiplied with or indexed by; makes them outputs of a copy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from onnxzip.graph.names import NameSource
 from onnxzip.graph.weights import Use, Weight, find_weights
 from onnxzip.types import AttributeValue, Layer
 
-_MULTIPLIERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT)
+_READERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 _SAME_VALUES = ("Identity", "Cast", "Transpose")
 
 
 @dataclass(frozen=True)
 class Tap:
-    """A value of the main graph that a weight is multiplied with.
+    """A value of the main graph that a weight is multiplied with, or that says which rows are read.
 
     Attributes:
         value: its name.
-        op_type: the operator that multiplies.
+        op_type: the operator that multiplies, or Gather.
         index: which input of that operator the weight is.
         attributes: of that operator; defaults are not filled in.
     """
@@ -37,14 +37,14 @@ class Tap:
 def find_taps(model: Model, layers: Sequence[Layer]) -> dict[str, list[Tap]]:
     """Return the taps of each layer, one for each node that reads it.
 
-    A layer that some node reads elsewhere than in the main graph, or in a way that is no multiplication
-    by its columns, has no taps: what its columns meet is not known then.
+    A layer that some node reads elsewhere than in the main graph, or in a way that is neither a
+    multiplication by its columns nor a Gather of its rows, has no taps: what it meets is not known then.
     """
     wanted = {layer.name: layer for layer in layers}
     taps: dict[str, list[Tap]] = {}
     for weight in find_weights(model):
         layer = wanted.get(weight.name)
-        if layer is not None and layer.op_type in _MULTIPLIERS:
+        if layer is not None and layer.op_type in _READERS:
             found = _taps_of(weight)
             if found:
                 taps[weight.name] = found
@@ -107,6 +107,8 @@ def _tap(use: Use) -> Tap | None:
         return Tap(node.input[0], node.op_type, 1, attributes)
     if node.op_type in ("Gemm", "MatMul") and use.index < 2:
         return Tap(node.input[1 - use.index], node.op_type, use.index, attributes)
+    if node.op_type == "Gather" and use.index == 0 and not dict(attributes).get("axis", 0):
+        return Tap(node.input[1], node.op_type, 0, attributes)
     return None
 
 

@@ -154,7 +154,10 @@ def centroids(
 
 
 def quantize(
-    vectors: NDArray[np.float32], n_codewords: int, seed: int
+    vectors: NDArray[np.float32],
+    n_codewords: int,
+    seed: int,
+    importance: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Replace vectors by codewords: fit on a sample, assign all, move codewords to their centroids.
 
@@ -165,13 +168,15 @@ def quantize(
         vectors: (n, d), n > 0.
         n_codewords: k, at most.
         seed: of the fit.
+        importance: as in `fit`; codewords then stay where the fit put them.
 
     Returns:
         Indices (n,) int32 and codebook (at most k, d) float32.
     """
-    codebook = fit(vectors, n_codewords, seed)
+    codebook = fit(vectors, n_codewords, seed, importance)
     indices = assign(vectors, codebook)
-    codebook = centroids(vectors, indices, codebook)
+    if importance is None:
+        codebook = centroids(vectors, indices, codebook)
     counts = np.bincount(indices, minlength=len(codebook))
     order = np.argsort(-counts, kind="stable")[: int(np.count_nonzero(counts))]
     ranks = np.zeros(len(codebook), np.int32)
