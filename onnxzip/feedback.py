@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import get_lapack_funcs
 
-from onnxzip.types import Statistics
+from onnxzip.types import Array, Statistics
 
 STEPS_PER_OCTAVE = 4
 """Steps are powers of 2 ** (1 / STEPS_PER_OCTAVE), so that an exponent of a few bits stores one."""
@@ -31,6 +31,7 @@ MAX_COLUMNS = 8192
 Quantise: TypeAlias = Callable[[int, NDArray[Any]], NDArray[Any]]
 
 _BLOCK = 64
+_ERROR_BLOCK = 1 << 18
 _MAX_EXPONENT = 24
 _DOUBLE_COLUMNS = 1024
 
@@ -166,21 +167,30 @@ class RowError:
     """The relative error of the rows of a table as they are read: sqrt(sum_r f_r |E_r|^2 / ...|W_r|^2).
 
     Args:
-        original: W, (n_rows, ...).
+        original: W, (n_rows, ...), of any float type.
         row_weights: f, (n_rows,), not negative.
     """
 
-    def __init__(self, original: NDArray[np.float32], row_weights: NDArray[np.float32]) -> None:
+    def __init__(self, original: Array, row_weights: NDArray[np.float32]) -> None:
         self._plane = original.reshape(len(row_weights), -1)
         self._weights = row_weights
-        self._signal = self._energy(self._plane)
+        self._signal = self._energy(None)
 
     def __call__(self, restored: NDArray[np.float32]) -> float:
         """Return the error of a restored table, of the same shape as the original."""
-        return _relative(self._energy(self._plane - restored.reshape(self._plane.shape)), self._signal)
+        return _relative(self._energy(restored.reshape(self._plane.shape)), self._signal)
 
-    def _energy(self, plane: NDArray[np.float32]) -> float:
-        return float(np.einsum("ij,ij->i", plane, plane).astype(np.float64) @ self._weights)
+    def _energy(self, restored: NDArray[np.float32] | None) -> float:
+        """Sum in blocks of rows: a table may be half of the model."""
+        total = 0.0
+        n_rows = max(1, _ERROR_BLOCK // max(self._plane.shape[1], 1))
+        for start in range(0, len(self._plane), n_rows):
+            rows = self._plane[start : start + n_rows].astype(np.float32)
+            if restored is not None:
+                rows -= restored[start : start + n_rows]
+            squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+            total += float(squares @ self._weights[start : start + n_rows])
+        return total
 
 
 def _relative(noise: float, signal: float) -> float:

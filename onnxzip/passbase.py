@@ -8,7 +8,7 @@ through a `Builder`. How coefficients become bytes is the codec's business, not 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -251,12 +251,13 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:
     """Return |W - W'| / |W| in the Frobenius norm (0 when both are zero)."""
-    norm = _norm(original.ravel())
-    error = _norm(np.subtract(original, restored, dtype=np.float32).ravel())
+    before, after = original.reshape(-1), restored.reshape(-1)
+    blocks = range(0, before.size, _BLOCK)
+    norm = _norm(before[i : i + _BLOCK] for i in blocks)
+    error = _norm(np.subtract(before[i : i + _BLOCK], after[i : i + _BLOCK]) for i in blocks)
     return error / norm if norm > 0 else (0.0 if error == 0 else np.inf)
 
 
-def _norm(values: NDArray[np.float32]) -> float:
-    """Return the Euclidean norm, summed in float64 (float32 overflows from 1e19 on), in blocks."""
-    blocks = (values[i : i + _BLOCK] for i in range(0, values.size, _BLOCK))
+def _norm(blocks: Iterable[NDArray[np.float32]]) -> float:
+    """Return the Euclidean norm, summed in float64 (float32 overflows from 1e19 on)."""
     return float(sum(float(np.square(b, dtype=np.float64).sum()) for b in blocks) ** 0.5)

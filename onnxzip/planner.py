@@ -28,6 +28,7 @@ PROBE_ERROR = 0.05
 
 _CLOSE_ENOUGH = 1.04
 _LARGEST_STEP = 8.0
+_STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
 _SMALLEST_BUDGET = 1e-6
 _LARGEST_BUDGET = 2.0
 _N_BISECTIONS = 60
@@ -140,7 +141,28 @@ def search(
         if nothing_left or not _SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
             break
         budget = _next_budget(budget, below, above, trial, tolerance)
+    _look_above(plan_for, measure, below, tried, max_trials)
     return list(tried.values())
+
+
+def _look_above(
+    plan_for: Callable[[float], Plan],
+    measure: Callable[[Plan], tuple[float, bool]],
+    below: float,
+    tried: dict[frozenset[tuple[str, int]], Trial],
+    max_trials: int,
+) -> None:
+    """Spend what trials are left on larger budgets than the one that was settled on.
+
+    Where a large layer changes its candidate the whole plan changes, and its measured loss may fall
+    although the predicted one rises.
+    """
+    for step in _STEPS_ABOVE:
+        plan = plan_for(below * step)
+        if len(tried) >= max_trials or not below > 0:
+            return
+        if _identity(plan) not in tried:
+            tried[_identity(plan)] = Trial(plan, *measure(plan))
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:

@@ -183,7 +183,7 @@ def _offer(
     if layer.statistics is not None:
         measure = OutputError(layer.canonical(), layer.statistics)
     elif layer.row_weights is not None:
-        measure = RowError(layer.canonical(), layer.row_weights)
+        measure = RowError(layer.weight, layer.row_weights)
     for method in able.values():
         for offer in method.candidates(layer, codec, forms):
             if isinstance(offer, Skip):

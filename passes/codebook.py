@@ -50,6 +50,9 @@ TRIAL_RUNG = (4, 64)
 TRIAL_SIZE = 1 << 20
 """Weights that the trial sees, about."""
 
+BLOCK = 1 << 20
+"""Indices looked up at a time."""
+
 FLOAT = 1
 """TensorProto.FLOAT, the target of Cast."""
 
@@ -220,11 +223,14 @@ def _encode(
 def _decode(encoded: Encoded, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return codebook[indices], times the row scales, as a plane of the given shape."""
     words = encoded.tables["codebook"].astype(np.float32)
-    values = np.take(words, encoded.integers["indices"][0], axis=0).ravel()
-    plane = values[: shape[0] * shape[1]].reshape(shape)
+    indices = encoded.integers["indices"][0]
+    values = np.empty((len(indices), words.shape[1]), np.float32)
+    for start in range(0, len(indices), BLOCK):  # numpy widens the indices to 8 bytes each
+        values[start : start + BLOCK] = words[indices[start : start + BLOCK]]
+    plane = values.ravel()[: shape[0] * shape[1]].reshape(shape)
     if "scales" in encoded.tables:
-        plane = np.multiply(plane, encoded.tables["scales"].astype(np.float32))
-    return np.asarray(plane, np.float32)
+        plane *= encoded.tables["scales"].astype(np.float32)
+    return plane
 
 
 def _rungs(size: int, codec: Codec) -> list[tuple[int, int]]:

@@ -147,9 +147,14 @@ def centroids(
     Returns:
         (k, d) float32.
     """
-    counts = np.bincount(indices, minlength=len(codebook))
-    sums = [np.bincount(indices, vectors[:, axis], len(codebook)) for axis in range(vectors.shape[1])]
-    means = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
+    n_codewords, length = codebook.shape
+    counts, sums = np.zeros(n_codewords), np.zeros((n_codewords, length))
+    for start in range(0, len(vectors), CHUNK_SCORES):  # bincount makes copies of 8 bytes a number
+        chosen, members = indices[start : start + CHUNK_SCORES], vectors[start : start + CHUNK_SCORES]
+        counts += np.bincount(chosen, minlength=n_codewords)
+        for axis in range(length):
+            sums[:, axis] += np.bincount(chosen, members[:, axis], n_codewords)
+    means = sums / np.maximum(counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, codebook).astype(np.float32)
 
 
@@ -177,8 +182,12 @@ def quantize(
     indices = assign(vectors, codebook)
     if importance is None:
         codebook = centroids(vectors, indices, codebook)
-    counts = np.bincount(indices, minlength=len(codebook))
+    counts = np.zeros(len(codebook), np.int64)
+    for start in range(0, len(indices), CHUNK_SCORES):
+        counts += np.bincount(indices[start : start + CHUNK_SCORES], minlength=len(codebook))
     order = np.argsort(-counts, kind="stable")[: int(np.count_nonzero(counts))]
     ranks = np.zeros(len(codebook), np.int32)
     ranks[order] = np.arange(len(order), dtype=np.int32)
-    return ranks[indices], codebook[order]
+    for start in range(0, len(indices), CHUNK_SCORES):
+        indices[start : start + CHUNK_SCORES] = ranks[indices[start : start + CHUNK_SCORES]]
+    return indices, codebook[order]
