@@ -155,13 +155,13 @@ def _look_above(
     """Spend what trials are left on larger budgets than the one that was settled on.
 
     Where a large layer changes its candidate the whole plan changes, and its measured loss may fall
-    although the predicted one rises.
+    although the predicted one rises. A single layer's loss can only fall by luck with the inputs.
     """
     for step in _STEPS_ABOVE:
         plan = plan_for(below * step)
         if len(tried) >= max_trials or not below > 0:
             return
-        if _identity(plan) not in tried:
+        if len(plan.chosen) > 1 and _identity(plan) not in tried:
             tried[_identity(plan)] = Trial(plan, *measure(plan))
 
 
