@@ -22,6 +22,11 @@ from onnxzip.types import Array, Feeds
 
 GENERATED_NOTE = "generated inputs"
 MAX_ELEMENTS_PER_RUN = 2**26
+# numpy seeds (0, 0, 0) like 0: the numbers of default_rng(0) may be the very weights of a test model.
+_OWN_STREAM = 1
+_MIN_SAMPLES = 16
+_MAX_SAMPLES = 64
+_N_OUTPUT_VALUES = 4096
 
 _MASK = re.compile(r"mask")
 _SEGMENT = re.compile(r"token_type|segment")
@@ -92,7 +97,7 @@ def generate_feeds(
     for run in range(n_batches):
         arrays = {}
         for index, spec in enumerate(inputs):
-            rng = np.random.default_rng([seed, run, index])
+            rng = np.random.default_rng([seed, run, index, _OWN_STREAM])
             bound = (bounds or {}).get(spec.name)
             values = _values(spec, shapes[spec.name], rng, bound, length, sizing)
             if values.dtype.kind == "b" and values.size == 1:  # a switch: every branch gets its runs
@@ -106,7 +111,7 @@ def runnable_feeds(
     session: Session,
     *,
     seed: int,
-    n_samples: int = 16,
+    n_samples: int | None = None,
     bounds: Mapping[str, int] | None = None,
     free_dims: Mapping[str, int] | None = None,
 ) -> FeedSet:
@@ -118,15 +123,40 @@ def runnable_feeds(
     Args:
         session: the original model.
         seed: of the random numbers.
-        n_samples: least number of samples to generate.
+        n_samples: least number of samples to generate; by default as many as the smallest output
+            needs for a figure that is not luck, from 16 to 64.
         bounds: by input name, the exclusive upper bound of integers that index a table.
         free_dims: sizes of free dimensions the caller knows, by symbol.
 
     Raises:
         CalibrationError: no attempt ran, or an input has a type that cannot be generated.
     """
+    sizing, n_values = _first_that_runs(session, seed, bounds, free_dims)
+    per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, sizing, free_dims))
+    if n_samples is None:
+        n_wanted = math.ceil(_N_OUTPUT_VALUES / max(n_values // per_run, 1))
+        n_samples = min(max(n_wanted, _MIN_SAMPLES), _MAX_SAMPLES)
+    n_batches = math.ceil(n_samples / per_run)
+    feeds = generate_feeds(
+        session.inputs,
+        seed=seed,
+        n_batches=n_batches,
+        bounds=bounds,
+        sizing=sizing,
+        free_dims=free_dims,
+    )
+    return FeedSet(tuple(feeds), n_batches * per_run, seed, GENERATED_NOTE)
+
+
+def _first_that_runs(
+    session: Session,
+    seed: int,
+    bounds: Mapping[str, int] | None,
+    free_dims: Mapping[str, int] | None,
+) -> tuple[Sizing, int]:
+    """Return a sizing that runs, finite outputs preferred, and the size of its smallest output."""
     finding = ""
-    fallback: Sizing | None = None
+    fallback: tuple[Sizing, int] | None = None
     for sizing in _attempts(session.inputs, bounds or {}, free_dims):
         feeds = generate_feeds(
             session.inputs, seed=seed, n_batches=1, bounds=bounds, sizing=sizing, free_dims=free_dims
@@ -136,25 +166,15 @@ def runnable_feeds(
         except (CalibrationError, ModelError) as error:
             finding = finding or str(error)
             continue
-        fallback = fallback or sizing
+        n_values = min((array.size for array in outputs.values()), default=0)
         if all(np.isfinite(y).all() for y in outputs.values() if y.dtype.kind == "f"):
-            fallback = sizing
-            break
+            return sizing, n_values
+        fallback = fallback or (sizing, n_values)
     if fallback is None:
         raise CalibrationError(
             f"{finding}; none of the generated inputs runs, pass real ones with --calibration"
         )
-    per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, fallback, free_dims))
-    n_batches = math.ceil(n_samples / per_run)
-    feeds = generate_feeds(
-        session.inputs,
-        seed=seed,
-        n_batches=n_batches,
-        bounds=bounds,
-        sizing=fallback,
-        free_dims=free_dims,
-    )
-    return FeedSet(tuple(feeds), n_batches * per_run, seed, GENERATED_NOTE)
+    return fallback
 
 
 def _attempts(
