@@ -10,7 +10,6 @@ from onnxzip import graph
 from onnxzip.errors import InputError, ModelError
 from onnxzip.evaluation import source_of
 from onnxzip.graph import Model, ModelProto
-from onnxzip.graph.write import inline_bytes
 from onnxzip.options import Options
 from onnxzip.pipeline import Source, check_output, examine, make_feeds
 from onnxzip.proof import decode_weights, measure_drift
@@ -56,7 +55,7 @@ def inspect(source: Source) -> Inspection:
                     name, "plain", array.shape, array.dtype.name, array.nbytes, array.nbytes, 0.0
                 )
             )
-    n_plain_bytes = model.n_bytes - inline_bytes(model) + inline_bytes(plain)
+    n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
     return Inspection(model.source, model.n_bytes, n_plain_bytes, tuple(weights))
 
 

@@ -7,10 +7,12 @@ mistakes in the arguments answer at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
-EXIT_DONE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_DONE, EXIT_BAD_INPUT = 0, 1
+EXIT_SIGNAL = 128
+"""Added to the number of the signal that ended the work, as shells do."""
 _PIPE_WIDTH = 10_000
 
 
@@ -38,15 +42,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     request = None
     try:
         request = parse(sys.argv[1:] if arguments is None else arguments)
-        return run(request)
-    except KeyboardInterrupt:
-        _print_error("interrupted" + _untouched(request))
-        return EXIT_INTERRUPTED
+        with _terminable():
+            return run(request)
+    except KeyboardInterrupt as error:
+        is_terminated = isinstance(error, _Terminated)
+        _print_error(("terminated" if is_terminated else "interrupted") + _untouched(request))
+        return EXIT_SIGNAL + (signal.SIGTERM if is_terminated else signal.SIGINT)
     except Exception as error:
         if request is not None and request.verbose:
             traceback.print_exc()
         _print_error(_explain(error, request))
         return error.exit_code if isinstance(error, OnnxzipError) else EXIT_BAD_INPUT
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: end like Ctrl-C, so that temporary files go."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM raise an exception; Python itself would just stop."""
+    if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def run(request: Request) -> int:
@@ -92,12 +119,14 @@ def _compress(request: Request) -> int:
     from onnxzip import pipeline
     from onnxzip.report import render_report
 
-    with _progress(request) as show:
+    with _progress(request) as show, _report_file(request.report) as write_report:
         result = pipeline.compress(
-            request.source, request.output, options=_options(request), progress=show
+            request.source,
+            request.output,
+            options=_options(request),
+            progress=show,
+            approve=write_report,
         )
-    if request.report is not None:
-        _write_report(request.report, result.report)
     if not request.quiet:
         _print(render_report(result.report, request.verbose))
     return EXIT_DONE
@@ -147,17 +176,40 @@ def _describe_failure(check: Check) -> str:
     )
 
 
-def _write_report(path: Path, report: Report) -> None:
-    """Write a report as a whole or not at all; the model it tells of is written already."""
+@contextmanager
+def _report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
+    """Yield what writes a report to a temporary file, which is renamed when all went well.
+
+    It is called before the model is put in its place, so that a full disk leaves both as they were.
+    """
+    if path is None:
+        yield lambda report: None
+        return
     from onnxzip.graph.write import replace_file
     from onnxzip.report import EXPORTERS
 
+    with ExitStack() as stack:
+        with _blaming(path):
+            file = stack.enter_context(replace_file(path))
+
+        def write(report: Report) -> None:
+            with _blaming(path):
+                file.write(EXPORTERS[path.suffix.lower()](report).encode())
+                file.flush()
+                os.fsync(file.fileno())
+
+        yield write
+        with _blaming(path):
+            stack.close()
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
     try:
-        with replace_file(path) as file:
-            file.write(EXPORTERS[path.suffix.lower()](report).encode())
+        yield
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(f"{path}: {reason}; the model is complete, its report is missing") from error
+        raise OutputError(f"{path}: the report cannot be written: {reason}") from error
 
 
 # Speaking

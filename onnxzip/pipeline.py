@@ -35,6 +35,7 @@ def compress(
     *,
     options: Options | None = None,
     progress: ShowProgress | None = None,
+    approve: Callable[[Report], None] | None = None,
 ) -> Result:
     """Compress a model within the loss allowed, prove it, and write it.
 
@@ -43,6 +44,8 @@ def compress(
         output: where to write; None only returns the model.
         options: what is allowed and wanted.
         progress: called with the stage and the fraction done, 0 ... 1.
+        approve: called with the report when the model is complete but not in place yet; when it
+            raises, nothing is written.
 
     Raises:
         InputError: the model, the calibration data or a provider cannot be used.
@@ -62,23 +65,26 @@ def compress(
     proposal = propose(original, subject, options, show)
     fitted = fit(original, proposal, subject, options, show)
     show("writing", 0.98)
-    proto, n_bytes, digest = _write(fitted.emitted.model, original, target)
-    report = Report(
-        schema=SCHEMA,
-        source=original.source,
-        source_sha256=_digest(source),
-        output_sha256=digest,
-        layers=tuple(_layer_report(c) for c in fitted.plan.chosen.values()),
-        rewrites=tuple(proposal.rewrites),
-        skips=(*proposal.skips, *fitted.skips, *unusable),
-        checks=fitted.checks,
-        bytes_before=original.n_bytes,
-        bytes_after=n_bytes,
-        seconds=time.perf_counter() - started,
-        settings=_settings(options),
-        versions={name: version(name) for name in ("onnxzip", "onnx", "onnxruntime", "numpy")},
-    )
-    return Result(proto, report)
+
+    def report(n_bytes: int, digest: str) -> Report:
+        _check_smaller(original, n_bytes)
+        return Report(
+            schema=SCHEMA,
+            source=original.source,
+            source_sha256=_digest(source),
+            output_sha256=digest,
+            layers=tuple(_layer_report(c) for c in fitted.plan.chosen.values()),
+            rewrites=tuple(proposal.rewrites),
+            skips=(*proposal.skips, *fitted.skips, *unusable),
+            checks=fitted.checks,
+            bytes_before=original.n_bytes,
+            bytes_after=n_bytes,
+            seconds=time.perf_counter() - started,
+            settings=_settings(options),
+            versions={name: version(name) for name in ("onnxzip", "onnx", "onnxruntime", "numpy")},
+        )
+
+    return _write(fitted.emitted.model, target, report, approve or (lambda report: None))
 
 
 def check_output(original: Model, output: Path, overwrite: bool) -> Path:
@@ -148,23 +154,37 @@ def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[
     return usable, skips
 
 
-def _write(model: Model, original: Model, output: Path | None) -> tuple[ModelProto | None, int, str]:
-    """Write the model, or only return it; refuse one that is not smaller."""
-    n_arrays = sum(array.nbytes for array in model.arrays.values())
-    proto = graph.to_proto(model) if n_arrays <= graph.MAX_INLINE_BYTES else None
-    data = b"" if proto is None else proto.SerializeToString(deterministic=True)
-    n_bytes = len(data) or n_arrays + len(model.serialized())
+def _write(
+    model: Model,
+    output: Path | None,
+    report_of: Callable[[int, str], Report],
+    approve: Callable[[Report], None],
+) -> Result:
+    """Write the model, or only return it."""
+    reports: list[Report] = []
+
+    def finish(n_bytes: int, digest: str) -> None:
+        reports.append(report_of(n_bytes, digest))
+        approve(reports[0])
+
+    proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
+    if output is not None:
+        graph.write_model(model, output, finish)
+    elif proto is not None:
+        data = proto.SerializeToString(deterministic=True)
+        finish(len(data), hashlib.sha256(data).hexdigest())
+    else:
+        finish(graph.inline_bytes(model), "")
+    return Result(proto, reports[0])
+
+
+def _check_smaller(original: Model, n_bytes: int) -> None:
+    """Refuse a file that is not smaller."""
     if n_bytes >= original.n_bytes:
         raise ToleranceError(
             f"{original.source}: the compressed model would take {n_bytes} bytes, the original has "
             f"{original.n_bytes}; nothing is written"
         )
-    if output is not None:
-        n_bytes = graph.write_model(model, output)
-    digest = hashlib.sha256(data).hexdigest() if data else ""
-    if not digest and output is not None:
-        digest = _digest(output)
-    return proto, n_bytes, digest
 
 
 def _digest(source: Source) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import onnxzip
-from onnxzip import graph
-from onnxzip.cli import EXIT_INTERRUPTED, main
+from onnxzip import graph, report
+from onnxzip.cli import EXIT_SIGNAL, main
 from onnxzip.errors import OutputError
 from onnxzip.graph import write
 from tests.cases import CASES
@@ -90,7 +90,7 @@ def test_failure_while_writing(
         break_at(patch, place, error)
         code = main([str(source), str(out), "-f", "-1", "--passes", "scalar"])
     err = capsys.readouterr().err
-    assert code == (EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+    assert code == (EXIT_SIGNAL + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1)
     assert err.count("\n") == 1
     assert str(out) in err
     assert_untouched(out, existed)
@@ -167,8 +167,31 @@ def test_progress_goes_forward(source: Path, out: Path) -> None:
     assert fractions[-1] <= 1
 
 
-def test_killed_by_ctrl_c(source: Path, out: Path) -> None:
-    """A real SIGINT to a real process: exit code 130, one line, OUT as it was."""
+def test_report_that_cannot_be_written(
+    source: Path,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The disk is full when the model is complete: model and report are as they were."""
+    existed = out.exists()
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    line = [str(source), str(out), "-f", "-1", "--passes", "scalar", "--report", f"{folder}/r.json"]
+    with monkeypatch.context() as patch:
+        patch.setitem(report.EXPORTERS, ".json", fail_to("No space left on device"))
+        assert main(line) == 1
+    assert "the report cannot be written: No space left" in capsys.readouterr().err
+    assert_untouched(out, existed)
+    assert not list(folder.iterdir())
+    assert main(line) == 0
+    assert (folder / "r.json").exists()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_killed(stop: signal.Signals, source: Path, out: Path) -> None:
+    """A real signal to a real process: exit code 130 or 143, one line, OUT as it was."""
     existed = out.exists()
     waiting = (
         "import sys, time; from onnxzip import pipeline, cli\n"
@@ -181,11 +204,11 @@ def test_killed_by_ctrl_c(source: Path, out: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == EXIT_INTERRUPTED
+    assert process.returncode == EXIT_SIGNAL + stop
     assert err.count("\n") == 1
-    assert "interrupted" in err
+    assert ("terminated" if stop == signal.SIGTERM else "interrupted") in err
     assert_untouched(out, existed)
 
 
@@ -215,7 +238,7 @@ def test_external_data_above_2_gib(
 ) -> None:
     """Two files belong together: when the second cannot be written, the first is not replaced either."""
     path = tmp_path / "big.onnx"
-    data = tmp_path / "big.onnx.data"
+    data = tmp_path / "big.onnx.0123456789abcdef.data"
     model = graph.read_model(CASES["two_layer_perceptron"].build())
     monkeypatch.setattr(write, "MAX_INLINE_BYTES", 1000)
     if existed:
@@ -225,9 +248,7 @@ def test_external_data_above_2_gib(
         patch.setattr(write, "_append", fail_to("No space left on device"))
         with pytest.raises(OutputError, match="No space left"):
             graph.write_model(model, path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == (
-        ["big.onnx", "big.onnx.data"] if existed else []
-    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == (["big.onnx", data.name] if existed else [])
     assert not existed or (path.read_bytes(), data.read_bytes()) == (OLD, OLD)
     graph.write_model(model, path)
     written = graph.read_model(path)

@@ -32,7 +32,7 @@ from onnxzip.graph import write
 from onnxzip.options import Options
 from onnxzip.report import from_json
 from onnxzip.tables import Inspection, StoredWeight
-from onnxzip.types import Check
+from onnxzip.types import Check, Report
 from tests.test_report import CHECKS, REPORT
 
 
@@ -68,8 +68,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """Record what the command line asks the pipeline for."""
     made: list[tuple[object, ...]] = []
 
-    def compress(source: Path, output: Path, *, options: Options, progress: object) -> SimpleNamespace:
+    def compress(
+        source: Path,
+        output: Path,
+        *,
+        options: Options,
+        progress: object,
+        approve: Callable[[Report], None],
+    ) -> SimpleNamespace:
         made.append((source, output, options))
+        approve(REPORT)
         return SimpleNamespace(report=REPORT)
 
     def verify(source: Path, against: Path | None, *, options: Options) -> tuple[Check, ...]:
@@ -363,20 +371,23 @@ def test_report_into_a_missing_folder_is_refused_before_any_work(
     assert not calls
 
 
-def test_report_that_cannot_be_written_says_that_the_model_is_there(
+@pytest.mark.parametrize("place", ["mkstemp", "fsync"])
+def test_report_that_cannot_be_written_keeps_the_model_back(
+    place: str,
     calls: list[object],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def replace_file(path: Path) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(write, "replace_file", replace_file)
+    monkeypatch.setattr(write.tempfile if place == "mkstemp" else os, place, fail)
     path = tmp_path / "r.md"
     assert main(["a", "b", "--report", str(path)]) == 1
-    finding = "No space left on device; the model is complete, its report is missing"
+    finding = "the report cannot be written: No space left on device"
     assert capsys.readouterr() == ("", f"onnxzip: {path}: {finding}\n")
+    assert not list(tmp_path.iterdir())
 
 
 # Errors

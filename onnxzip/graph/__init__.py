@@ -27,7 +27,7 @@ from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
 from onnxzip.graph.taps import Tap, find_taps, with_taps
 from onnxzip.graph.weights import find_layers
-from onnxzip.graph.write import MAX_INLINE_BYTES, to_proto, write_model
+from onnxzip.graph.write import MAX_INLINE_BYTES, inline_bytes, to_proto, write_model
 
 __all__ = [
     "MAX_INLINE_BYTES",
@@ -47,6 +47,7 @@ __all__ = [
     "find_taps",
     "float_initializers",
     "index_bounds",
+    "inline_bytes",
     "is_intact",
     "is_stamped",
     "lift_weights",

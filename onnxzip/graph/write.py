@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import onnx
@@ -17,6 +19,11 @@ from onnxzip.graph.model import Model
 
 MAX_INLINE_BYTES = 2**31 - 2**24
 """Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB."""
+
+Approve: TypeAlias = Callable[[int, str], None]
+"""Called with a model's size and the SHA-256 of its file; it may raise, and nothing is written."""
+
+_N_DIGEST_DIGITS = 16
 
 
 def inline_bytes(model: Model) -> int:
@@ -43,20 +50,29 @@ def to_proto(model: Model) -> onnx.ModelProto:
     return proto
 
 
-def write_model(model: Model, path: Path) -> int:
-    """Write a model to a temporary file beside `path`, sync it, rename it; return bytes written.
+def write_model(model: Model, path: Path, approve: Approve | None = None) -> None:
+    """Write a model to a temporary file beside `path`, sync it, and rename it.
 
-    Above 2 GiB the arrays go to `path` + ".data", as external data.
+    Above 2 GiB the arrays go to a second file, as external data. Its name has a digest of its
+    content, so that the rename of the model switches from the old pair of files to the new one.
+
+    Args:
+        model: what to write.
+        path: the file that is written or replaced.
+        approve: called when all bytes are there, before anything is replaced.
 
     Raises:
         OutputError: the file cannot be written; `path` is as it was.
     """
     try:
-        if inline_bytes(model) <= MAX_INLINE_BYTES:
-            with replace_file(path) as file:
-                file.write(to_proto(model).SerializeToString(deterministic=True))
-            return path.stat().st_size
-        return _write_external(model, path)
+        if inline_bytes(model) > MAX_INLINE_BYTES:
+            _write_external(model, path, approve)
+            return
+        with replace_file(path) as file:
+            data = to_proto(model).SerializeToString(deterministic=True)
+            file.write(data)
+            if approve is not None:
+                approve(len(data), hashlib.sha256(data).hexdigest())
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -91,32 +107,58 @@ def _umask() -> int:
     return mask
 
 
-def _write_external(model: Model, path: Path) -> int:
-    """Write both files under temporary names, and rename them only when both are complete."""
-    data_path = path.with_name(path.name + ".data")
+def _write_external(model: Model, path: Path, approve: Approve | None) -> None:
+    """Write the data under a name of its own, then the model that names it, then remove older data."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    with replace_file(data_path) as data, replace_file(path) as file:
-        for tensor in proto.graph.initializer:
-            if tensor.name in model.arrays:
-                _append(data, tensor, model.arrays[tensor.name], data_path.name)
-        data.flush()
-        os.fsync(data.fileno())
-        file.write(proto.SerializeToString(deterministic=True))
-    return path.stat().st_size + data_path.stat().st_size
+    data_path, is_new = _write_data(model, proto, path)
+    try:
+        with replace_file(path) as file:
+            data = proto.SerializeToString(deterministic=True)
+            file.write(data)
+            if approve is not None:
+                n_bytes = len(data) + data_path.stat().st_size
+                approve(n_bytes, hashlib.sha256(data).hexdigest())
+    except BaseException:
+        if is_new:
+            data_path.unlink(missing_ok=True)
+        raise
+    ours = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_N_DIGEST_DIGITS}}}\.data")
+    for other in path.parent.iterdir():
+        if ours.fullmatch(other.name) and other != data_path:
+            with suppress(OSError):  # the new model is complete without this
+                other.unlink()
+
+
+def _write_data(model: Model, proto: onnx.ModelProto, path: Path) -> tuple[Path, bool]:
+    """Write the arrays, point the tensors of `proto` at them; return the file and whether it is new."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        temporary = Path(folder) / "data"
+        with replace_file(temporary) as data:
+            for tensor in proto.graph.initializer:
+                if tensor.name in model.arrays:
+                    _append(data, tensor, model.arrays[tensor.name])
+        with temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:_N_DIGEST_DIGITS]
+        data_path = path.with_name(f"{path.name}.{digest}.data")
+        is_new = not data_path.exists()
+        temporary.replace(data_path)
+    for tensor in proto.graph.initializer:
+        if tensor.name in model.arrays:
+            tensor.external_data.add(key="location", value=data_path.name)
+    return data_path, is_new
 
 
 def _append(
     data: BinaryIO,
     tensor: onnx.TensorProto,
     array: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-    name: str,
 ) -> None:
     data.write(b"\0" * (-data.tell() % 4096))
     offset = data.tell()
     data.write(_contiguous(array))
     del tensor.external_data[:]
-    for key, value in (("location", name), ("offset", str(offset)), ("length", str(array.nbytes))):
+    for key, value in (("offset", str(offset)), ("length", str(array.nbytes))):
         tensor.external_data.add(key=key, value=value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ def interrupt(*_: Any) -> None:
 def test_written_model_is_the_same_model(tmp_path: Path) -> None:
     proto = CASE.build()
     path = tmp_path / "out.onnx"
-    n_bytes = write_model(read_model(proto), path)
-    assert n_bytes == path.stat().st_size
+    sizes: list[int] = []
+    write_model(read_model(proto), path, lambda n_bytes, _: sizes.append(n_bytes))
+    assert sizes == [path.stat().st_size]
     assert onnx.load(path) == proto
     assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
 
@@ -74,6 +76,16 @@ def test_a_failed_write_leaves_everything_as_it_was(
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == old
 
 
+@pytest.mark.parametrize("limit", [1000, write.MAX_INLINE_BYTES])
+def test_who_does_not_approve_leaves_no_file(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "MAX_INLINE_BYTES", limit)
+    with pytest.raises(KeyboardInterrupt):
+        write_model(read_model(CASE.build()), tmp_path / "out.onnx", interrupt)
+    assert not list(tmp_path.iterdir())
+
+
 def test_fault_of_a_full_disk_names_file_and_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,10 +114,13 @@ def test_above_the_limit_arrays_go_beside_the_model(
     monkeypatch.setattr(write, "MAX_INLINE_BYTES", 1000)
     path = tmp_path / "out.onnx"
     model = read_model(CASE.build())
-    n_bytes = write_model(model, path)
-    assert n_bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
+    sizes: list[int] = []
+    write_model(model, path, lambda n_bytes, _: sizes.append(n_bytes))
+    assert sum(sizes) == sum(file.stat().st_size for file in tmp_path.iterdir())
     assert path.stat().st_size < 4096
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.onnx", "out.onnx.data"]
+    model_file, data_file = sorted(tmp_path.iterdir())
+    assert model_file == path
+    assert re.fullmatch(r"out\.onnx\.[0-9a-f]{16}\.data", data_file.name)
     onnx.checker.check_model(path, full_check=True)
     feeds = CASE.feeds()
     assert_identical(run(path, feeds), run(CASE.build(), feeds))
@@ -120,11 +135,18 @@ def test_above_the_limit_arrays_go_beside_the_model(
 def test_external_model_is_rewritten_over_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The arrays are mapped from the very file that is replaced."""
+    """The arrays are mapped from the very file that is replaced; older data goes, others' stays."""
     monkeypatch.setattr(write, "MAX_INLINE_BYTES", 1000)
     path = tmp_path / "out.onnx"
+    stale = tmp_path / f"out.onnx.{'0' * 16}.data"
+    foreign = tmp_path / "out.onnx.data"
+    for file in (stale, foreign):
+        file.touch()
     write_model(read_model(CASE.build()), path)
     write_model(read_model(path), path)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert foreign.exists()
+    assert not stale.exists()
     feeds = CASE.feeds()
     assert_identical(run(path, feeds), run(CASE.build(), feeds))
 
