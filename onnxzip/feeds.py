@@ -1,8 +1,9 @@
 """Inputs for a model: the record that carries them, and generated ones for lack of real data.
 
-Generated values follow an input's type and name: floats are standard normal, integers are bounded by
-the table they index, masks are ones (odd rows end in zeros), a sample rate is 16000 Hz. Every array
-depends on (seed, run, position of the input) only.
+Generated values follow an input's type and name: floats are standard normal, or random images where
+the shape is one of images (images.py), integers are bounded by the table they index, masks are ones
+(odd rows end in zeros), a sample rate is 16000 Hz. Every array depends on (seed, run, position of the
+input) only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from onnxzip.errors import CalibrationError, ModelError
+from onnxzip.images import channel_axis, random_images
 from onnxzip.runtime import InputSpec, Session
 from onnxzip.sizing import LADDER, STATE_NAME, Sizing, resolve_shapes, samples_per_run
 from onnxzip.types import Array, Feeds
@@ -253,7 +255,10 @@ def _floats(name: str, shape: tuple[int, ...], rng: np.random.Generator, sizing:
         return np.ones(shape)
     if STATE_NAME.search(name):
         return 0.5 * rng.standard_normal(shape)  # hidden states of recurrent cells lie in (-1, 1)
-    return rng.random(shape) if sizing.is_positive else rng.standard_normal(shape)
+    if sizing.is_positive:
+        return rng.random(shape)
+    axis = channel_axis(shape)
+    return rng.standard_normal(shape) if axis is None else random_images(shape, axis, rng)
 
 
 def _integers(

@@ -28,6 +28,7 @@ PROBE_ERROR = 0.05
 
 _CLOSE_ENOUGH = 1.04
 _LARGEST_STEP = 8.0
+_STEP_BELOW = 2.0
 _STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
 _SMALLEST_BUDGET = 1e-6
 _LARGEST_BUDGET = 2.0
@@ -121,26 +122,31 @@ def search(
         first_budget: where to begin.
         tolerance: the loss to aim at where loss grows in proportion to the budget (rel_l2);
             None where nothing is known about the relation, and the budget is bisected instead.
-        max_trials: most plans to measure.
+        max_trials: most plans to measure; up to twice as many while none has passed, at ever
+            smaller budgets.
 
     Returns:
         All trials in order; the best is `best_trial(...)`.
     """
     tried: dict[frozenset[tuple[str, int]], Trial] = {}
     budget, below, above = first_budget, 0.0, float("inf")
-    for _ in range(2 * max_trials):
+    for _ in range(3 * max_trials):
         plan = plan_for(budget)
         trial = tried.get(_identity(plan))
         if trial is None:
             trial = tried[_identity(plan)] = Trial(plan, *measure(plan))
         below = max(below, budget) if trial.passed else below
         above = budget if not trial.passed else above
-        if len(tried) >= max_trials or above / max(below, 1e-12) < _CLOSE_ENOUGH:
+        if below > 0 and (len(tried) >= max_trials or above / below < _CLOSE_ENOUGH):
+            break
+        if len(tried) >= 2 * max_trials:
             break
         nothing_left = not trial.passed and not plan.chosen
         if nothing_left or not _SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
             break
         budget = _next_budget(budget, below, above, trial, tolerance)
+        if len(tried) >= max_trials:
+            budget = min(budget, above / _STEP_BELOW)
     _look_above(plan_for, measure, below, tried, max_trials)
     return list(tried.values())
 
