@@ -107,7 +107,7 @@ def verify(
             session.run(make_feeds(session, model, options).feeds[0])
         return tuple(checks)
     original = _read(against)
-    subject, _ = examine(original, options)
+    subject, _ = examine(original, options, fits=False)
     return (*checks, *measure_drift(model, original, subject))
 
 

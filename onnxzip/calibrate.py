@@ -63,13 +63,14 @@ def load_calibration(
     else:
         return _from_feeds(source, inputs)
     feeds: list[Feeds] = []
-    n_samples = 0
+    sizes: list[int] = []
     for place, arrays in sets:
         checked = _check_arrays(place, arrays, inputs)
         cut, n_cut = cut_samples(place, checked, inputs, batch_size)
         feeds += cut
-        n_samples += n_cut
-    return FeedSet(tuple(feeds), n_samples)
+        per_run = -(-n_cut // len(cut))
+        sizes += [min(per_run, n_cut - i * per_run) for i in range(len(cut))]
+    return FeedSet(tuple(feeds), tuple(sizes))
 
 
 def load_labels(source: str | Path | Array, n_samples: int) -> NDArray[np.int64]:
@@ -225,7 +226,7 @@ def _from_feeds(source: Iterable[Feeds] | DataReader, inputs: Sequence[InputSpec
         )
     items = iter(source.get_next, None) if isinstance(source, DataReader) else iter(source)
     feeds: list[Feeds] = []
-    n_samples = 0
+    sizes: list[int] = []
     for index, item in enumerate(items):
         place = f"calibration feed {index}"
         if not isinstance(item, Mapping):
@@ -236,7 +237,7 @@ def _from_feeds(source: Iterable[Feeds] | DataReader, inputs: Sequence[InputSpec
         for spec in inputs:
             check_shape(place, spec, arrays[spec.name].shape)
         feeds.append(arrays)
-        n_samples += samples_per_run(inputs, {name: array.shape for name, array in arrays.items()})
+        sizes.append(samples_per_run(inputs, {name: array.shape for name, array in arrays.items()}))
     if not feeds:
         raise CalibrationError("calibration: no feeds; a reader or generator can be read only once")
-    return FeedSet(tuple(feeds), n_samples)
+    return FeedSet(tuple(feeds), tuple(sizes))

@@ -122,13 +122,13 @@ def measure_cosine(pairs: Iterable[tuple[Outputs, Outputs]]) -> Measurement:
             elif a.dtype.kind != "f":
                 losses = np.array([sums.n_unequal / max(sums.n, 1)])
             else:
-                losses = _cosine_losses(a, b)
+                losses = cosine_losses(a, b)
             total, n = totals.get(name, (0.0, 0))
             totals[name] = (total + float(losses.sum()), n + len(losses))
     return _worst({name: total / max(n, 1) for name, (total, n) in totals.items()}, notes, False)
 
 
-def _cosine_losses(a: Array, b: Array) -> NDArray[np.float64]:
+def cosine_losses(a: Array, b: Array) -> NDArray[np.float64]:
     """Return 1 - cos of each row; an output of one number a sample is taken as one vector."""
     n_rows = len(a) if a.ndim > 1 and a.size > len(a) else 1
     x, y = (np.nan_to_num(v.astype(np.float64), posinf=0, neginf=0).reshape(n_rows, -1) for v in (a, b))
@@ -145,8 +145,8 @@ def measure_top1(
     name = ""
     n = n_changed = n_right_before = n_right_after = n_samples = 0
     for reference, outputs in pairs:
-        name = name or _scores_name(reference)
-        before, after = (_answers(run.get(name)) for run in (reference, outputs))
+        name = name or scores_name(reference)
+        before, after = (answers(run.get(name)) for run in (reference, outputs))
         if before.shape != after.shape:
             return Measurement(math.inf, name, f"output {name!r} changes its shape")
         n += before.size
@@ -187,7 +187,8 @@ def _class_axis(array: Array) -> int:
     return 2 if array.ndim == 3 else 1  # (n, tokens, classes); (n, classes); (n, classes, h, w)
 
 
-def _scores_name(outputs: Outputs) -> str:
+def scores_name(outputs: Outputs) -> str:
+    """Return the output that top1 is about: the first with class scores, else with answers."""
     for name, array in outputs.items():
         if array.dtype.kind == "f" and array.ndim > 1 and array.shape[_class_axis(array)] > 1:
             return name
@@ -197,7 +198,8 @@ def _scores_name(outputs: Outputs) -> str:
     raise CalibrationError("--metric top1: no output holds class scores or answers; use another metric")
 
 
-def _answers(array: Array | None) -> Array:
+def answers(array: Array | None) -> Array:
+    """Return the class with the highest score, or the answers themselves where these are no scores."""
     if array is None:
         return np.zeros((0,), np.int64)
     if array.dtype.kind != "f":

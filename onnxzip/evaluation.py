@@ -7,6 +7,7 @@ run with other arrays. Where a model cannot be loaded that way, each trial gets 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from onnxzip.metrics import Metric
 from onnxzip.runtime import ModelSource, Session, open_session
 from onnxzip.signature import Outputs
 from onnxzip.surgery import with_overridable_weights, with_weights
-from onnxzip.types import Array, Layer
+from onnxzip.types import Array, Feeds, Layer
 
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 
@@ -28,6 +29,15 @@ def source_of(model: Model) -> ModelSource:
     return ModelSource(model.serialized(), model.source, dict(model.arrays))
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Inputs, what the original model answers to them, and how the loss on them is measured."""
+
+    feeds: FeedSet
+    reference: Runs
+    metric: Metric
+
+
 class Evaluator:
     """Runs a model with some of its weights replaced.
 
@@ -35,9 +45,7 @@ class Evaluator:
         model: the (folded) model.
         layers: the layers whose weights may be replaced; integer ones are coded without loss, and
             therefore left as they are.
-        feeds: what to run on.
-        reference: outputs of the original model on `feeds`.
-        metric: the user's metric.
+        example: inputs of one run, to see whether the model runs that way.
         custom_ops: shared library of custom operators to register.
     """
 
@@ -45,56 +53,52 @@ class Evaluator:
         self,
         model: Model,
         layers: Sequence[Layer],
-        feeds: FeedSet,
-        reference: Runs,
-        metric: Metric,
+        example: Feeds,
         custom_ops: Path | None = None,
     ) -> None:
         """Open the session; see the class."""
         self._model = model
         self._layers = [layer for layer in layers if layer.weight.dtype.kind not in "iub"]
         self._names = {layer.name for layer in self._layers}
-        self._feeds = feeds
-        self._reference = reference
-        self._metric = metric
         self._custom_ops = custom_ops
         self._homes: dict[str, str] = {}
-        self._session = self._open_overridable()
+        self._session = self._open_overridable(example)
 
-    def loss(self, weights: Mapping[str, Array]) -> float:
+    def loss(self, weights: Mapping[str, Array], sample: Sample) -> float:
         """Return the loss in the user's metric with the given weights, by layer name."""
-        return self._metric.measure(self._reference, self._runs(weights, None)).value
+        runs = self._runs(weights, sample.feeds)
+        return sample.metric.measure(sample.reference, runs).value
 
-    def relative_error(self, weights: Mapping[str, Array], n_runs: int) -> float:
-        """Return the worst output's |y - y'| / |y| on the first `n_runs` feeds."""
-        reference = list(islice(iter(self._reference), n_runs))
-        return exact_deviation(reference, self._runs(weights, n_runs)).value
+    def relative_error(self, weights: Mapping[str, Array], sample: Sample, n_runs: int) -> float:
+        """Return the worst output's |y - y'| / |y| on the first `n_runs` runs."""
+        reference = islice(iter(sample.reference), n_runs)
+        return exact_deviation(reference, self._runs(weights, sample.feeds.head(n_runs))).value
 
     def close(self) -> None:
         """Free the session's memory."""
         if self._session is not None:
             self._session.close()
 
-    def _open_overridable(self) -> Session | None:
+    def _open_overridable(self, example: Feeds) -> Session | None:
         if any(layer.weight.dtype.name not in _NUMPY_FLOATS for layer in self._layers):
             return None
         changed, self._homes = with_overridable_weights(self._model, self._layers)
         try:
             session = open_session(source_of(changed), custom_ops=self._custom_ops)
             release_pages(self._model.arrays.values())
-            session.run(self._feeds.feeds[0])
+            session.run(example)
         except (ModelError, ProviderError):
             return None
         return session
 
-    def _runs(self, weights: Mapping[str, Array], n_runs: int | None) -> Iterator[Outputs]:
+    def _runs(self, weights: Mapping[str, Array], feeds: FeedSet) -> Iterator[Outputs]:
         weights = {name: array for name, array in weights.items() if name in self._names}
         if self._session is not None:
             fed = {self._homes[name]: array for name, array in weights.items()}
-            for feeds in islice(iter(self._feeds), n_runs):
-                yield self._session.run({**feeds, **fed})
+            for run in feeds:
+                yield self._session.run({**run, **fed})
             return
         changed = with_weights(self._model, self._layers, weights)
         with open_session(source_of(changed), custom_ops=self._custom_ops) as session:
-            for feeds in islice(iter(self._feeds), n_runs):
-                yield session.run(feeds)
+            for run in feeds:
+                yield session.run(run)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.images import channel_axis, random_images
@@ -23,12 +24,15 @@ from onnxzip.sizing import LADDER, STATE_NAME, Sizing, resolve_shapes, samples_p
 from onnxzip.types import Array, Feeds
 
 GENERATED_NOTE = "generated inputs"
+FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
 MAX_ELEMENTS_PER_RUN = 2**26
 # numpy seeds (0, 0, 0) like 0: the numbers of default_rng(0) may be the very weights of a test model.
 _OWN_STREAM = 1
 _MIN_SAMPLES = 16
 _MAX_SAMPLES = 64
 _N_OUTPUT_VALUES = 4096
+_MIN_TO_HOLD_OUT = 64
+_HELD_OUT_EVERY = 4
 
 _MASK = re.compile(r"mask")
 _SEGMENT = re.compile(r"token_type|segment")
@@ -47,15 +51,20 @@ class FeedSet:
 
     Attributes:
         feeds: one mapping of input name to array per run.
-        n_samples: samples in all runs together.
+        sizes: samples in each run.
         seed: seed of generated inputs; None for the user's own data.
         note: what a reader of a figure measured on them must know.
     """
 
     feeds: tuple[Feeds, ...]
-    n_samples: int
+    sizes: tuple[int, ...]
     seed: int | None = None
     note: str = ""
+
+    @property
+    def n_samples(self) -> int:
+        """Samples in all runs together."""
+        return sum(self.sizes)
 
     def __iter__(self) -> Iterator[Feeds]:
         return iter(self.feeds)
@@ -64,9 +73,26 @@ class FeedSet:
         return len(self.feeds)
 
     def head(self, n_runs: int) -> FeedSet:
-        """Return the first runs; their samples are counted as if all runs had the same number."""
-        feeds = self.feeds[:n_runs]
-        return replace(self, feeds=feeds, n_samples=self.n_samples * len(feeds) // len(self.feeds))
+        """Return the first runs."""
+        return replace(self, feeds=self.feeds[:n_runs], sizes=self.sizes[:n_runs])
+
+    def hold_out(self) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]] | None:
+        """Set every fourth run aside, so that a loss can be measured on what nothing was fitted to.
+
+        Returns:
+            The runs to fit to, the others, and for each sample whether it is among the latter.
+            None for fewer than 64 samples or 4 runs.
+        """
+        if self.n_samples < _MIN_TO_HOLD_OUT or len(self) < _HELD_OUT_EVERY:
+            return None
+        is_held = np.arange(len(self)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+        fitted, held = (self._select(np.flatnonzero(part)) for part in (~is_held, is_held))
+        note = f"held out: {held.n_samples:,} of {self.n_samples:,} samples, the others were fitted to"
+        return fitted, replace(held, note=note), np.repeat(is_held, self.sizes)
+
+    def _select(self, runs: NDArray[np.int64]) -> FeedSet:
+        feeds, sizes = (tuple(values[i] for i in runs) for values in (self.feeds, self.sizes))
+        return replace(self, feeds=feeds, sizes=sizes)
 
 
 def generate_feeds(
@@ -147,7 +173,7 @@ def runnable_feeds(
         sizing=sizing,
         free_dims=free_dims,
     )
-    return FeedSet(tuple(feeds), n_batches * per_run, seed, GENERATED_NOTE)
+    return FeedSet(tuple(feeds), (per_run,) * n_batches, seed, GENERATED_NOTE)
 
 
 def _first_that_runs(

@@ -45,8 +45,8 @@ def fit(
     """
     restorer = Restorer(proposal.passes, proposal.codecs)
     sensitivities, unseen = _sensitivities(proposal, subject, restorer, show)
-    aims = subject.metric.name == "rel_l2"
-    first_budget = subject.metric.limit if aims else _FIRST_BUDGET
+    aims = subject.sample.metric.name == "rel_l2"
+    first_budget = subject.sample.metric.limit if aims else _FIRST_BUDGET
     ladders = _cap_unseen(proposal.ladders, sensitivities, unseen, first_budget)
 
     def plan_for(budget: float) -> Plan:
@@ -96,7 +96,9 @@ def _sensitivities(
     for i, (name, candidate) in enumerate(probes.items()):
         show(f"sensitivity {i + 1} of {len(probes)}", 0.5 + 0.15 * i / len(probes))
         weights = {name: restorer.restore(candidate)}
-        measured[name] = evaluator.relative_error(weights, _N_PROBE_RUNS) / candidate.error
+        measured[name] = (
+            evaluator.relative_error(weights, subject.fitted, _N_PROBE_RUNS) / candidate.error
+        )
     evaluator.close()
     filled, unseen = planner.fill_unseen(measured)
     return {name: filled.get(name, 1.0) for name in proposal.ladders}, unseen
@@ -137,7 +139,7 @@ def _search(
     first_budget: float,
 ) -> Plan:
     """Return the plan that saves most among those whose measured loss meets the tolerance."""
-    metric = subject.metric
+    metric = subject.sample.metric
     evaluator = _evaluator(proposal, subject)
     n_trials = 0
 
@@ -146,7 +148,10 @@ def _search(
         n_trials += 1
         show(f"trial {n_trials}", 0.65 + 0.2 * min(n_trials / planner.MAX_TRIALS, 1))
         weights = {name: restorer.restore(c) for name, c in plan.chosen.items()}
-        loss = evaluator.loss(weights)
+        loss = evaluator.loss(weights, subject.sample)
+        if metric.passes(loss) and subject.fitted is not subject.sample:
+            fitted_loss = evaluator.loss(weights, subject.fitted)
+            loss = loss if metric.passes(fitted_loss) else fitted_loss
         return loss, metric.passes(loss)
 
     tolerance = metric.limit if metric.name == "rel_l2" else None
@@ -159,14 +164,8 @@ def _search(
 
 
 def _evaluator(proposal: Proposal, subject: Subject) -> Evaluator:
-    return Evaluator(
-        proposal.model,
-        proposal.layers,
-        subject.feeds,
-        subject.reference,
-        subject.metric,
-        subject.custom_ops,
-    )
+    example = subject.sample.feeds.feeds[0]
+    return Evaluator(proposal.model, proposal.layers, example, subject.custom_ops)
 
 
 def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], subject: Subject) -> str:
@@ -176,7 +175,7 @@ def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], s
         first = proposal.skips[0] if proposal.skips else None
         reason = f"; e.g. '{first.layer}': {first.reason}" if first else ""
         return f"{original.source}: no weight can be made smaller ({n_skips} refusals{reason})"
-    metric = subject.metric
+    metric = subject.sample.metric
     tried = [trial for trial in trials if trial.plan.chosen]
     if not tried:
         return (

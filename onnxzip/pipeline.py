@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onnxzip import graph
 from onnxzip.calibrate import load_calibration, load_labels
 from onnxzip.errors import ModelError, OutputError, ProviderError, ToleranceError
-from onnxzip.evaluation import source_of
-from onnxzip.feeds import FeedSet, runnable_feeds
+from onnxzip.evaluation import Sample, source_of
+from onnxzip.feeds import FITTED_NOTE, FeedSet, runnable_feeds
 from onnxzip.fitting import fit
 from onnxzip.graph import Model, ModelProto
-from onnxzip.metrics import make_metric
+from onnxzip.metrics import Metric, make_metric
 from onnxzip.options import Options, Result
 from onnxzip.proof import Subject
 from onnxzip.proposal import propose
@@ -60,7 +64,7 @@ def compress(
     original = graph.read_model(Path(source) if isinstance(source, str) else source)
     target = None if output is None else check_output(original, Path(output), options.overwrite)
     show("running the original", 0.02)
-    subject, unusable = examine(original, options)
+    subject, unusable = examine(original, options, fits=True)
     show("folding", 0.08)
     proposal = propose(original, subject, options, show)
     fitted = fit(original, proposal, subject, options, show)
@@ -107,8 +111,13 @@ def check_output(original: Model, output: Path, overwrite: bool) -> Path:
     return output
 
 
-def examine(original: Model, options: Options) -> tuple[Subject, list[Skip]]:
+def examine(original: Model, options: Options, *, fits: bool) -> tuple[Subject, list[Skip]]:
     """Run the original model: feeds, its outputs, the metric, and the providers to check on.
+
+    Args:
+        original: the model.
+        options: what the user asked for.
+        fits: whether something is going to be fitted to the data, so that some must be held out.
 
     Returns:
         The subject, and the accelerators that are installed but cannot start here.
@@ -119,17 +128,32 @@ def examine(original: Model, options: Options) -> tuple[Subject, list[Skip]]:
     providers, unusable = _usable_providers(options.providers)
     session = open_session(source_of(original), custom_ops=options.custom_ops)
     feeds = make_feeds(session, original, options)
-    labels = None if options.labels is None else load_labels(options.labels, feeds.n_samples)
-    metric = make_metric(options.metric, options.tolerance, labels)
     if unstable := unstable_outputs(session, feeds.feeds[0]):
         raise ModelError(
             f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
             "(a random operator?), so no loss can be measured; export the model without it"
         )
-    reference = collect_outputs(session, feeds)
-    if len(reference.cached) == len(feeds):
+    labels = None if options.labels is None else load_labels(options.labels, feeds.n_samples)
+    parts = feeds.hold_out() if fits and options.calibration is not None else None
+    if parts is None:
+        is_fitted = fits and options.calibration is not None
+        whole = replace(feeds, note=FITTED_NOTE) if is_fitted else feeds
+        sets = [(whole, np.ones(feeds.n_samples, np.bool_))]
+    else:
+        fitted, held, is_held = parts
+        sets = [(held, is_held), (fitted, ~is_held)]
+    references = [collect_outputs(session, part) for part, _ in sets]
+    if all(reference.is_complete for reference in references):
         session.close()
-    return Subject(feeds, reference, metric, providers, options.custom_ops), unusable
+    samples = [
+        Sample(part, reference, _metric(options, None if labels is None else labels[rows]))
+        for (part, rows), reference in zip(sets, references, strict=True)
+    ]
+    return Subject(samples[0], samples[-1], providers, options.custom_ops), unusable
+
+
+def _metric(options: Options, labels: NDArray[np.int64] | None) -> Metric:
+    return make_metric(options.metric, options.tolerance, labels)
 
 
 def make_feeds(session: Session, model: Model, options: Options) -> FeedSet:

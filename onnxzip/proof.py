@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onnxzip.deviations import Runs
 from onnxzip.errors import VerificationError
-from onnxzip.evaluation import source_of
+from onnxzip.evaluation import Sample, source_of
 from onnxzip.feeds import FeedSet
 from onnxzip.graph import Model, count_differences, decoder, release_pages, structure, value_types
-from onnxzip.metrics import Metric
 from onnxzip.runtime import Optimisation, open_session, optimised_model
 from onnxzip.surgery import Emitted, Restorer, check_decoded, plain_emitted, plain_reference
 from onnxzip.types import Array, Check, Plan
@@ -31,23 +29,21 @@ class Subject:
     """The original model as all checks see it.
 
     Attributes:
-        feeds: what every check runs on.
-        reference: the original's outputs on `feeds`.
-        metric: how loss is measured, and its limit.
+        sample: what every check runs on, and how loss is measured and limited.
+        fitted: what is fitted to; other inputs where there are enough, else the same sample.
         providers: execution providers to check on.
         custom_ops: shared library of custom operators.
     """
 
-    feeds: FeedSet
-    reference: Runs
-    metric: Metric
+    sample: Sample
+    fitted: Sample
     providers: Sequence[str]
     custom_ops: Path | None
 
     @property
     def exact_feeds(self) -> FeedSet:
         """What exact checks run on: wrong surgery shows on any sample, and outputs take memory."""
-        return self.feeds.head(_N_EXACT_RUNS)
+        return self.sample.feeds.head(_N_EXACT_RUNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,17 +140,18 @@ def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list
 def measure_drift(emitted: Model, original: Model, subject: Subject) -> list[Check]:
     """Compare the emitted graph with the original model in the user's metric, on every provider."""
     checks = []
+    sample = subject.sample
     for provider in subject.providers:
-        runs = subject.reference
+        runs = sample.reference
         if provider != "CPU":
             with open_session(
                 source_of(original), provider=provider, custom_ops=subject.custom_ops
             ) as session:
-                runs = list(collect_outputs(session, subject.feeds))
+                runs = list(collect_outputs(session, sample.feeds))
         with open_session(
             source_of(emitted), provider=provider, custom_ops=subject.custom_ops
         ) as session:
-            checks.append(check_drift(runs, session, subject.feeds, subject.metric))
+            checks.append(check_drift(runs, session, sample.feeds, sample.metric))
     return checks
 
 

@@ -69,14 +69,18 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     model, rewrites = _raise_opset(original, subject)
     model, folds, skips = _fold(model, graph_passes, subject)
     layers, refused = find_layers(model)
-    shapes = {name: array.shape for name, array in subject.feeds.feeds[0].items()}
+    shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
     layers = annotate_layers(model, layers, shapes)
     _check_patterns(layers, options.keep)
     wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
     skips += refused
     skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
     statistics, untapped = collect_statistics(
-        model, wanted, subject.feeds, subject.custom_ops, lambda f: show("statistics", 0.1 + 0.1 * f)
+        model,
+        wanted,
+        subject.fitted.feeds,
+        subject.custom_ops,
+        lambda f: show("statistics", 0.1 + 0.1 * f),
     )
     skips += untapped
     wanted = [statistics.attach(layer) for layer in wanted]
@@ -165,8 +169,9 @@ def _fold(
 
 
 def _deviation(model: Model, subject: Subject) -> float:
+    sample = subject.sample
     with open_session(source_of(model), custom_ops=subject.custom_ops) as session:
-        return exact_deviation(subject.reference, RunOutputs(session, subject.feeds)).value
+        return exact_deviation(sample.reference, RunOutputs(session, sample.feeds)).value
 
 
 def _offer(

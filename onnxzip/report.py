@@ -145,13 +145,19 @@ def from_json(text: str) -> Report:
         record["layers"] = tuple(_read_layer(layer) for layer in record["layers"])
         record["rewrites"] = tuple(Rewrite(**rewrite) for rewrite in record["rewrites"])
         record["skips"] = tuple(Skip(**skip) for skip in record["skips"])
-        record["checks"] = tuple(
-            Check(**{**check, "value": float(check["value"]), "limit": float(check["limit"])})
-            for check in record["checks"]
-        )
+        record["checks"] = tuple(_read_check(check) for check in record["checks"])
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"report: not a report that onnxzip wrote ({error})") from error
+
+
+def _read_check(record: Mapping[str, Any]) -> Check:
+    value, limit = float(record["value"]), float(record["limit"])
+    interval = record.get("interval")
+    if interval is not None:
+        low, high = map(float, interval)
+        interval = (low, high)
+    return Check(**{**record, "value": value, "limit": limit, "interval": interval})
 
 
 def _read_layer(record: Mapping[str, Any]) -> LayerReport:

@@ -120,14 +120,19 @@ def summary_table(report: Report) -> Table:
 
 def verdict_table(checks: Sequence[Check]) -> Table:
     """Return one row per provider: worst value of each kind of check, samples, the verdict."""
+    has_interval = any(check.interval is not None for check in checks)
     kinds = [kind for kind in ("structure", "exact", "drift") if any(c.kind == kind for c in checks)]
     rows = []
     for provider in dict.fromkeys(check.provider for check in checks):
         here = [check for check in checks if check.provider == provider]
         cells = [_describe(_worst([check for check in here if check.kind == kind])) for kind in kinds]
         samples = max(check.n_samples for check in here)
+        drift = _worst([check for check in here if check.kind == "drift"])
+        if has_interval:
+            cells.append(_interval(drift))
         rows.append((provider, *cells, f"{samples:,}", _verdict(here)))
-    columns = ("provider", *kinds, "samples", "verdict")
+    between = ("95 % interval",) if has_interval else ()
+    columns = ("provider", *kinds, *between, "samples", "verdict")
     return Table(columns, tuple(rows), frozenset({"provider", "verdict"}))
 
 
@@ -140,13 +145,17 @@ def check_table(checks: Sequence[Check]) -> Table:
             check.metric,
             format_metric(check.metric, check.value),
             format_metric(check.metric, check.limit),
+            _interval(check),
             f"{check.n_samples:,}",
             "-" if check.seed is None else str(check.seed),
             "passed" if check.passed else "FAILED",
         )
         for check in checks
     ]
-    columns = ("provider", "check", "metric", "value", "limit", "samples", "seed", "verdict")
+    columns = (
+        *("provider", "check", "metric", "value", "limit", "95 % interval"),
+        *("samples", "seed", "verdict"),
+    )
     return Table(columns, tuple(rows), frozenset({"provider", "check", "metric", "verdict"}))
 
 
@@ -247,6 +256,12 @@ def _value_and_limit(check: Check | None) -> tuple[str, str]:
 
 def _describe(check: Check | None) -> str:
     return "-" if check is None else format_metric(check.metric, check.value)
+
+
+def _interval(check: Check | None) -> str:
+    if check is None or check.interval is None:
+        return "-"
+    return " to ".join(format_metric(check.metric, end) for end in check.interval)
 
 
 def _verdict(checks: Sequence[Check]) -> str:

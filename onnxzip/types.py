@@ -247,6 +247,7 @@ class Check:
         n_samples: samples the value was measured on.
         seed: seed of the generated feeds; None with the user's own data.
         note: what a reader must know about the figure ("generated inputs", ...).
+        interval: 95 % confidence interval of a drift over samples; None where there are too few.
     """
 
     kind: Literal["exact", "drift", "structure"]
@@ -258,6 +259,7 @@ class Check:
     n_samples: int
     seed: int | None = None
     note: str = ""
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from onnxzip.confidence import SampleLosses
 from onnxzip.deviations import Measurement, Runs, exact_deviation
 from onnxzip.feeds import FeedSet
 from onnxzip.metrics import Metric
@@ -35,6 +36,11 @@ class RunOutputs:
     session: Session
     feeds: FeedSet
     cached: tuple[Outputs, ...] = field(default=(), repr=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all outputs are kept, so that the session is not needed any more."""
+        return len(self.cached) == len(self.feeds)
 
     def __iter__(self) -> Iterator[Outputs]:
         yield from self.cached
@@ -94,7 +100,8 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
     Raises:
         CalibrationError: the metric does not apply to the outputs, or the user's function fails.
     """
-    found = metric.measure(reference, RunOutputs(candidate, feeds))
+    losses = SampleLosses(metric, feeds.sizes)
+    found = metric.measure(reference, losses.watch(reference, RunOutputs(candidate, feeds)))
     return Check(
         kind="drift",
         provider=candidate.provider,
@@ -105,6 +112,7 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         n_samples=feeds.n_samples,
         seed=feeds.seed,
         note=_note(candidate, feeds, found),
+        interval=losses.interval(found),
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.errors import CalibrationError
-from onnxzip.feeds import generate_feeds, runnable_feeds
+from onnxzip.feeds import FeedSet, generate_feeds, runnable_feeds
 from onnxzip.runtime import InputSpec, ModelSource, Session, open_session
 from onnxzip.sizing import Sizing, resolve_shapes, samples_per_run
 
@@ -139,3 +139,24 @@ def test_nothing_runs():
         runnable_feeds(session, seed=0)
     session = make_session(["b", "t"], [helper.make_node("Add", ["x", "w"], ["y"])], ("w", weight))
     assert runnable_feeds(session, seed=0, free_dims={"t": 77}).feeds[0]["x"].shape[1] == 77
+
+
+def test_every_fourth_run_is_held_out():
+    feeds = tuple({"x": np.full((size, 1), i)} for i, size in enumerate((8,) * 9 + (5,)))
+    whole = FeedSet(feeds, (8,) * 9 + (5,))
+    found = whole.hold_out()
+    assert found is not None
+    fitted, held, is_held = found
+    assert [int(run["x"][0, 0]) for run in held] == [3, 7]
+    assert [int(run["x"][0, 0]) for run in fitted] == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert (held.n_samples, fitted.n_samples) == (16, 61)
+    assert np.flatnonzero(is_held).tolist() == [*range(24, 32), *range(56, 64)]
+    assert "16 of 77 samples" in held.note
+    assert held.seed is None
+
+
+def test_few_samples_are_not_split():
+    assert FeedSet(({},) * 7, (9,) * 7).n_samples == 63
+    assert FeedSet(({},) * 7, (9,) * 7).hold_out() is None
+    assert FeedSet(({},) * 3, (100,) * 3).hold_out() is None
+    assert FeedSet(({},) * 64, (1,) * 64).hold_out() is not None

@@ -96,7 +96,7 @@ def test_moment_of_shared_matrices(transposed: int) -> None:
     model = read_model(proto)
     layers, _ = find_layers(model)
     x = RNG.standard_normal((50, 16)).astype(np.float32)
-    feeds = FeedSet(({"x": x[:20]}, {"x": x[20:]}), 50)
+    feeds = FeedSet(({"x": x[:20]}, {"x": x[20:]}), (20, 30))
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     found = measured.statistics
     both = np.concatenate([x, np.tanh(x)])
@@ -110,7 +110,7 @@ def test_moment_of_shared_matrices(transposed: int) -> None:
 def test_noise_gives_no_statistics() -> None:
     model = read_model(MODELS / "digits_cnn.onnx")
     layers, _ = find_layers(model)
-    feeds = FeedSet(({},), 1, seed=0)
+    feeds = FeedSet(({},), (1,), seed=0)
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     assert not measured.statistics
     assert not measured.row_weights
@@ -139,7 +139,7 @@ def make_table(n_rows: int) -> tuple[Model, list[Layer]]:
 
 def test_rows_of_a_table_are_counted() -> None:
     model, layers = make_table(40)
-    feeds = FeedSet(({"ids": np.array([1, 1, 3])}, {"ids": np.array([0, 1])}), 5)
+    feeds = FeedSet(({"ids": np.array([1, 1, 3])}, {"ids": np.array([0, 1])}), (3, 2))
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     counts = np.zeros(40)
     counts[[0, 1, 3]] = 2, 3, 1

@@ -62,7 +62,7 @@ def test_drift_check_is_held_to_the_metric():
 
 def test_outputs_are_cached_up_to_a_limit_and_recomputed_beyond_it():
     session = make_session(WEIGHT)
-    feeds = FeedSet(tuple({"x": np.full((2, 4), i, np.float32)} for i in range(5)), 10)
+    feeds = FeedSet(tuple({"x": np.full((2, 4), i, np.float32)} for i in range(5)), (2,) * 5)
     everything = collect_outputs(session, feeds)
     assert len(everything.cached) == 5
     limited = collect_outputs(session, feeds, max_bytes=60)  # a run gives 24 bytes
