@@ -24,6 +24,7 @@ from onnxzip.values import (
     read_not_negative,
     read_positive,
     read_report_path,
+    read_size,
 )
 
 Mode: TypeAlias = Literal["compress", "list", "test", "decompress"]
@@ -170,6 +171,12 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
         "top1: a fraction, 0.01 is one point",
     )
     group.add_argument(
+        "--target-size",
+        type=read_size,
+        metavar="SIZE",
+        help="instead of a tolerance: the best model that fits, e.g. 4MB",
+    )
+    group.add_argument(
         "--keep",
         action="append",
         metavar="PATTERN",
@@ -283,6 +290,8 @@ def _check_combination(given: Mapping[str, Any]) -> None:
 
 def _check_loss(given: Mapping[str, Any]) -> None:
     is_top1 = given.get("metric") == "top1"
+    if {"tolerance", "target_size"} <= set(given):
+        raise UsageError("--target-size stands instead of --tolerance; leave one of them out")
     if "labels" in given and not is_top1:
         raise UsageError("--labels is for --metric top1 only")
     if "labels" in given and "calibration" not in given:

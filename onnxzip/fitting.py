@@ -9,9 +9,9 @@ from typing import TypeAlias
 from onnxzip import planner
 from onnxzip.errors import ToleranceError
 from onnxzip.evaluation import Evaluator
-from onnxzip.graph import Model, release_pages
+from onnxzip.graph import Model, n_bytes_of, release_pages
 from onnxzip.options import Options
-from onnxzip.proof import Subject, expect, measure_drift, prove_exact
+from onnxzip.proof import Expectation, Subject, expect, measure_drift, prove_exact
 from onnxzip.proposal import Proposal
 from onnxzip.surgery import Emitted, Restorer, emit_plan
 from onnxzip.types import Check, Plan, Skip
@@ -22,6 +22,9 @@ _N_PROBE_RUNS = 8
 _FIRST_BUDGET = 0.05
 _TIGHTEN = 0.85
 _MAX_TIGHTENINGS = 4
+_MAX_EMISSIONS = 5
+_FULL_ENOUGH = 0.98
+_BELOW = 0.998
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,39 +48,95 @@ def fit(
     """
     restorer = Restorer(proposal.passes, proposal.codecs)
     sensitivities, unseen = _sensitivities(proposal, subject, restorer, show)
-    aims = subject.sample.metric.name == "rel_l2"
-    first_budget = subject.sample.metric.limit if aims else _FIRST_BUDGET
+    metric = subject.sample.metric
+    aims = metric.name == "rel_l2" and options.target_size is None
+    first_budget = metric.limit if aims else _FIRST_BUDGET
     ladders = _cap_unseen(proposal.ladders, sensitivities, unseen, first_budget)
+    job = _Job(original, proposal, subject, options, restorer, show)
 
     def plan_for(budget: float) -> Plan:
         by_macs = options.objective == "speed"
         return planner.choose(ladders, sensitivities, budget, by_macs=by_macs)
 
-    plan = _search(plan_for, proposal, subject, restorer, original, show, first_budget)
+    def finish(plan: Plan, emitted: Emitted, expected: Expectation, drifts: list[Check]) -> Fit:
+        exact = prove_exact(expected, emitted.model, subject)
+        return Fit(emitted, plan, (*exact, *drifts), _left_alone(proposal, plan, unseen))
+
+    if options.target_size is not None:
+        plan, emitted = _fill(job, plan_for, options.target_size)
+        expected, drifts = job.check(plan, emitted)
+        return finish(plan, emitted, expected, drifts)
+    plan = _search(job, plan_for, first_budget)
     for attempt in range(_MAX_TIGHTENINGS):
-        show("rewriting", 0.85)
-        emitted = emit_plan(
-            proposal.model,
-            plan,
-            proposal.passes,
-            restorer,
-            proposal.level.emit,
-            keeps_names=options.keep_names or not proposal.level.renames,
-        )
-        show("checking", 0.88)
-        expected = expect(proposal.model, emitted, plan, restorer, subject)
-        restorer.forget()
-        release_pages(original.arrays.values())
-        drifts = measure_drift(emitted.model, original, subject)
+        emitted = job.emit(plan)
+        expected, drifts = job.check(plan, emitted)
         if all(check.passed for check in drifts):
-            exact = prove_exact(expected, emitted.model, subject)
-            return Fit(emitted, plan, (*exact, *drifts), _left_alone(proposal, plan, unseen))
+            return finish(plan, emitted, expected, drifts)
         plan = plan_for(plan.budget * _TIGHTEN ** (attempt + 1))
     failed = next(check for check in drifts if not check.passed)
     raise ToleranceError(
         f"{original.source}: {failed.metric} is {failed.value:.3g} on {failed.provider}, the tolerance "
         f"is {failed.limit:.3g}, and no tighter plan meets it; allow a larger --tolerance"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """All that does not change while plans are tried."""
+
+    original: Model
+    proposal: Proposal
+    subject: Subject
+    options: Options
+    restorer: Restorer
+    show: ShowProgress
+
+    def emit(self, plan: Plan) -> Emitted:
+        """Write the plan into the graph."""
+        self.show("rewriting", 0.85)
+        return emit_plan(
+            self.proposal.model,
+            plan,
+            self.proposal.passes,
+            self.restorer,
+            self.proposal.level.emit,
+            keeps_names=self.options.keep_names or not self.proposal.level.renames,
+        )
+
+    def check(self, plan: Plan, emitted: Emitted) -> tuple[Expectation, list[Check]]:
+        """Collect what the emitted graph must answer, and measure its drift on every provider."""
+        self.show("checking", 0.88)
+        expected = expect(self.proposal.model, emitted, plan, self.restorer, self.subject)
+        self.restorer.forget()
+        release_pages(self.original.arrays.values())
+        return expected, measure_drift(emitted.model, self.original, self.subject)
+
+
+def _fill(job: _Job, plan_for: Callable[[float], Plan], n_bytes: int) -> tuple[Plan, Emitted]:
+    """Return the plan with the least predicted loss whose file takes at most `n_bytes`.
+
+    Raises:
+        ToleranceError: no plan is that small.
+    """
+    before = job.original.n_bytes
+    allowed = float(n_bytes)
+    best: tuple[Plan, Emitted] | None = None
+    n_found = 0
+    for _ in range(_MAX_EMISSIONS):
+        plan = planner.choose_for_size(plan_for, before - allowed)
+        emitted = job.emit(plan)
+        n_found = n_bytes_of(emitted.model)
+        if n_found <= n_bytes:
+            best = plan, emitted
+        if _FULL_ENOUGH * n_bytes <= n_found <= n_bytes:
+            break
+        allowed *= n_bytes / n_found * _BELOW
+    if best is None:
+        raise ToleranceError(
+            f"{job.original.source}: the smallest file that was found takes {n_found} bytes, more than "
+            f"--target-size {n_bytes}; allow more, or a higher level"
+        )
+    return best
 
 
 def _sensitivities(
@@ -129,16 +188,9 @@ def _left_alone(proposal: Proposal, plan: Plan, unseen: Sequence[str]) -> tuple[
     )
 
 
-def _search(
-    plan_for: Callable[[float], Plan],
-    proposal: Proposal,
-    subject: Subject,
-    restorer: Restorer,
-    original: Model,
-    show: ShowProgress,
-    first_budget: float,
-) -> Plan:
+def _search(job: _Job, plan_for: Callable[[float], Plan], first_budget: float) -> Plan:
     """Return the plan that saves most among those whose measured loss meets the tolerance."""
+    proposal, subject, restorer = job.proposal, job.subject, job.restorer
     metric = subject.sample.metric
     evaluator = _evaluator(proposal, subject)
     n_trials = 0
@@ -146,7 +198,7 @@ def _search(
     def measure(plan: Plan) -> tuple[float, bool]:
         nonlocal n_trials
         n_trials += 1
-        show(f"trial {n_trials}", 0.65 + 0.2 * min(n_trials / planner.MAX_TRIALS, 1))
+        job.show(f"trial {n_trials}", 0.65 + 0.2 * min(n_trials / planner.MAX_TRIALS, 1))
         weights = {name: restorer.restore(c) for name, c in plan.chosen.items()}
         loss = evaluator.loss(weights, subject.sample)
         if metric.passes(loss) and subject.fitted is not subject.sample:
@@ -159,7 +211,7 @@ def _search(
     evaluator.close()
     best = planner.best_trial(trials)
     if best is None:
-        raise ToleranceError(_refusal(original, proposal, trials, subject))
+        raise ToleranceError(_refusal(job.original, proposal, trials, subject))
     return best.plan
 
 

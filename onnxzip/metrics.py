@@ -18,7 +18,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,11 @@ def make_metric(
             f"--metric {name} is unknown; use {', '.join(DEFAULT_LIMITS)} or module:function"
         )
     return Metric(name, DEFAULT_LIMITS[name] if tolerance is None else tolerance, labels)
+
+
+def without_limit(metric: Metric) -> Metric:
+    """Return the metric with a limit that everything passes."""
+    return replace(metric, limit=-math.inf if metric.higher_is_better else math.inf)
 
 
 def _import_function(name: str) -> UserFunction:

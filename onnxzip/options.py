@@ -23,6 +23,7 @@ class Options:
         labels: class labels for the metric "top1", a .npy file or an integer array.
         metric: "rel_l2", "cosine", "psnr", "top1" or "module:function".
         tolerance: largest loss in the metric's unit; None takes the metric's default.
+        target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
         passes: names of the passes to use; None for all.
         skip: names of passes to leave out.
@@ -42,6 +43,7 @@ class Options:
     labels: str | Path | Array | None = None
     metric: str = "rel_l2"
     tolerance: float | None = None
+    target_size: int | None = None
     objective: Literal["size", "speed"] = "size"
     passes: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()

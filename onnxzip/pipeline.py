@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from onnxzip import graph
 from onnxzip.calibrate import load_calibration, load_labels
-from onnxzip.errors import ModelError, OutputError, ProviderError, ToleranceError
+from onnxzip.errors import ModelError, OutputError, ProviderError, ToleranceError, UsageError
 from onnxzip.evaluation import Sample, source_of
 from onnxzip.feeds import FITTED_NOTE, FeedSet, runnable_feeds
 from onnxzip.fitting import fit
 from onnxzip.graph import Model, ModelProto
-from onnxzip.metrics import Metric, make_metric
+from onnxzip.metrics import Metric, make_metric, without_limit
 from onnxzip.options import Options, Result
 from onnxzip.proof import Subject
 from onnxzip.proposal import propose
@@ -62,6 +62,7 @@ def compress(
     show = progress or (lambda stage, fraction: None)
     show("reading", 0.0)
     original = graph.read_model(Path(source) if isinstance(source, str) else source)
+    _check_target_size(original, options)
     target = None if output is None else check_output(original, Path(output), options.overwrite)
     show("running the original", 0.02)
     subject, unusable = examine(original, options, fits=True)
@@ -89,6 +90,18 @@ def compress(
         )
 
     return _write(fitted.emitted.model, target, report, approve or (lambda report: None))
+
+
+def _check_target_size(original: Model, options: Options) -> None:
+    if options.target_size is None:
+        return
+    if options.tolerance is not None:
+        raise UsageError("--target-size stands instead of --tolerance; leave one of them out")
+    if not 0 < options.target_size < original.n_bytes:
+        raise UsageError(
+            f"--target-size {options.target_size}: {original.source} has {original.n_bytes} bytes; "
+            "ask for fewer, and more than none"
+        )
 
 
 def check_output(original: Model, output: Path, overwrite: bool) -> Path:
@@ -153,7 +166,9 @@ def examine(original: Model, options: Options, *, fits: bool) -> tuple[Subject, 
 
 
 def _metric(options: Options, labels: NDArray[np.int64] | None) -> Metric:
-    return make_metric(options.metric, options.tolerance, labels)
+    if options.target_size is None:
+        return make_metric(options.metric, options.tolerance, labels)
+    return without_limit(make_metric(options.metric, 1.0, labels))
 
 
 def make_feeds(session: Session, model: Model, options: Options) -> FeedSet:
@@ -251,6 +266,8 @@ def _settings(options: Options) -> dict[str, Scalar]:
     }
     if options.tolerance is not None:
         settings["tolerance"] = options.tolerance
+    if options.target_size is not None:
+        settings["target_size"] = options.target_size
     for pass_name, values in options.pass_settings.items():
         settings.update({f"{pass_name}.{key}": _scalar(value) for key, value in values.items()})
     return settings

@@ -32,6 +32,8 @@ _STEP_BELOW = 2.0
 _STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
 _SMALLEST_BUDGET = 1e-6
 _LARGEST_BUDGET = 2.0
+_UNBOUNDED = 1e3
+_N_SIZE_BISECTIONS = 24
 _N_BISECTIONS = 60
 _HIGHEST_PRICE = 1e30
 _N_DOMINANT = 4
@@ -105,6 +107,21 @@ def choose(
     }
     n_bytes = sum(c.n_bytes for c in chosen.values())
     return Plan(chosen, budget, n_bytes, max((c.error for c in chosen.values()), default=0.0))
+
+
+def choose_for_size(plan_for: Callable[[float], Plan], n_to_save: float) -> Plan:
+    """Return the plan of the smallest budget that saves at least so many bytes by its estimate.
+
+    Args:
+        plan_for: returns the plan for a budget of predicted loss.
+        n_to_save: bytes; where no budget saves as much, the plan of the largest is returned.
+    """
+    low, high = np.log(_SMALLEST_BUDGET), np.log(_UNBOUNDED)
+    for _ in range(_N_SIZE_BISECTIONS):
+        middle = (low + high) / 2
+        is_enough = n_saved_bytes(plan_for(float(np.exp(middle)))) >= n_to_save
+        low, high = (low, middle) if is_enough else (middle, high)
+    return plan_for(float(np.exp(high)))
 
 
 def search(

@@ -86,6 +86,12 @@ def format_metric(metric: str, value: float) -> str:
     return f"{value:.3g}"
 
 
+def format_limit(metric: str, limit: float) -> str:
+    """Return a limit in the metric's unit; "none" for one that everything passes."""
+    no_limit = -math.inf if metric == "psnr" else math.inf
+    return "none" if limit == no_limit else format_metric(metric, limit)
+
+
 def format_shape(shape: Sequence[int]) -> str:
     """Return e.g. "64x3x3x3"; "scalar" for no axes."""
     return "x".join(map(str, shape)) or "scalar"
@@ -144,7 +150,7 @@ def check_table(checks: Sequence[Check]) -> Table:
             check.kind,
             check.metric,
             format_metric(check.metric, check.value),
-            format_metric(check.metric, check.limit),
+            format_limit(check.metric, check.limit),
             _interval(check),
             f"{check.n_samples:,}",
             "-" if check.seed is None else str(check.seed),
@@ -251,7 +257,7 @@ def _worst(checks: Sequence[Check]) -> Check | None:
 def _value_and_limit(check: Check | None) -> tuple[str, str]:
     if check is None:
         return "not measured", "-"
-    return format_metric(check.metric, check.value), format_metric(check.metric, check.limit)
+    return format_metric(check.metric, check.value), format_limit(check.metric, check.limit)
 
 
 def _describe(check: Check | None) -> str:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import keyword
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from onnxzip.types import Scalar
 
 METRICS = ("rel_l2", "cosine", "psnr", "top1")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)?")
+_UNITS = {
+    **{"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
+    **{"k": 10**3, "m": 10**6, "g": 10**9},
+    **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
+}
 REPORT_SUFFIXES = (".json", ".md")
 
 
@@ -62,6 +69,18 @@ def read_float(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text} is not finite")
     return value
+
+
+def read_size(text: str) -> int:
+    """Read a number of bytes: 4MB, 1.5MiB, 800kB or 123456."""
+    match = _SIZE.fullmatch(text.strip())
+    unit = (match[2] or "B").lower() if match else ""
+    if match is None or unit not in _UNITS:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 4MB, 1.5MiB or 800kB")
+    n_bytes = int(float(match[1]) * _UNITS[unit])
+    if n_bytes < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than a byte")
+    return n_bytes
 
 
 def read_names(text: str) -> list[str]:

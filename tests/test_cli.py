@@ -237,7 +237,6 @@ REFUSED = {
     "-t a --passes zoom": "--passes has no meaning here",
     "-t a --zoom-levels 2": "a setting of a pass has no meaning here",
     "-t a --tolerance 0.1": "--tolerance needs --against",
-    "a b --target-size 4MB": "unrecognized arguments: --target-size",
     "a b --threads 2": "unrecognized arguments: --threads",
     "a b --batch 2": "unrecognized arguments: --batch",
     "a b --toler 1": "unrecognized arguments: --toler",
@@ -388,6 +387,31 @@ def test_report_that_cannot_be_written_keeps_the_model_back(
     finding = "the report cannot be written: No space left on device"
     assert capsys.readouterr() == ("", f"onnxzip: {path}: {finding}\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("4MB", 4_000_000),
+        ("1.5MiB", 1_572_864),
+        ("800kB", 800_000),
+        ("123456", 123_456),
+        ("2 gb", 2 * 10**9),
+    ],
+)
+def test_target_size(text: str, n_bytes: int) -> None:
+    assert parse(["a", "b", "--target-size", text]).options == {"target_size": n_bytes}
+
+
+@pytest.mark.parametrize("text", ["", "MB", "4XB", "-4MB", "0", "0.1B", "4 4", "1e6", "nan"])
+def test_target_size_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a", "b", f"--target-size={text}"]) == 2
+    assert "--target-size" in capsys.readouterr().err
+
+
+def test_target_size_stands_instead_of_a_tolerance(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a", "b", "--target-size", "1MB", "--tolerance", "0.1"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
 
 
 # Errors

@@ -10,7 +10,14 @@ import pytest
 
 import onnxzip
 from onnxzip.cli import main
-from onnxzip.errors import CalibrationError, ModelError, OnnxzipError, ProviderError, ToleranceError
+from onnxzip.errors import (
+    CalibrationError,
+    ModelError,
+    OnnxzipError,
+    ProviderError,
+    ToleranceError,
+    UsageError,
+)
 from onnxzip.types import Report
 from tests.cases import CASES, Case
 from tests.judge import judge, open_session, run
@@ -264,3 +271,49 @@ def test_every_pass_alone(pass_name: str, tmp_path: Path) -> None:
     weights = {w.name for w in onnxzip.inspect(MODELS / "digits_cnn.onnx").weights}
     named = {layer.name for layer in report.layers} | {skip.layer for skip in report.skips}
     assert weights <= named
+
+
+# A size instead of a tolerance
+
+
+@pytest.mark.parametrize("level", [2, 6])
+@pytest.mark.parametrize("n_bytes", [50_000, 80_000, 150_000])
+def test_target_size(level: int, n_bytes: int, tmp_path: Path) -> None:
+    """The file fits, and what fits is used."""
+    path, out = MODELS / "digits_cnn.onnx", tmp_path / "out.onnx"
+    result = onnxzip.compress(path, out, target_size=n_bytes, level=level, passes=("scalar", "dct"))
+    assert 0.9 * n_bytes <= out.stat().st_size <= n_bytes
+    (stated,) = [check for check in result.report.checks if check.kind == "drift"]
+    assert stated.passed
+    assert stated.limit == np.inf
+    assert 0 < stated.value < 1
+    text = onnxzip.report.to_markdown(result.report)
+    assert "| none |" in text
+    assert onnxzip.report.from_json(onnxzip.report.to_json(result.report)) == result.report
+
+
+def test_larger_target_smaller_loss() -> None:
+    losses = []
+    for n_bytes in (30_000, 60_000, 120_000):
+        report = onnxzip.compress(
+            MODELS / "digits_gru.onnx", target_size=n_bytes, passes=("scalar",)
+        ).report
+        losses += [check.value for check in report.checks if check.kind == "drift"]
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "reason"),
+    [
+        ({"target_size": 2_000}, ToleranceError, "the smallest file that was found takes"),
+        ({"target_size": 10**9}, UsageError, "ask for fewer"),
+        ({"target_size": 0}, UsageError, "more than none"),
+        ({"target_size": 50_000, "tolerance": 0.1}, UsageError, "leave one of them out"),
+    ],
+)
+def test_target_size_that_cannot_be(
+    settings: dict[str, float], error: type[Exception], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=reason):
+        onnxzip.compress(MODELS / "digits_cnn.onnx", tmp_path / "o", passes=("scalar",), **settings)
+    assert not list(tmp_path.iterdir())

@@ -29,6 +29,7 @@ from onnxzip.tables import (
     Inspection,
     StoredWeight,
     format_bytes,
+    format_limit,
     format_metric,
     format_ratio,
     format_seconds,
@@ -121,6 +122,8 @@ def test_numbers_have_units() -> None:
     assert format_ratio(5, 0) == "-"
     assert format_metric("psnr", 35.24) == "35.2 dB"
     assert format_metric("psnr", math.inf) == "inf dB"
+    assert format_limit("psnr", -math.inf) == format_limit("top1", math.inf) == "none"
+    assert format_limit("top1", 0.01) == "1.00 pt"
     assert format_metric("top1", 0.004) == "0.40 pt"
     assert format_metric("my.module:loss", 0.05234) == "0.0523"
     assert format_shape((64, 3, 3, 3)) == "64x3x3x3"

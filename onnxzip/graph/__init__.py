@@ -27,7 +27,7 @@ from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
 from onnxzip.graph.taps import Tap, find_taps, with_taps
 from onnxzip.graph.weights import find_layers
-from onnxzip.graph.write import MAX_INLINE_BYTES, inline_bytes, to_proto, write_model
+from onnxzip.graph.write import MAX_INLINE_BYTES, inline_bytes, n_bytes_of, to_proto, write_model
 
 __all__ = [
     "MAX_INLINE_BYTES",
@@ -52,6 +52,7 @@ __all__ = [
     "is_stamped",
     "lift_weights",
     "make_overridable",
+    "n_bytes_of",
     "prune",
     "raise_opset",
     "read_model",

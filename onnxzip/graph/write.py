@@ -31,6 +31,12 @@ def inline_bytes(model: Model) -> int:
     return int(model.proto.ByteSize()) + sum(array.nbytes for array in model.arrays.values())
 
 
+def n_bytes_of(model: Model) -> int:
+    """Return how many bytes `write_model` writes, external data without its padding."""
+    n_bytes = inline_bytes(model)
+    return n_bytes if n_bytes > MAX_INLINE_BYTES else int(to_proto(model).ByteSize())
+
+
 def to_proto(model: Model) -> onnx.ModelProto:
     """Return a self-contained ModelProto.
 
