@@ -35,7 +35,7 @@ def _weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _network(opset: int) -> onnx.ModelProto:
+def network(opset: int) -> onnx.ModelProto:
     """Return a small convolutional network that is valid at any opset from 7 on."""
     draft = Draft()
     hidden = draft.add("Conv", ["x", draft.weight("w1", 16, 8, 3, 3)], "c", pads=[1, 1, 1, 1])
@@ -68,11 +68,11 @@ def newest_opset() -> int:
 
 for _opset in OPSETS:
     register(
-        f"opset_{_opset}", partial(_network, _opset), n_weights=2, notes="One small network a version."
+        f"opset_{_opset}", partial(network, _opset), n_weights=2, notes="One small network a version."
     )
 register(
     "opset_newest",
-    lambda: _network(newest_opset()),
+    lambda: network(newest_opset()),
     n_weights=2,
     notes="Newest opset of onnx and runtime.",
 )
@@ -146,7 +146,7 @@ for _name, _options in (
 ):
     register(
         _name,
-        partial(_network, 17),
+        partial(network, 17),
         n_weights=2,
         notes="External data beside the model (from write(); build() has it inside).",
         save=partial(_save_external, **_options),
