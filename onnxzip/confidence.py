@@ -15,17 +15,15 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from onnxzip.deviations import Measurement, Runs, answers, cosine_losses, scores_name
 from onnxzip.metrics import Metric
 from onnxzip.signature import Outputs
 from onnxzip.types import Array
 
-CONFIDENCE = 0.95
-
+_PERCENTILES = (2.5, 97.5)
 _MIN_SAMPLES = 8
-_N_DRAWS = 1999
+_N_DRAWS = 2000
 _BATCH = 100
 
 Interval: TypeAlias = tuple[float, float]
@@ -64,21 +62,14 @@ class SampleLosses:
             return None
         to_value = self._to_value(found.output or next(iter(self._parts)))
 
-        def statistic(a: NDArray[np.float64], b: NDArray[np.float64], axis: int) -> Array:
-            return np.asarray(to_value(a.sum(axis=axis) / np.maximum(b.sum(axis=axis), 1e-300)))
-
-        drawn = bootstrap(
-            (above, below),
-            statistic,
-            paired=True,
-            vectorized=True,
-            n_resamples=_N_DRAWS,
-            batch=_BATCH,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-        return float(drawn.low), float(drawn.high)
+        rng = np.random.default_rng(0)
+        drawn: list[Array] = []
+        for start in range(0, _N_DRAWS, _BATCH):
+            rows = rng.integers(0, len(above), (min(_BATCH, _N_DRAWS - start), len(above)))
+            a, b = above[rows].sum(axis=1), below[rows].sum(axis=1)
+            drawn.append(to_value(a / np.maximum(b, 1e-300)))
+        low, high = np.percentile(np.concatenate(drawn), _PERCENTILES)
+        return float(low), float(high)
 
     def _only(self) -> list[_Sums] | None:
         return next(iter(self._parts.values())) if len(self._parts) == 1 else None
