@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from onnxzip.deviations import Runs, exact_deviation
+from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.feeds import FeedSet
 from onnxzip.graph import Model, release_pages
@@ -20,6 +20,7 @@ from onnxzip.runtime import ModelSource, Session, open_session
 from onnxzip.signature import Outputs
 from onnxzip.surgery import with_overridable_weights, with_weights
 from onnxzip.types import Array, Feeds, Layer
+from onnxzip.validate import RunOutputs
 
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 
@@ -34,7 +35,7 @@ class Sample:
     """Inputs, what the original model answers to them, and how the loss on them is measured."""
 
     feeds: FeedSet
-    reference: Runs
+    reference: RunOutputs
     metric: Metric
 
 

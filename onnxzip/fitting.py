@@ -67,6 +67,8 @@ def fit(
         expected, drifts = job.check(plan, emitted)
         return finish(plan, emitted, expected, drifts)
     plan = _search(job, plan_for, first_budget)
+    if subject.fitted is not subject.sample:
+        subject.fitted.reference.forget()  # the checks need the memory
     for attempt in range(_MAX_TIGHTENINGS):
         emitted = job.emit(plan)
         expected, drifts = job.check(plan, emitted)
@@ -106,6 +108,7 @@ class _Job:
     def check(self, plan: Plan, emitted: Emitted) -> tuple[Expectation, list[Check]]:
         """Collect what the emitted graph must answer, and measure its drift on every provider."""
         self.show("checking", 0.88)
+        self.proposal.release_statistics()
         expected = expect(self.proposal.model, emitted, plan, self.restorer, self.subject)
         self.restorer.forget()
         release_pages(self.original.arrays.values())

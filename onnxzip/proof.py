@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onnxzip.deviations import Runs
 from onnxzip.errors import VerificationError
 from onnxzip.evaluation import Sample, source_of
 from onnxzip.feeds import FeedSet
@@ -142,7 +143,7 @@ def measure_drift(emitted: Model, original: Model, subject: Subject) -> list[Che
     checks = []
     sample = subject.sample
     for provider in subject.providers:
-        runs = sample.reference
+        runs: Runs = sample.reference
         if provider != "CPU":
             with open_session(
                 source_of(original), provider=provider, custom_ops=subject.custom_ops

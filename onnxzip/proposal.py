@@ -14,7 +14,7 @@ from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.evaluation import source_of
 from onnxzip.feedback import OutputError, RowError
-from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset
+from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset, release_pages
 from onnxzip.levels import Level, level
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, GraphPass, Pass
@@ -52,6 +52,10 @@ class Proposal:
     codecs: Mapping[str, Codec]
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
+
+    def release_statistics(self) -> None:
+        """Give back the memory of the layers' second moments; they stay valid."""
+        release_pages(la.statistics.second_moment for la in self.layers if la.statistics is not None)
 
 
 def propose(original: Model, subject: Subject, options: Options, show: ShowProgress) -> Proposal:

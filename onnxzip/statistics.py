@@ -18,7 +18,7 @@ from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.evaluation import source_of
 from onnxzip.feedback import MAX_COLUMNS
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, Tap, find_taps, release_pages, with_taps
+from onnxzip.graph import Model, Tap, find_taps, release_pages, share_with_disk, with_taps
 from onnxzip.patches import patches
 from onnxzip.runtime import Session, open_session
 from onnxzip.types import Array, Layer, Skip, Statistics
@@ -106,7 +106,16 @@ def collect_statistics(
             row_weights[name] = _weigh(reads)
         elif (combined := _combine([t for t in totals if isinstance(t, _Moment)])) is not None:
             statistics[name] = combined
-    return Measured(statistics, row_weights), []
+    return Measured(_on_disk(statistics), row_weights), []
+
+
+def _on_disk(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
+    """Move the moments to a temporary file: together they may take as much as the model."""
+    views = share_with_disk([found.second_moment for found in statistics.values()])
+    return {
+        name: replace(found, second_moment=view)
+        for (name, found), view in zip(statistics.items(), views, strict=True)
+    }
 
 
 def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[_Source]]:

@@ -35,12 +35,16 @@ class RunOutputs:
 
     session: Session
     feeds: FeedSet
-    cached: tuple[Outputs, ...] = field(default=(), repr=False)
+    cached: list[Outputs] = field(default_factory=list, repr=False)
 
     @property
     def is_complete(self) -> bool:
         """Whether all outputs are kept, so that the session is not needed any more."""
         return len(self.cached) == len(self.feeds)
+
+    def forget(self) -> None:
+        """Free what is kept; whoever iterates again needs the session."""
+        self.cached.clear()
 
     def __iter__(self) -> Iterator[Outputs]:
         yield from self.cached
@@ -60,7 +64,7 @@ def collect_outputs(session: Session, feeds: FeedSet, max_bytes: int = MAX_CACHE
         if n_bytes > max_bytes:
             break
         cached.append(outputs)
-    return RunOutputs(session, feeds, tuple(cached))
+    return RunOutputs(session, feeds, cached)
 
 
 def check_exact(

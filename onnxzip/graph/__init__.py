@@ -20,7 +20,7 @@ from onnxzip.graph.compare import count_differences, structure
 from onnxzip.graph.edit import GraphEditor, prune
 from onnxzip.graph.inputs import index_bounds
 from onnxzip.graph.lift import lift_weights, make_overridable
-from onnxzip.graph.mapping import release_pages
+from onnxzip.graph.mapping import release_pages, share_with_disk
 from onnxzip.graph.model import Model, read_model
 from onnxzip.graph.opset import raise_opset
 from onnxzip.graph.rename import shorten_names
@@ -58,6 +58,7 @@ __all__ = [
     "read_model",
     "read_stamp",
     "release_pages",
+    "share_with_disk",
     "shorten_names",
     "stamp",
     "structure",

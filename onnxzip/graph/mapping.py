@@ -7,7 +7,8 @@ A large array becomes a read-only view of the mapped file. Its pages are read wh
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,30 @@ def share_with_file(arrays: dict[str, Array], path: Path) -> None:
         if np.array_equal(view.view(np.uint8), array.view(np.uint8)):
             arrays[name] = view
             position += array.nbytes
+
+
+def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
+    """Return read-only views of the arrays' bytes in a temporary file that has no name.
+
+    Where there is no space for such a file, the arrays are returned as they are.
+    """
+    if not any(array.nbytes for array in arrays):
+        return list(arrays)
+    try:
+        with tempfile.TemporaryFile() as file:
+            for array in arrays:
+                file.write(np.ascontiguousarray(array).data)
+            file.flush()
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError:
+        return list(arrays)
+    views: list[Array] = []
+    position = 0
+    for array in arrays:
+        view = np.frombuffer(mapping, array.dtype, array.size, position)
+        views.append(view.reshape(array.shape))
+        position += array.nbytes
+    return views
 
 
 def release_pages(arrays: Iterable[Array]) -> None:

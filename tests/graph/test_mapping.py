@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.graph import read_model, release_pages
-from onnxzip.graph.mapping import mapping_of, share_with_file
+from onnxzip.graph.mapping import mapping_of, share_with_disk, share_with_file
 
 
 def make_model(**weights):
@@ -53,3 +53,20 @@ def test_what_is_not_found_in_the_file_stays_as_it_is(tmp_path, change):
     arrays = {"a": array}
     share_with_file(arrays, path)
     assert arrays["a"] is array
+
+
+def test_arrays_on_disk_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = [np.arange(30.0, dtype=np.float32).reshape(5, 6), np.arange(3), np.ones((2, 2)).T]
+    shared = share_with_disk(arrays)
+    release_pages(shared)
+    for before, after in zip(arrays, shared, strict=True):
+        np.testing.assert_array_equal(before, after)
+        assert not after.flags.writeable
+        assert mapping_of(after) is not None
+    assert share_with_disk([]) == []
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert share_with_disk(arrays)[0] is arrays[0]
