@@ -1,11 +1,11 @@
-"""Compresses a voice activity detector with synthesised speech and prints what that costs on other speech.
+"""Compresses a voice activity detector with synthesised speech and prints what that costs on other.
 
-    python -m tests.bench.vad MODEL.onnx -- --tolerance 0.1
+    python -m tests.bench.vad MODEL.onnx -- --tolerance 0.04
 
 MODEL is a silero-vad file: it takes `input` (n, 576: 64 samples of context and 512 new ones at 16 kHz),
-`state` (2, n, 128) and `sr`, and returns the probability of speech and the next state. It is run frame by
-frame, so that errors of the state add up. Calibration and test use other seeds, so other voices. What
-stands behind -- goes to onnxzip.
+`state` (2, n, 128) and `sr`, and returns the probability of speech and the next state. It is run frame
+by frame, so that errors of the state add up. Calibration and test use other seeds, so other voices.
+What stands behind -- goes to onnxzip.
 """
 
 from __future__ import annotations
