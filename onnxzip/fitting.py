@@ -11,6 +11,7 @@ from onnxzip.errors import ToleranceError
 from onnxzip.evaluation import Evaluator
 from onnxzip.graph import Model, n_bytes_of, release_pages
 from onnxzip.options import Options
+from onnxzip.probing import Prober
 from onnxzip.proof import Expectation, Subject, expect, measure_drift, prove_exact
 from onnxzip.proposal import Proposal
 from onnxzip.surgery import Emitted, Restorer, emit_plan
@@ -18,7 +19,6 @@ from onnxzip.types import Check, Plan, Skip
 
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
-_N_PROBE_RUNS = 8
 _FIRST_BUDGET = 0.05
 _TIGHTEN = 0.85
 _MAX_TIGHTENINGS = 4
@@ -47,16 +47,16 @@ def fit(
         VerificationError: an emitted graph fails its exact check.
     """
     restorer = Restorer(proposal.passes, proposal.codecs)
-    sensitivities, unseen = _sensitivities(proposal, subject, restorer, show)
+    prober = Prober(proposal, subject, restorer)
+    unseen = prober.probe_all(show)
     metric = subject.sample.metric
     aims = metric.name == "rel_l2" and options.target_size is None
     first_budget = metric.limit if aims else _FIRST_BUDGET
-    ladders = _cap_unseen(proposal.ladders, sensitivities, unseen, first_budget)
+    ladders = _cap_unseen(proposal.ladders, prober.sensitivities, unseen, first_budget)
     job = _Job(original, proposal, subject, options, restorer, show)
 
     def plan_for(budget: float) -> Plan:
-        by_macs = options.objective == "speed"
-        return planner.choose(ladders, sensitivities, budget, by_macs=by_macs)
+        return prober.plan_for(ladders, budget, by_macs=options.objective == "speed")
 
     def finish(plan: Plan, emitted: Emitted, expected: Expectation, drifts: list[Check]) -> Fit:
         exact = prove_exact(expected, emitted.model, subject)
@@ -64,9 +64,11 @@ def fit(
 
     if options.target_size is not None:
         plan, emitted = _fill(job, plan_for, options.target_size)
+        prober.close()
         expected, drifts = job.check(plan, emitted)
         return finish(plan, emitted, expected, drifts)
-    plan = _search(job, plan_for, first_budget)
+    plan = _search(job, plan_for, prober.evaluator, first_budget)
+    prober.close()
     if subject.fitted is not subject.sample:
         subject.fitted.reference.forget()  # the checks need the memory
     for attempt in range(_MAX_TIGHTENINGS):
@@ -142,32 +144,11 @@ def _fill(job: _Job, plan_for: Callable[[float], Plan], n_bytes: int) -> tuple[P
     return best
 
 
-def _sensitivities(
-    proposal: Proposal, subject: Subject, restorer: Restorer, show: ShowProgress
-) -> tuple[dict[str, float], list[str]]:
-    """Measure how much each layer's error alone moves the output, relative to its own.
-
-    Returns:
-        The sensitivities, and the names of the layers that no feed reached.
-    """
-    probes = planner.probes(proposal.ladders)
-    if not probes:
-        return dict.fromkeys(proposal.ladders, 1.0), []
-    evaluator = _evaluator(proposal, subject)
-    measured: dict[str, float] = {}
-    for i, (name, candidate) in enumerate(probes.items()):
-        show(f"sensitivity {i + 1} of {len(probes)}", 0.5 + 0.15 * i / len(probes))
-        weights = {name: restorer.restore(candidate)}
-        measured[name] = (
-            evaluator.relative_error(weights, subject.fitted, _N_PROBE_RUNS) / candidate.error
-        )
-    evaluator.close()
-    filled, unseen = planner.fill_unseen(measured)
-    return {name: filled.get(name, 1.0) for name in proposal.ladders}, unseen
-
-
 def _cap_unseen(
-    ladders: planner.Ladders, sensitivities: Mapping[str, float], unseen: Sequence[str], budget: float
+    ladders: planner.Ladders,
+    sensitivities: Mapping[str, planner.Sensitivity],
+    unseen: Sequence[str],
+    budget: float,
 ) -> planner.Ladders:
     """Let a layer that no feed reached have no more error than the first budget would allow it.
 
@@ -176,7 +157,7 @@ def _cap_unseen(
     """
     capped = dict(ladders)
     for name in unseen:
-        capped[name] = [c for c in ladders[name] if c.error * sensitivities[name] <= budget]
+        capped[name] = [c for c in ladders[name] if c.error * sensitivities[name].at(c.error) <= budget]
     return capped
 
 
@@ -191,11 +172,12 @@ def _left_alone(proposal: Proposal, plan: Plan, unseen: Sequence[str]) -> tuple[
     )
 
 
-def _search(job: _Job, plan_for: Callable[[float], Plan], first_budget: float) -> Plan:
+def _search(
+    job: _Job, plan_for: Callable[[float], Plan], evaluator: Evaluator, first_budget: float
+) -> Plan:
     """Return the plan that saves most among those whose measured loss meets the tolerance."""
     proposal, subject, restorer = job.proposal, job.subject, job.restorer
     metric = subject.sample.metric
-    evaluator = _evaluator(proposal, subject)
     n_trials = 0
 
     def measure(plan: Plan) -> tuple[float, bool]:
@@ -211,16 +193,10 @@ def _search(job: _Job, plan_for: Callable[[float], Plan], first_budget: float) -
 
     tolerance = metric.limit if metric.name == "rel_l2" else None
     trials = planner.search(plan_for, measure, first_budget, tolerance)
-    evaluator.close()
     best = planner.best_trial(trials)
     if best is None:
         raise ToleranceError(_refusal(job.original, proposal, trials, subject))
     return best.plan
-
-
-def _evaluator(proposal: Proposal, subject: Subject) -> Evaluator:
-    example = subject.sample.feeds.feeds[0]
-    return Evaluator(proposal.model, proposal.layers, example, subject.custom_ops)
 
 
 def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], subject: Subject) -> str:

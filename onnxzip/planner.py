@@ -37,6 +37,7 @@ _N_SIZE_BISECTIONS = 24
 _N_BISECTIONS = 60
 _HIGHEST_PRICE = 1e30
 _N_DOMINANT = 4
+_TRUSTED_FACTOR = 3.0
 _UNSEEN_QUANTILE = 0.75
 
 
@@ -47,6 +48,29 @@ class Trial:
     plan: Plan
     loss: float
     passed: bool
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """A layer's relative output error per relative weight error, measured at one error or several.
+
+    Large errors cost more, or less, than small ones in proportion. Between two points the sensitivity
+    follows a power of the error, beyond them it stays what it is there.
+
+    Attributes:
+        points: (error, sensitivity), all above 0, in ascending order of the error.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def at(self, error: float) -> float:
+        """Return the sensitivity for a relative weight error."""
+        errors, values = zip(*self.points, strict=True)
+        return float(np.exp(np.interp(np.log(max(error, 1e-30)), np.log(errors), np.log(values))))
+
+    def with_point(self, error: float, value: float) -> Sensitivity:
+        """Return the sensitivity with one more point; a point at the same error is replaced."""
+        return Sensitivity(tuple(sorted({**dict(self.points), error: value}.items())))
 
 
 def forms_for(objective: str) -> tuple[Form, ...]:
@@ -77,14 +101,24 @@ def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[s
     return {name: s if s > 0 else typical for name, s in measured.items()}, unseen
 
 
+def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, Candidate]:
+    """Return the chosen candidates whose error is far above all that their layer was measured at."""
+    return {
+        name: candidate
+        for name, candidate in plan.chosen.items()
+        if candidate.form == "stored"
+        and candidate.error > _TRUSTED_FACTOR * sensitivities[name].points[-1][0]
+    }
+
+
 def choose(
-    ladders: Ladders, sensitivities: Mapping[str, float], budget: float, *, by_macs: bool
+    ladders: Ladders, sensitivities: Mapping[str, Sensitivity], budget: float, *, by_macs: bool
 ) -> Plan:
     """Return the cheapest plan whose predicted loss stays within `budget`.
 
     Args:
         ladders: candidates by layer name.
-        sensitivities: relative output error per relative weight error, by layer name.
+        sensitivities: by layer name.
         budget: largest predicted relative output error.
         by_macs: let multiply-accumulates count as much as bytes (objective "speed").
     """
@@ -246,7 +280,7 @@ class _Table:
         return picks_at(high)[0]
 
 
-def _table(ladders: Sequence[tuple[Sequence[Candidate], float]], by_macs: bool) -> _Table:
+def _table(ladders: Sequence[tuple[Sequence[Candidate], Sensitivity]], by_macs: bool) -> _Table:
     """Fill the table from ladders and sensitivities."""
     width = max((len(ladder) for ladder, _ in ladders), default=0) + 1
     costs = np.full((len(ladders), width), np.inf)
@@ -258,7 +292,7 @@ def _table(ladders: Sequence[tuple[Sequence[Candidate], float]], by_macs: bool) 
         n_bytes = [float(c.n_bytes) for c in ladder]
         costs[row, : len(ladder)] = np.array(n_bytes) + price * np.array(macs, np.float64)
         costs[row, len(ladder)] = layer.weight.nbytes + price * (layer.macs or 0)
-        squares[row, : len(ladder)] = [(sensitivity * c.error) ** 2 for c in ladder]
+        squares[row, : len(ladder)] = [(sensitivity.at(c.error) * c.error) ** 2 for c in ladder]
     return _Table([ladder for ladder, _ in ladders], costs, squares)
 
 

@@ -20,7 +20,7 @@ from onnxzip.decode import emit_coded, emit_packed
 from onnxzip.errors import ToleranceError, VerificationError
 from onnxzip.graph import EmitStored, find_layers, read_model, to_proto
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Codec
-from onnxzip.planner import choose
+from onnxzip.planner import Sensitivity, choose
 from onnxzip.proof import decode_weights
 from onnxzip.quantize import FixedRate, VariableRate
 from onnxzip.registry import passes
@@ -68,7 +68,12 @@ def gather_model(layer: Layer, opset: int = 17) -> onnx.ModelProto:
 
 
 def plan_of(candidate: Candidate) -> Plan:
-    return choose({candidate.layer.name: [candidate]}, {candidate.layer.name: 1.0}, 0.1, by_macs=False)
+    return choose(
+        {candidate.layer.name: [candidate]},
+        {candidate.layer.name: Sensitivity(((1.0, 1.0),))},
+        0.1,
+        by_macs=False,
+    )
 
 
 def run(

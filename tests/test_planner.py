@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip import planner
-from onnxzip.planner import Trial, best_trial, choose, fill_unseen, n_saved_bytes, probes, search
+from onnxzip.planner import (
+    Sensitivity,
+    Trial,
+    best_trial,
+    choose,
+    fill_unseen,
+    n_saved_bytes,
+    probes,
+    search,
+)
 from onnxzip.types import Candidate, Layer, Layout, Plan
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
@@ -43,13 +52,21 @@ def ladders(draw: st.DrawFn, max_layers: int = 4, max_rungs: int = 5) -> Ladders
     return found
 
 
-def sensitivities_for(given_ladders: Ladders, seed: int) -> dict[str, float]:
+def sensitivities_for(given_ladders: Ladders, seed: int) -> dict[str, Sensitivity]:
     rng = np.random.default_rng(seed)
-    return {name: float(10 ** rng.uniform(-3, 1)) for name in given_ladders}
+    levels = {name: float(10 ** rng.uniform(-3, 1)) for name in given_ladders}
+    return {
+        name: Sensitivity(((0.05, level), (0.5, level * float(rng.uniform(0.5, 2)))))
+        for name, level in levels.items()
+    }
 
 
-def predicted(plan: Plan, sensitivity: Mapping[str, float]) -> float:
-    return math.sqrt(sum((sensitivity[n] * c.error) ** 2 for n, c in plan.chosen.items()))
+def constant(**levels: float) -> dict[str, Sensitivity]:
+    return {name: Sensitivity(((1.0, level),)) for name, level in levels.items()}
+
+
+def predicted(plan: Plan, sensitivity: Mapping[str, Sensitivity]) -> float:
+    return math.sqrt(sum((sensitivity[n].at(c.error) * c.error) ** 2 for n, c in plan.chosen.items()))
 
 
 BUDGETS = st.floats(1e-5, 3.0)
@@ -116,23 +133,23 @@ def test_sensitive_layers_get_the_bytes() -> None:
     """Of two equal layers the one that matters more is stored more exactly."""
     rungs = [(100, 0.5), (200, 0.2), (400, 0.05), (800, 0.01)]
     both = {name: make_ladder(make_layer(name, 1000), rungs) for name in ("calm", "nervous")}
-    plan = choose(both, {"calm": 0.05, "nervous": 2.0}, 0.1, by_macs=False)
+    plan = choose(both, constant(calm=0.05, nervous=2.0), 0.1, by_macs=False)
     assert plan.chosen["calm"].error > plan.chosen["nervous"].error
 
 
 def test_keep_and_candidates_that_save_nothing_are_no_change() -> None:
     layer = make_layer("w", 100)
     kept = {"w": [Candidate(layer, "keep", {}, "stored", 400, 0.0)]}
-    assert choose(kept, {"w": 1.0}, 0.1, by_macs=False).chosen == {}
+    assert choose(kept, constant(w=1.0), 0.1, by_macs=False).chosen == {}
     larger = {"w": [Candidate(layer, "scalar", {}, "stored", 500, 0.01)]}
-    assert choose(larger, {"w": 1.0}, 0.1, by_macs=False).chosen == {}
-    assert choose({"w": []}, {"w": 1.0}, 0.1, by_macs=False).chosen == {}
+    assert choose(larger, constant(w=1.0), 0.1, by_macs=False).chosen == {}
+    assert choose({"w": []}, constant(w=1.0), 0.1, by_macs=False).chosen == {}
     assert choose({}, {}, 0.1, by_macs=False).chosen == {}
 
 
 def test_candidates_of_infinite_error_are_never_taken() -> None:
     ladder = make_ladder(make_layer("w", 100), [(10, math.inf), (100, 0.05)])
-    plan = choose({"w": ladder}, {"w": 1.0}, 0.1, by_macs=False)
+    plan = choose({"w": ladder}, constant(w=1.0), 0.1, by_macs=False)
     assert plan.chosen["w"] is ladder[1]
 
 
@@ -141,8 +158,8 @@ def test_speed_prefers_fewer_operations() -> None:
     layer = make_layer("w", 1000, macs=10**6)
     stored = Candidate(layer, "scalar", {}, "stored", 500, 0.01, 10**6)
     computed = Candidate(layer, "lowrank", {}, "computed", 900, 0.01, 4 * 10**5)
-    assert choose({"w": [stored, computed]}, {"w": 1.0}, 0.1, by_macs=False).chosen["w"] is stored
-    assert choose({"w": [stored, computed]}, {"w": 1.0}, 0.1, by_macs=True).chosen["w"] is computed
+    assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=False).chosen["w"] is stored
+    assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=True).chosen["w"] is computed
 
 
 def test_probes_are_stored_and_near_the_probe_error() -> None:
@@ -159,6 +176,30 @@ def test_unseen_layers_count_as_sensitive_ones() -> None:
     assert 2.0 <= filled["dark"] <= 3.0
     assert fill_unseen({"dark": 0.0}) == ({"dark": 1.0}, ["dark"])
     assert fill_unseen({}) == ({}, [])
+
+
+def test_sensitivity_follows_a_power_between_its_points() -> None:
+    measured = Sensitivity(((0.05, 0.1),))
+    assert measured.at(0.001) == measured.at(0.9) == pytest.approx(0.1)
+    measured = measured.with_point(0.8, 0.4)
+    assert [measured.at(e) for e in (0.0, 0.05, 0.2, 0.8, 2.0)] == pytest.approx(
+        [0.1, 0.1, 0.2, 0.4, 0.4]
+    )
+    assert measured.with_point(0.8, 0.9).points == ((0.05, 0.1), (0.8, 0.9))
+    assert measured.with_point(0.01, 0.3).points[0] == (0.01, 0.3)
+
+
+def test_doubtful_is_what_was_measured_at_far_smaller_errors() -> None:
+    layers = {name: make_layer(name, 1000) for name in ("near", "far", "known")}
+    ladders = {
+        name: make_ladder(layer, [(100, 0.12 if name == "near" else 0.6)])
+        for name, layer in layers.items()
+    }
+    known = {name: Sensitivity(((0.05, 0.01),)) for name in layers}
+    known["known"] = known["known"].with_point(0.4, 0.01)
+    plan = choose(ladders, known, 1.0, by_macs=False)
+    assert set(plan.chosen) == set(layers)
+    assert set(planner.doubtful(plan, known)) == {"far"}
 
 
 # The search
@@ -278,7 +319,7 @@ def test_no_plan_is_measured_twice() -> None:
         loss = sum(c.error for c in plan.chosen.values())
         return loss, loss <= 0.1
 
-    trials = search(lambda b: choose(ladder, {"w": 1.0}, b, by_macs=False), measure, 0.1, 0.1)
+    trials = search(lambda b: choose(ladder, constant(w=1.0), b, by_macs=False), measure, 0.1, 0.1)
     assert len(seen) == len(set(seen)) == len(trials)
     best = best_trial(trials)
     assert best is not None
@@ -302,7 +343,7 @@ def test_a_dominant_layer_leaves_no_gap_between_two_prices() -> None:
     }
     sizes = {}
     for budget in np.linspace(0.21, 0.5, 30):
-        plan = planner.choose(ladders, {"large": 1.0, "small": 1.0}, budget, by_macs=False)
+        plan = planner.choose(ladders, constant(large=1.0, small=1.0), budget, by_macs=False)
         assert sum(c.error**2 for c in plan.chosen.values()) <= budget**2
         sizes[budget] = plan.n_bytes
     best = {
