@@ -37,7 +37,7 @@ _N_SIZE_BISECTIONS = 24
 _N_BISECTIONS = 60
 _HIGHEST_PRICE = 1e30
 _N_DOMINANT = 4
-_TRUSTED_FACTOR = 3.0
+_TRUSTED_FACTOR = 1.5
 _UNSEEN_QUANTILE = 0.75
 
 
@@ -102,12 +102,16 @@ def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[s
 
 
 def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, Candidate]:
-    """Return the chosen candidates whose error is far above all that their layer was measured at."""
+    """Return the chosen candidates whose error is far above the next smaller one measured."""
     return {
         name: candidate
         for name, candidate in plan.chosen.items()
         if candidate.form == "stored"
-        and candidate.error > _TRUSTED_FACTOR * sensitivities[name].points[-1][0]
+        and candidate.error
+        > _TRUSTED_FACTOR
+        * max(
+            (e for e, _ in sensitivities[name].points if e <= candidate.error), default=candidate.error
+        )
     }
 
 
