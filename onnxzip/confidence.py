@@ -60,6 +60,10 @@ class SampleLosses:
         above, below = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         if len(above) < _MIN_SAMPLES or not (np.isfinite(above).all() and below.sum() > 0):
             return None
+        if self._metric.name == "top1" and not above.any():
+            # Nothing happened, so nothing can be drawn: the exact binomial bound for no event.
+            most = 1 - (_PERCENTILES[0] / 100) ** (1 / len(above))
+            return (0.0 if self._metric.labels is None else -most), most
         to_value = self._to_value(found.output or next(iter(self._parts)))
 
         rng = np.random.default_rng(0)

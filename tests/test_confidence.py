@@ -73,6 +73,16 @@ def test_drop_in_accuracy() -> None:
     assert interval == pytest.approx((0.025 - 1.96 * 0.0078, 0.025 + 1.96 * 0.0078), abs=0.003)
 
 
+def test_no_changed_answer_is_no_certainty() -> None:
+    """Clopper and Pearson 1934: no event in 128 still allows 2.8 % of them."""
+    runs = runs_of(np.eye(8)[np.arange(128) % 8], 4)
+    value, interval = measure("top1", runs, runs)
+    assert value == 0
+    assert interval == pytest.approx((0, 0.0284), abs=1e-4)
+    value, interval = measure("top1", runs, runs, np.arange(128) % 8)
+    assert interval == pytest.approx((-0.0284, 0.0284), abs=1e-4)
+
+
 def test_the_worst_output_counts() -> None:
     rng = np.random.default_rng(2)
     y = rng.standard_normal((40, 3)).astype(np.float32)
