@@ -8,14 +8,14 @@ test images are used for nothing but the accuracies. What stands behind -- goes 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+
+from tests.bench.command import compress, split
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -36,9 +36,8 @@ def accuracy(model: Path, images: np.ndarray, labels: np.ndarray) -> float:
 
 def main(arguments: list[str]) -> int:
     """Print one row a model."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    folder, models, options = Path(arguments[0]), arguments[1:at], arguments[at + 1 :]
-    data = np.load(folder / "cifar10.npz")
+    (name, *models), options = split(arguments)
+    data = np.load(Path(name) / "cifar10.npz")
     test, labels = feed_of(data["test"]), data["test_labels"]
     print("| model | bytes before | bytes after | ratio | top-1 before | top-1 after | seconds |")
     print("|---|---|---|---|---|---|---|")
@@ -46,10 +45,7 @@ def main(arguments: list[str]) -> int:
         calibration, output = Path(work) / "calibration.npz", Path(work) / "out.onnx"
         np.savez(calibration, input=feed_of(data["calibration"]))
         for model in map(Path, models):
-            command = [sys.executable, "-m", "onnxzip", "-q", "-f", "-c", str(calibration), *options]
-            started = time.perf_counter()
-            subprocess.run([*command, str(model), str(output)], check=True)
-            seconds = time.perf_counter() - started
+            seconds = compress(model, output, "-c", str(calibration), *options)
             before, after = model.stat().st_size, output.stat().st_size
             accuracies = [f"{accuracy(path, test, labels):.2f}" for path in (model, output)]
             print(

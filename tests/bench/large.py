@@ -9,15 +9,15 @@ behind -- goes to onnxzip.
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from tests.bench.command import compress, split
 
 N_LAYERS, WIDTH = 36, 4096
 
@@ -51,14 +51,11 @@ def write_model(folder: Path) -> Path:
 
 def main(arguments: list[str]) -> int:
     """Print one row."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    with tempfile.TemporaryDirectory(dir=arguments[0] if at else None) as name:
+    folders, options = split(arguments)
+    with tempfile.TemporaryDirectory(dir=folders[0] if folders else None) as name:
         folder = Path(name)
         path, output = write_model(folder), folder / "small.onnx"
-        command = [sys.executable, "-m", "onnxzip", "-q", *arguments[at + 1 :], str(path), str(output)]
-        started = time.perf_counter()
-        subprocess.run(command, check=True)
-        seconds = time.perf_counter() - started
+        seconds = compress(path, output, *options)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         before = path.stat().st_size + (folder / "large.data").stat().st_size
         after = sum(file.stat().st_size for file in folder.glob("small.onnx*"))

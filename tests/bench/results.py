@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench.command import split
+
 _COLUMNS = (
     "model",
     "bytes before",
@@ -61,10 +63,10 @@ def measure(model: Path, options: list[str]) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> None:
     """Print a Markdown table, one row per model."""
-    split = arguments.index("--") if "--" in arguments else len(arguments)
+    models, options = split(arguments)
     print("| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS), sep="\n")
-    for name in arguments[:split]:
-        print("| " + " | ".join(measure(Path(name), arguments[split + 1 :])) + " |", flush=True)
+    for name in models:
+        print("| " + " | ".join(measure(Path(name), options)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import csv
 import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from scipy.stats import spearmanr
+
+from tests.bench.command import compress, split
 
 MAX_TOKENS, BATCH_SIZE = 128, 32
 
@@ -59,18 +59,15 @@ def correlation(model: Path, tokenizer_file: Path, rows: list[list[str]]) -> flo
 
 def main(arguments: list[str]) -> int:
     """Print one row."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    model, tokenizer_file, table, calibration = map(Path, arguments[:at])
+    files, options = split(arguments)
+    model, tokenizer_file, table, calibration = map(Path, files)
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     print("| model | bytes before | bytes after | ratio | Spearman before | after | seconds | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as work:
         output = Path(work) / "out.onnx"
-        command = [sys.executable, "-m", "onnxzip", "-q", "-f", "-c", str(calibration)]
-        started = time.perf_counter()
-        subprocess.run([*command, *arguments[at + 1 :], str(model), str(output)], check=True)
-        seconds = time.perf_counter() - started
+        seconds = compress(model, output, "-c", str(calibration), *options)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
         before, after = model.stat().st_size, output.stat().st_size
         figures = [f"{correlation(path, tokenizer_file, rows):.4f}" for path in (model, output)]

@@ -10,15 +10,15 @@ What stands behind -- goes to onnxzip.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from scipy.signal import butter, lfilter
+
+from tests.bench.command import compress, split
 
 RATE, FRAME, CONTEXT = 16000, 512, 64
 VOWELS = (
@@ -90,18 +90,15 @@ def listen(model: Path, sounds: list[np.ndarray]) -> tuple[np.ndarray, dict[str,
 
 def main(arguments: list[str]) -> int:
     """Print one row a model."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
+    models, options = split(arguments)
     print("| model | bytes before | bytes after | ratio | mean abs. error | speech found | seconds |")
     print("|---|---|---|---|---|---|---|")
-    for model in map(Path, arguments[:at]):
+    for model in map(Path, models):
         with tempfile.TemporaryDirectory() as work:
             data, output = Path(work) / "speech.npz", Path(work) / "out.onnx"
             _, inputs = listen(model, [speech(seed, 4.0) for seed in range(16)])
             np.savez(data, **inputs)
-            command = [sys.executable, "-m", "onnxzip", "-q", "-f", "-c", str(data)]
-            started = time.perf_counter()
-            subprocess.run([*command, *arguments[at + 1 :], str(model), str(output)], check=True)
-            seconds = time.perf_counter() - started
+            seconds = compress(model, output, "-c", str(data), *options)
             sounds = [speech(seed, 20.0) for seed in range(100, 108)]
             (first, _), (second, _) = (listen(path, sounds) for path in (model, output))
             before, after = model.stat().st_size, output.stat().st_size
