@@ -6,7 +6,7 @@ run with other arrays. Where a model cannot be loaded that way, each trial gets 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, release_pages
+from onnxzip.graph import Model, release_pages, with_constants
 from onnxzip.metrics import Metric
 from onnxzip.runtime import ModelSource, Session, open_session
 from onnxzip.signature import Outputs
@@ -48,6 +48,7 @@ class Evaluator:
             therefore left as they are.
         example: inputs of one run, to see whether the model runs that way.
         custom_ops: shared library of custom operators to register.
+        others: initializers of the main graph that may be replaced too.
     """
 
     def __init__(
@@ -56,17 +57,19 @@ class Evaluator:
         layers: Sequence[Layer],
         example: Feeds,
         custom_ops: Path | None = None,
+        others: Collection[str] = (),
     ) -> None:
         """Open the session; see the class."""
         self._model = model
         self._layers = [layer for layer in layers if layer.weight.dtype.kind not in "iub"]
-        self._names = {layer.name for layer in self._layers}
+        self._others = frozenset(others) - {layer.name for layer in layers}
+        self._names = {layer.name for layer in self._layers} | self._others
         self._custom_ops = custom_ops
         self._homes: dict[str, str] = {}
         self._session = self._open_overridable(example)
 
     def loss(self, weights: Mapping[str, Array], sample: Sample) -> float:
-        """Return the loss in the user's metric with the given weights, by layer name."""
+        """Return the loss in the user's metric with other weights, by layer or initializer name."""
         runs = self._runs(weights, sample.feeds)
         return sample.metric.measure(sample.reference, runs).value
 
@@ -83,7 +86,7 @@ class Evaluator:
     def _open_overridable(self, example: Feeds) -> Session | None:
         if any(layer.weight.dtype.name not in _NUMPY_FLOATS for layer in self._layers):
             return None
-        changed, self._homes = with_overridable_weights(self._model, self._layers)
+        changed, self._homes = with_overridable_weights(self._model, self._layers, self._others)
         try:
             session = open_session(source_of(changed), custom_ops=self._custom_ops)
             release_pages(self._model.arrays.values())
@@ -99,7 +102,9 @@ class Evaluator:
             for run in feeds:
                 yield self._session.run({**run, **fed})
             return
-        changed = with_weights(self._model, self._layers, weights)
+        others = {name: array for name, array in weights.items() if name in self._others}
+        planned = {name: array for name, array in weights.items() if name not in others}
+        changed = with_weights(with_constants(self._model, others), self._layers, planned)
         with open_session(source_of(changed), custom_ops=self._custom_ops) as session:
             for run in feeds:
                 yield session.run(run)

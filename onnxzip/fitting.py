@@ -9,11 +9,12 @@ from typing import TypeAlias
 from onnxzip import planner
 from onnxzip.errors import ToleranceError
 from onnxzip.evaluation import Evaluator
-from onnxzip.graph import Model, n_bytes_of, release_pages
+from onnxzip.graph import Model, n_bytes_of, release_pages, with_constants
 from onnxzip.options import Options
 from onnxzip.probing import Prober
 from onnxzip.proof import Expectation, Subject, expect, measure_drift, prove_exact
 from onnxzip.proposal import Proposal
+from onnxzip.refit import Refitter
 from onnxzip.surgery import Emitted, Restorer, emit_plan
 from onnxzip.types import Check, Plan, Skip
 
@@ -25,6 +26,9 @@ _MAX_TIGHTENINGS = 4
 _MAX_EMISSIONS = 5
 _FULL_ENOUGH = 0.98
 _BELOW = 0.998
+_N_PLAIN_TRIALS = 2
+_N_REFIT_TRIALS = 3
+_FIRST_GAIN = 1.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +51,22 @@ def fit(
         VerificationError: an emitted graph fails its exact check.
     """
     restorer = Restorer(proposal.passes, proposal.codecs)
-    prober = Prober(proposal, subject, restorer)
+    refitter = Refitter(proposal, subject)
+    prober = Prober(proposal, subject, restorer, refitter.biases)
     unseen = prober.probe_all(show)
     metric = subject.sample.metric
     aims = metric.name == "rel_l2" and options.target_size is None
     first_budget = metric.limit if aims else _FIRST_BUDGET
     ladders = _cap_unseen(proposal.ladders, prober.sensitivities, unseen, first_budget)
-    job = _Job(original, proposal, subject, options, restorer, show)
+    job = _Job(original, proposal, subject, options, restorer, refitter, show)
 
     def plan_for(budget: float) -> Plan:
         return prober.plan_for(ladders, budget, by_macs=options.objective == "speed")
 
     def finish(plan: Plan, emitted: Emitted, expected: Expectation, drifts: list[Check]) -> Fit:
         exact = prove_exact(expected, emitted.model, subject)
-        return Fit(emitted, plan, (*exact, *drifts), _left_alone(proposal, plan, unseen))
+        skips = (*refitter.skips, *_left_alone(proposal, plan, unseen))
+        return Fit(emitted, plan, (*exact, *drifts), skips)
 
     if options.target_size is not None:
         plan, emitted = _fill(job, plan_for, options.target_size)
@@ -76,7 +82,7 @@ def fit(
         expected, drifts = job.check(plan, emitted)
         if all(check.passed for check in drifts):
             return finish(plan, emitted, expected, drifts)
-        plan = plan_for(plan.budget * _TIGHTEN ** (attempt + 1))
+        plan = job.refit(plan_for(plan.budget * _TIGHTEN ** (attempt + 1)))
     failed = next(check for check in drifts if not check.passed)
     raise ToleranceError(
         f"{original.source}: {failed.metric} is {failed.value:.3g} on {failed.provider}, the tolerance "
@@ -93,13 +99,18 @@ class _Job:
     subject: Subject
     options: Options
     restorer: Restorer
+    refitter: Refitter
     show: ShowProgress
+
+    def refit(self, plan: Plan) -> Plan:
+        """Fit the plan's weights and biases again, where there is data to fit them to."""
+        return self.refitter.refit(plan, self.restorer, lambda stage, _: self.show(stage, 0.75))
 
     def emit(self, plan: Plan) -> Emitted:
         """Write the plan into the graph."""
         self.show("rewriting", 0.85)
         return emit_plan(
-            self.proposal.model,
+            with_constants(self.proposal.model, plan.constants),
             plan,
             self.proposal.passes,
             self.restorer,
@@ -111,7 +122,8 @@ class _Job:
         """Collect what the emitted graph must answer, and measure its drift on every provider."""
         self.show("checking", 0.88)
         self.proposal.release_statistics()
-        expected = expect(self.proposal.model, emitted, plan, self.restorer, self.subject)
+        model = with_constants(self.proposal.model, plan.constants)
+        expected = expect(model, emitted, plan, self.restorer, self.subject)
         self.restorer.forget()
         release_pages(self.original.arrays.values())
         return expected, measure_drift(emitted.model, self.original, self.subject)
@@ -128,7 +140,7 @@ def _fill(job: _Job, plan_for: Callable[[float], Plan], n_bytes: int) -> tuple[P
     best: tuple[Plan, Emitted] | None = None
     n_found = 0
     for _ in range(_MAX_EMISSIONS):
-        plan = planner.choose_for_size(plan_for, before - allowed)
+        plan = job.refit(planner.choose_for_size(plan_for, before - allowed))
         emitted = job.emit(plan)
         n_found = n_bytes_of(emitted.model)
         if n_found <= n_bytes:
@@ -175,28 +187,63 @@ def _left_alone(proposal: Proposal, plan: Plan, unseen: Sequence[str]) -> tuple[
 def _search(
     job: _Job, plan_for: Callable[[float], Plan], evaluator: Evaluator, first_budget: float
 ) -> Plan:
-    """Return the plan that saves most among those whose measured loss meets the tolerance."""
-    proposal, subject, restorer = job.proposal, job.subject, job.restorer
-    metric = subject.sample.metric
-    n_trials = 0
+    """Return the plan that saves most among those whose measured loss meets the tolerance.
 
-    def measure(plan: Plan) -> tuple[float, bool]:
-        nonlocal n_trials
-        n_trials += 1
-        job.show(f"trial {n_trials}", 0.65 + 0.2 * min(n_trials / planner.MAX_TRIALS, 1))
-        weights = {name: restorer.restore(c) for name, c in plan.chosen.items()}
-        loss = evaluator.loss(weights, subject.sample)
-        if metric.passes(loss) and subject.fitted is not subject.sample:
-            fitted_loss = evaluator.loss(weights, subject.fitted)
+    Where weights can be fitted again, plans are searched without that first, with few trials, and then
+    with it, from the budget on that was found: a plan that is fitted again loses less.
+    """
+    trials = _Trials(job, evaluator)
+    tolerance = job.subject.sample.metric.limit if job.subject.sample.metric.name == "rel_l2" else None
+    is_able = job.refitter.is_able
+    n_plain = _N_PLAIN_TRIALS if is_able else planner.MAX_TRIALS
+    plain = planner.search(plan_for, trials.measure, first_budget, tolerance, n_plain)
+    best = planner.best_trial(plain)
+    if is_able:
+        start = best.plan.budget * _FIRST_GAIN if best is not None else plain[-1].plan.budget
+        planner.search(plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS)
+    if trials.best is None:
+        raise ToleranceError(_refusal(job.original, job.proposal, plain, job.subject))
+    return trials.best
+
+
+class _Trials:
+    """Measures plans on the whole model.
+
+    Attributes:
+        best: the plan that saves most among those that passed, fitted again if it was so measured.
+    """
+
+    def __init__(self, job: _Job, evaluator: Evaluator) -> None:
+        self.best: Plan | None = None
+        self._job = job
+        self._evaluator = evaluator
+        self._n_trials = 0
+
+    def measure(self, plan: Plan) -> tuple[float, bool]:
+        """Return the plan's loss, and whether it is within the tolerance."""
+        job, evaluator = self._job, self._evaluator
+        metric, sample, fitted = job.subject.sample.metric, job.subject.sample, job.subject.fitted
+        self._n_trials += 1
+        share = min(self._n_trials / planner.MAX_TRIALS, 1)
+        job.show(f"trial {self._n_trials}", 0.65 + 0.2 * share)
+        weights = {name: job.restorer.restore(c) for name, c in plan.chosen.items()}
+        weights.update(plan.constants)
+        loss = evaluator.loss(weights, sample)
+        if metric.passes(loss) and fitted is not sample:
+            fitted_loss = evaluator.loss(weights, fitted)
             loss = loss if metric.passes(fitted_loss) else fitted_loss
-        return loss, metric.passes(loss)
+        passed = metric.passes(loss)
+        if passed and plan.chosen and (self.best is None or _saves_more(plan, self.best)):
+            self.best = plan
+        return loss, passed
 
-    tolerance = metric.limit if metric.name == "rel_l2" else None
-    trials = planner.search(plan_for, measure, first_budget, tolerance)
-    best = planner.best_trial(trials)
-    if best is None:
-        raise ToleranceError(_refusal(job.original, proposal, trials, subject))
-    return best.plan
+    def measure_refit(self, plan: Plan) -> tuple[float, bool]:
+        """Return the loss of the plan when it is fitted again."""
+        return self.measure(self._job.refit(plan))
+
+
+def _saves_more(plan: Plan, than: Plan) -> bool:
+    return planner.n_saved_bytes(plan) > planner.n_saved_bytes(than)
 
 
 def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], subject: Subject) -> str:

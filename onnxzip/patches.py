@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.types import AttributeValue
 
-_EMPTY = np.zeros((0, 0), np.float32)
+Positions: TypeAlias = tuple[NDArray[np.int64], ...]
+
+_NOTHING: tuple[NDArray[np.float32], Positions] = (np.zeros((0, 0), np.float32), ())
 
 
 def patches(
@@ -20,8 +22,8 @@ def patches(
     attributes: Mapping[str, AttributeValue],
     n_most: int,
     rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Return patches at random output positions.
+) -> tuple[NDArray[np.float32], Positions]:
+    """Return patches at random output positions, and the positions.
 
     A ConvTranspose is a Conv with the kernel turned round on an input with stride - 1 zeros between its
     numbers; where its edges are cropped does not matter here.
@@ -36,11 +38,12 @@ def patches(
 
     Returns:
         (n_vectors, n_channels / group * prod(kernel)): the columns of a canonical weight. Every position
-        gives a vector for each group. Empty where the input does not fit the kernel.
+        gives a vector for each group. Empty where the input does not fit the kernel. Then the positions:
+        (n_positions,) indices of the sample and of each spatial axis; of a Conv they are its output's.
     """
     n_axes = len(kernel)
     if values.ndim != n_axes + 2 or not values.size:
-        return _EMPTY
+        return _NOTHING
     ones = (1,) * n_axes
     strides, dilations = (_ints(attributes.get(key), ones) for key in ("strides", "dilations"))
     extents = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
@@ -52,8 +55,9 @@ def patches(
     padded = np.pad(values, [(0, 0), (0, 0), *pads])
     sizes = [(n - e) // s + 1 for n, e, s in zip(padded.shape[2:], extents, strides, strict=True)]
     if min(sizes) < 1:
-        return _EMPTY
-    sample, *places = _positions((len(values), *sizes), n_most, rng)
+        return _NOTHING
+    positions = _positions((len(values), *sizes), n_most, rng)
+    sample, *places = positions
     taken: list[NDArray[np.int64]] = [sample.reshape(-1, *ones)]
     for axis, (place, k) in enumerate(zip(places, kernel, strict=True)):
         offsets = np.arange(k) * dilations[axis]
@@ -65,12 +69,10 @@ def patches(
     group = attributes.get("group", 1)
     n_group = group if isinstance(group, int) else 1
     width = values.shape[1] // max(n_group, 1) * int(np.prod(kernel))
-    return np.ascontiguousarray(np.moveaxis(found, -1, 1)).reshape(-1, width)
+    return np.ascontiguousarray(np.moveaxis(found, -1, 1)).reshape(-1, width), positions
 
 
-def _positions(
-    sizes: tuple[int, ...], n_most: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], ...]:
+def _positions(sizes: tuple[int, ...], n_most: int, rng: np.random.Generator) -> Positions:
     n = int(np.prod(sizes))
     chosen = np.arange(n) if n <= n_most else rng.integers(0, n, n_most)
     return tuple(np.asarray(index, np.int64) for index in np.unravel_index(chosen, sizes))

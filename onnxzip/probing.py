@@ -8,7 +8,7 @@ anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from onnxzip import planner
@@ -32,8 +32,15 @@ class Prober:
         sensitivities: by layer name.
     """
 
-    def __init__(self, proposal: Proposal, subject: Subject, restorer: Restorer) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self,
+        proposal: Proposal,
+        subject: Subject,
+        restorer: Restorer,
+        others: Collection[str] = (),
+    ) -> None:
+        """Open nothing yet; `others` are initializers that plans may change besides the layers."""
+        self._others = others
         self.sensitivities: dict[str, Sensitivity] = {}
         self._unseen: set[str] = set()
         self._proposal = proposal
@@ -48,7 +55,7 @@ class Prober:
             example = self._subject.sample.feeds.feeds[0]
             proposal = self._proposal
             self._evaluator = Evaluator(
-                proposal.model, proposal.layers, example, self._subject.custom_ops
+                proposal.model, proposal.layers, example, self._subject.custom_ops, self._others
             )
         return self._evaluator
 

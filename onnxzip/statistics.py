@@ -18,10 +18,10 @@ from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.evaluation import source_of
 from onnxzip.feedback import MAX_COLUMNS
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, Tap, find_taps, release_pages, share_with_disk, with_taps
-from onnxzip.patches import patches
+from onnxzip.graph import Model, find_taps, release_pages, share_with_disk, with_taps
 from onnxzip.runtime import Session, open_session
 from onnxzip.types import Array, Layer, Skip, Statistics
+from onnxzip.vectors import Source, draw, n_wanted
 
 DAMPING = 0.01
 """Share of the mean diagonal that is added to it: inputs that calibration never saw may still occur."""
@@ -29,24 +29,10 @@ DAMPING = 0.01
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
 
-_MIN_VECTORS = 16384
-_VECTORS_PER_COLUMN = 24
 _MAX_GROUP_BYTES = 16 << 20
 _FIRST_GROUP = 4
 
 ShowFraction = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A tap with all that decides what its vectors are; layers with equal sources share a moment.
-
-    For a Gather, n_columns is the number of rows of its table.
-    """
-
-    tap: Tap
-    kernel: tuple[int, ...]
-    n_columns: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,17 +104,17 @@ def _on_disk(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
     }
 
 
-def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[_Source]]:
+def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[Source]]:
     taps = find_taps(model, [la for la in layers if la.weight.dtype.kind not in "iub"])
-    sources: dict[str, list[_Source]] = {}
+    sources: dict[str, list[Source]] = {}
     for layer in layers:
         _, _, n_inner, spatial = layer.sizes
         n_columns = n_inner * int(np.prod(spatial))
         found = taps.get(layer.name, [])
         if found and all(tap.op_type == "Gather" for tap in found):
-            sources[layer.name] = [_Source(tap, (), layer.weight.shape[0]) for tap in found]
+            sources[layer.name] = [Source(tap, (), layer.weight.shape[0]) for tap in found]
         elif found and all(tap.op_type != "Gather" for tap in found) and 1 < n_columns <= MAX_COLUMNS:
-            sources[layer.name] = [_Source(tap, spatial, n_columns) for tap in found]
+            sources[layer.name] = [Source(tap, spatial, n_columns) for tap in found]
     return sources
 
 
@@ -167,11 +153,11 @@ def _weigh(reads: Sequence[_Reads]) -> NDArray[np.float32]:
 
 def _measure(
     session: Session,
-    sources: Sequence[_Source],
+    sources: Sequence[Source],
     names: Mapping[str, str],
     feeds: FeedSet,
     show: ShowFraction,
-) -> dict[_Source, _Moment | _Reads]:
+) -> dict[Source, _Moment | _Reads]:
     moments = {s: (_Reads if s.tap.op_type == "Gather" else _Moment)(s.n_columns) for s in sources}
     outputs = list(names.values())
     groups = [outputs[i : i + _FIRST_GROUP] for i in range(0, len(outputs), _FIRST_GROUP)]
@@ -187,7 +173,7 @@ def _measure(
                     total.add(array)
                 elif array.dtype.kind in "fV":
                     rng = np.random.default_rng((i_run, i))
-                    total.add(_vectors(source, array, _n_vectors(source, len(feeds)), rng))
+                    total.add(draw(source, array, n_wanted(source.n_columns, len(feeds)), rng).columns)
             sizes.update({name: array.nbytes for name, array in values.items()})
         if i_run == 0:
             groups = _group([(name, sizes[name]) for name in outputs])
@@ -208,44 +194,25 @@ def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
     return groups
 
 
-def _n_vectors(source: _Source, n_runs: int) -> int:
-    wanted = max(_MIN_VECTORS, _VECTORS_PER_COLUMN * source.n_columns)
-    return -(-wanted // n_runs)
-
-
-def _vectors(
-    source: _Source, array: Array, n_most: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Return at most `n_most` of the vectors that the weight's columns are multiplied with.
-
-    Returns:
-        (n_vectors, n_columns) float32; of another width where the value does not fit the weight.
-    """
-    tap, values = source.tap, array.astype(np.float32)
-    attributes = dict(tap.attributes)
-    if tap.op_type in ("Conv", "ConvTranspose"):
-        return patches(values, source.kernel, tap.op_type, attributes, n_most, rng)
-    if tap.op_type == "Gemm" and values.ndim == 2:
-        transposed = bool(attributes.get("transA" if tap.index == 1 else "transB", 0))
-        values = values.T if transposed != (tap.index == 0) else values
-    elif tap.op_type == "MatMul" and tap.index == 0 and values.ndim >= 2:
-        values = np.swapaxes(values, -1, -2)
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
-    if len(rows) <= n_most:
-        return np.ascontiguousarray(rows)
-    return np.ascontiguousarray(rows[np.sort(rng.choice(len(rows), n_most, replace=False))])
-
-
 def _combine(moments: Sequence[_Moment]) -> Statistics | None:
     """Average and damp the moments of all nodes that read a weight; None where nothing was seen."""
     n_vectors = sum(moment.n_vectors for moment in moments)
     if not n_vectors:
         return None
     total = np.asarray(sum(moment.total for moment in moments), np.float32)
-    total = total * np.float32(1 / n_vectors)
-    level = float(np.trace(total, dtype=np.float64)) / len(total)
-    if not (np.isfinite(total).all() and level > 0):
+    return damped(total * np.float32(1 / n_vectors), n_vectors)
+
+
+def damped(moment: NDArray[np.float32], n_vectors: int) -> Statistics | None:
+    """Return the statistics of a second moment, (n_columns, n_columns), with DAMPING added.
+
+    Returns:
+        None where it is not finite, or zero.
+    """
+    level = float(np.trace(moment, dtype=np.float64)) / len(moment)
+    if not (np.isfinite(moment).all() and level > 0):
         return None
+    total = moment.copy()
     total[np.diag_indices_from(total)] += np.float32(DAMPING * level)
     total.flags.writeable = False
     return Statistics(total, n_vectors)

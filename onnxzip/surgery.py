@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,7 +57,8 @@ class Restorer:
         """Return the candidate with its payload."""
         known = self._latest.get(candidate.layer.name)
         if (
-            known is not None
+            candidate.encoded is None
+            and known is not None
             and known.pass_name == candidate.pass_name
             and known.form == candidate.form
             and known.settings == candidate.settings
@@ -105,10 +106,19 @@ def with_weights(model: Model, layers: Sequence[Layer], weights: Mapping[str, Ar
     return changed
 
 
-def with_overridable_weights(model: Model, layers: Sequence[Layer]) -> tuple[Model, dict[str, str]]:
-    """Return the model with the layers' weights as optional inputs, and what each is called."""
+def with_overridable_weights(
+    model: Model, layers: Sequence[Layer], others: Collection[str] = ()
+) -> tuple[Model, dict[str, str]]:
+    """Return the model with the layers' weights as optional inputs, and what each is called.
+
+    Args:
+        model: the model.
+        layers: what may change.
+        others: initializers of the main graph that may change too.
+    """
     changed = model.copy()
     homes = lift_weights(changed, {layer.name for layer in layers})
+    homes.update({name: name for name in others})
     make_overridable(changed, homes)
     return changed, homes
 

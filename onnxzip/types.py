@@ -227,12 +227,14 @@ class Plan:
         budget: the per-layer error limit the choice was made under.
         n_bytes: sum of the candidates' estimates.
         error: largest per-layer error.
+        constants: new values of other initializers (biases), by name.
     """
 
     chosen: Mapping[str, Candidate]
     budget: float
     n_bytes: int
     error: float
+    constants: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def test_patches_are_what_kernels_meet(
     x = RNG.standard_normal(shape).astype(np.float32)
     w = RNG.standard_normal(kernel).astype(np.float32)
     y = run_node(helper.make_node("Conv", ["x", "w"], ["y"], **attributes), {"x": x, "w": w})
-    found = patches(x, kernel[2:], "Conv", attributes, 10**6, RNG)  # type: ignore[arg-type]
+    found = patches(x, kernel[2:], "Conv", attributes, 10**6, RNG)[0]  # type: ignore[arg-type]
     group = int(attributes.get("group", 1))  # type: ignore[call-overload]
     columns = found.reshape(-1, group, found.shape[1])
     weights = w.reshape(group, kernel[0] // group, -1)
@@ -66,16 +66,16 @@ def test_patches_of_a_transposed_convolution(strides: tuple[int, int]) -> None:
     w = RNG.standard_normal((3, 2, 3, 3)).astype(np.float32)
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=strides)
     y = run_node(node, {"x": x, "w": w})
-    found = patches(x, (3, 3), "ConvTranspose", {"strides": strides}, 10**6, RNG)
+    found = patches(x, (3, 3), "ConvTranspose", {"strides": strides}, 10**6, RNG)[0]
     plane = w.transpose(0, 2, 3, 1).reshape(-1, 2)
     np.testing.assert_allclose(found @ plane, np.moveaxis(y, 1, -1).reshape(-1, 2), atol=1e-4)
 
 
 def test_patches_are_as_many_as_asked_for() -> None:
     x = RNG.standard_normal((4, 2, 9, 9)).astype(np.float32)
-    assert patches(x, (3, 3), "Conv", {}, 11, RNG).shape == (11, 18)
-    assert not patches(x, (3, 3, 3), "Conv", {}, 11, RNG).size
-    assert not patches(x, (30, 3), "Conv", {}, 11, RNG).size
+    assert patches(x, (3, 3), "Conv", {}, 11, RNG)[0].shape == (11, 18)
+    assert not patches(x, (3, 3, 3), "Conv", {}, 11, RNG)[0].size
+    assert not patches(x, (30, 3), "Conv", {}, 11, RNG)[0].size
 
 
 @pytest.mark.parametrize("transposed", [0, 1])

@@ -25,6 +25,7 @@ from onnxzip.graph.model import Model, read_model
 from onnxzip.graph.opset import raise_opset
 from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
+from onnxzip.graph.stages import Stage, StagedModel, cut_stages, with_constants
 from onnxzip.graph.taps import Tap, find_taps, with_taps
 from onnxzip.graph.weights import find_layers
 from onnxzip.graph.write import MAX_INLINE_BYTES, inline_bytes, n_bytes_of, to_proto, write_model
@@ -36,10 +37,13 @@ __all__ = [
     "GraphEditor",
     "Model",
     "ModelProto",
+    "Stage",
+    "StagedModel",
     "StoredValue",
     "Tap",
     "annotate_layers",
     "count_differences",
+    "cut_stages",
     "decode_inputs",
     "decoded_names",
     "decoder",
@@ -64,6 +68,7 @@ __all__ = [
     "structure",
     "to_proto",
     "value_types",
+    "with_constants",
     "with_plain_weights",
     "with_taps",
     "write_model",

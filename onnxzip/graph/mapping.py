@@ -16,6 +16,7 @@ import numpy as np
 from onnxzip.types import Array
 
 _MIN_BYTES = 1 << 16
+_ALIGNMENT = 64
 _NAME_TAG, _DATA_TAG = b"\x42", b"\x4a"  # TensorProto.name = 8, .raw_data = 9; both of wire type 2
 
 
@@ -60,6 +61,7 @@ def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
         with tempfile.TemporaryFile() as file:
             for array in arrays:
                 file.write(np.ascontiguousarray(array).data)
+                file.write(bytes(-array.nbytes % _ALIGNMENT))
             file.flush()
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError:
@@ -69,7 +71,7 @@ def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
     for array in arrays:
         view = np.frombuffer(mapping, array.dtype, array.size, position)
         views.append(view.reshape(array.shape))
-        position += array.nbytes
+        position += array.nbytes + -array.nbytes % _ALIGNMENT
     return views
 
 

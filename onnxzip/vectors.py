@@ -1,0 +1,94 @@
+"""Draws the vectors that a weight's columns are multiplied with from the values of one run.
+
+A large run gives vectors at random places, so that the cost is bounded whatever the number and size of
+the samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.graph import Tap
+from onnxzip.patches import Positions, patches
+from onnxzip.types import Array
+
+_MIN_VECTORS = 16384
+_VECTORS_PER_COLUMN = 24
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tap with all that decides what its vectors are; layers with equal sources share a moment.
+
+    For a Gather, n_columns is the number of rows of its table.
+    """
+
+    tap: Tap
+    kernel: tuple[int, ...]
+    n_columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Vectors and where they were found.
+
+    Attributes:
+        columns: (n_vectors, n_columns) float32; of another width where the value does not fit the
+            weight.
+        positions: indices of the output's axes but the channel axis, (n_vectors,) each; for a matrix
+            product of its rows, all axes but the last one taken together.
+        is_spatial: whether the channels are the output's second axis, as a Conv's are, not its last.
+    """
+
+    columns: NDArray[np.float32]
+    positions: Positions
+    is_spatial: bool
+
+    def results(self, output: Array) -> NDArray[np.float32]:
+        """Return what the operator's output (or one of its shape) holds for each vector.
+
+        Args:
+            output: (n_samples, n_out, *spatial), or (..., n_out).
+
+        Returns:
+            (n_vectors, n_out) float32.
+        """
+        if self.is_spatial:
+            index: tuple[Any, ...] = (self.positions[0], slice(None), *self.positions[1:])
+            return np.asarray(output[index], np.float32)
+        return np.asarray(output.reshape(-1, output.shape[-1])[self.positions[0]], np.float32)
+
+
+def n_wanted(n_columns: int, n_runs: int) -> int:
+    """Return how many vectors each of the runs should give for a moment of so many columns."""
+    return -(-max(_MIN_VECTORS, _VECTORS_PER_COLUMN * n_columns) // n_runs)
+
+
+def draw(source: Source, array: Array, n_most: int, rng: np.random.Generator) -> Drawn:
+    """Return at most `n_most` of the vectors that the weight's columns are multiplied with.
+
+    Args:
+        source: where the weight is multiplied.
+        array: the tapped value of one run.
+        n_most: most vectors to take.
+        rng: chooses them.
+    """
+    tap, values = source.tap, array.astype(np.float32)
+    attributes = dict(tap.attributes)
+    if tap.op_type in ("Conv", "ConvTranspose"):
+        return Drawn(*patches(values, source.kernel, tap.op_type, attributes, n_most, rng), True)
+    if tap.op_type == "Gemm" and values.ndim == 2:
+        transposed = bool(attributes.get("transA" if tap.index == 1 else "transB", 0))
+        values = values.T if transposed != (tap.index == 0) else values
+    elif tap.op_type == "MatMul" and tap.index == 0 and values.ndim >= 2:
+        values = np.swapaxes(values, -1, -2)
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    chosen = np.arange(len(rows))
+    if len(rows) > n_most:
+        chosen = np.sort(rng.choice(len(rows), n_most, replace=False))
+        rows = rows[chosen]
+    return Drawn(np.ascontiguousarray(rows), (chosen,), False)
