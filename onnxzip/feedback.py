@@ -140,7 +140,7 @@ def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quanti
         for j in range(start, end):
             error = (work[j] - quantise(j, work[j])) / factor[j, j]
             errors[j - start] = error
-            work[j + 1 : end] -= np.outer(factor[j, j + 1 : end], error)
+            work[j + 1 : end] -= factor[j, j + 1 : end, None] * error
         work[end:] -= factor[start:end, end:].T @ errors
 
 

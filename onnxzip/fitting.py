@@ -28,7 +28,9 @@ _FULL_ENOUGH = 0.98
 _BELOW = 0.998
 _N_PLAIN_TRIALS = 2
 _N_REFIT_TRIALS = 3
-_FIRST_GAIN = 1.15
+_CLOSE_BEFORE_REFIT = 0.9
+_CLOSE_ENOUGH = 0.97
+_USUAL_GAIN = 1.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,17 +195,30 @@ def _search(
     with it, from the budget on that was found: a plan that is fitted again loses less.
     """
     trials = _Trials(job, evaluator)
-    tolerance = job.subject.sample.metric.limit if job.subject.sample.metric.name == "rel_l2" else None
-    is_able = job.refitter.is_able
-    n_plain = _N_PLAIN_TRIALS if is_able else planner.MAX_TRIALS
-    plain = planner.search(plan_for, trials.measure, first_budget, tolerance, n_plain)
-    best = planner.best_trial(plain)
-    if is_able:
-        start = best.plan.budget * _FIRST_GAIN if best is not None else plain[-1].plan.budget
-        planner.search(plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS)
+    metric = job.subject.sample.metric
+    tolerance = metric.limit if metric.name == "rel_l2" else None
+    if not job.refitter.is_able:
+        plain = planner.search(plan_for, trials.measure, first_budget, tolerance)
+    else:
+        plain = planner.search(
+            plan_for, trials.measure, first_budget, tolerance, _N_PLAIN_TRIALS, _CLOSE_BEFORE_REFIT
+        )
+        start = _first_refit_budget(plain, tolerance)
+        planner.search(
+            plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS, _CLOSE_ENOUGH
+        )
     if trials.best is None:
         raise ToleranceError(_refusal(job.original, job.proposal, plain, job.subject))
     return trials.best
+
+
+def _first_refit_budget(plain: Sequence[planner.Trial], tolerance: float | None) -> float:
+    """Return where to begin with refits: what just meets the tolerance without, and a usual gain."""
+    best = planner.best_trial(plain)
+    if best is None:
+        return plain[-1].plan.budget
+    is_known = tolerance is not None and best.loss > 0
+    return best.plan.budget * _USUAL_GAIN * (tolerance / best.loss if is_known and tolerance else 1.0)
 
 
 class _Trials:

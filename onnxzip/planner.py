@@ -168,6 +168,7 @@ def search(
     first_budget: float,
     tolerance: float | None,
     max_trials: int = MAX_TRIALS,
+    enough: float = 1.0,
 ) -> list[Trial]:
     """Move the budget until the measured loss just meets the tolerance.
 
@@ -179,6 +180,7 @@ def search(
             None where nothing is known about the relation, and the budget is bisected instead.
         max_trials: most plans to measure; up to twice as many while none has passed, at ever
             smaller budgets.
+        enough: the share of the tolerance from which on a passing plan ends the search.
 
     Returns:
         All trials in order; the best is `best_trial(...)`.
@@ -196,6 +198,8 @@ def search(
             break
         if len(tried) >= 2 * max_trials:
             break
+        if tolerance and trial.passed and trial.loss >= enough * tolerance:
+            return list(tried.values())
         nothing_left = not trial.passed and not plan.chosen
         if nothing_left or not _SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
             break
