@@ -103,7 +103,10 @@ class VariableRate:
     doubling one bit more. With feedback each column has a step of its own (`onnxzip.feedback`).
     """
 
-    rates: Sequence[float] = tuple(float(f"{2 ** (i / 2 - 1):.3g}") for i in range(18))
+    rates: Sequence[float] = (
+        *(float(f"{2 ** (i / 2 - 2.5):.3g}") for i in range(14)),
+        *(32.0, 64.0, 128.0, 181.0),
+    )
 
     def quantize(
         self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
