@@ -204,9 +204,7 @@ def _search(
             plan_for, trials.measure, first_budget, tolerance, _N_PLAIN_TRIALS, _CLOSE_BEFORE_REFIT
         )
         start = _first_refit_budget(plain, tolerance)
-        planner.search(
-            plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS, _CLOSE_ENOUGH
-        )
+        planner.search(plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS, _CLOSE_ENOUGH)
     if trials.best is None:
         raise ToleranceError(_refusal(job.original, job.proposal, plain, job.subject))
     return trials.best

@@ -21,7 +21,7 @@ from onnxzip.types import Candidate, Plan
 
 ShowProgress: TypeAlias = Callable[[str, float], None]
 
-_N_RUNS = 8
+_N_RUNS = 4
 _MAX_ROUNDS = 4
 
 

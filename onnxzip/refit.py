@@ -34,7 +34,7 @@ from onnxzip.runtime import Session, open_session
 from onnxzip.statistics import damped
 from onnxzip.surgery import Restorer
 from onnxzip.types import Array, Candidate, Layer, Plan, Skip
-from onnxzip.vectors import Drawn, Source, draw, n_wanted
+from onnxzip.vectors import Drawn, OuterSum, Source, draw, is_finite, n_wanted
 
 REFIT_DAMPING = 0.1
 """Share of the mean diagonal that is added to the second moment when a weight is fitted again: what is
@@ -200,8 +200,8 @@ class _Moments:
         self._kernel = layer.sizes[3]
         self.vectors = np.zeros(self.n_columns)
         self.missing = np.zeros(n_out)
-        self.second = np.zeros((self.n_columns, self.n_columns), np.float32)
-        self.cross = np.zeros((n_out, self.n_columns), np.float32)
+        self.second = OuterSum(self.n_columns)
+        self.cross = OuterSum(n_out, self.n_columns)
         self.n_vectors = 0
 
     def add(
@@ -212,11 +212,12 @@ class _Moments:
         source = Source(stage.tap, self._kernel, self.n_columns)
         drawn: Drawn = draw(source, values[stage.tap.value], n_most, rng)
         x, r = drawn.columns, drawn.results(missing)
-        if np.isfinite(x).all() and np.isfinite(r).all():
-            self.vectors += x.sum(axis=0, dtype=np.float64)
-            self.missing += r.sum(axis=0, dtype=np.float64)
-            self.second += x.T @ x
-            self.cross += r.T @ x
+        if is_finite(x) and is_finite(r):
+            ones = np.ones(len(x), np.float32)
+            self.vectors += ones @ x
+            self.missing += ones @ r
+            self.second.add(x)
+            self.cross.add(r, x)
             self.n_vectors += len(x)
 
 
@@ -263,8 +264,8 @@ class _Job:
         if n < _MIN_VECTORS_PER_COLUMN * moments.n_columns:
             return
         mean_vector, mean_missing = moments.vectors / n, moments.missing / n
-        second = np.asarray(moments.second / n, np.float32)
-        cross = moments.cross.astype(np.float64) / n
+        second = moments.second.total() / np.float32(n)
+        cross = moments.cross.total().astype(np.float64) / n
         if stage.bias:
             second -= np.outer(mean_vector, mean_vector).astype(np.float32)
             cross -= np.outer(mean_missing, mean_vector)

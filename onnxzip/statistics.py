@@ -21,7 +21,7 @@ from onnxzip.feeds import FeedSet
 from onnxzip.graph import Model, find_taps, release_pages, share_with_disk, with_taps
 from onnxzip.runtime import Session, open_session
 from onnxzip.types import Array, Layer, Skip, Statistics
-from onnxzip.vectors import Source, draw, n_wanted
+from onnxzip.vectors import OuterSum, Source, draw, is_finite, n_wanted
 
 DAMPING = 0.01
 """Share of the mean diagonal that is added to it: inputs that calibration never saw may still occur."""
@@ -122,12 +122,13 @@ class _Moment:
     """A sum of outer products."""
 
     def __init__(self, n_columns: int) -> None:
-        self.total = np.zeros((n_columns, n_columns), np.float32)
+        self.sum = OuterSum(n_columns)
         self.n_vectors = 0
+        self._n_columns = n_columns
 
     def add(self, vectors: NDArray[np.float32]) -> None:
-        if vectors.shape[1] == len(self.total) and np.isfinite(vectors).all():
-            self.total += vectors.T @ vectors
+        if vectors.shape[1] == self._n_columns and is_finite(vectors):
+            self.sum.add(vectors)
             self.n_vectors += len(vectors)
 
 
@@ -199,8 +200,11 @@ def _combine(moments: Sequence[_Moment]) -> Statistics | None:
     n_vectors = sum(moment.n_vectors for moment in moments)
     if not n_vectors:
         return None
-    total = np.asarray(sum(moment.total for moment in moments), np.float32)
-    return damped(total * np.float32(1 / n_vectors), n_vectors)
+    total = moments[0].sum.total()
+    for moment in moments[1:]:
+        total += moment.sum.total()
+    total *= np.float32(1 / n_vectors)
+    return damped(total, n_vectors)
 
 
 def damped(moment: NDArray[np.float32], n_vectors: int) -> Statistics | None:

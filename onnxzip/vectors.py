@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import sgemm, ssyrk
 
 from onnxzip.graph import Tap
 from onnxzip.patches import Positions, patches
@@ -61,6 +62,42 @@ class Drawn:
             index: tuple[Any, ...] = (self.positions[0], slice(None), *self.positions[1:])
             return np.asarray(output[index], np.float32)
         return np.asarray(output.reshape(-1, output.shape[-1])[self.positions[0]], np.float32)
+
+
+class OuterSum:
+    """A growing sum of products x^T y over vectors x and y; of x^T x where there is no y.
+
+    The sum is kept in place by BLAS (syrk, gemm): new arrays for each run cost more than the products.
+    """
+
+    def __init__(self, n_columns: int, n_others: int | None = None) -> None:
+        """Begin with zeros, (n_columns, n_others or n_columns)."""
+        self._is_symmetric = n_others is None
+        self._sum = np.zeros((n_columns, n_columns if n_others is None else n_others), np.float32, "F")
+
+    def add(self, x: NDArray[np.float32], y: NDArray[np.float32] | None = None) -> None:
+        """Add (n, n_columns) and, where there is a y, (n, n_others) vectors."""
+        if not len(x):
+            return
+        a = np.ascontiguousarray(x, np.float32).T
+        if y is None:
+            self._sum = ssyrk(1.0, a, beta=1.0, c=self._sum, overwrite_c=1)
+        else:
+            b = np.ascontiguousarray(y, np.float32).T
+            self._sum = sgemm(1.0, a, b, beta=1.0, c=self._sum, trans_b=1, overwrite_c=1)
+
+    def total(self) -> NDArray[np.float32]:
+        """Return the sum, C-contiguous."""
+        if self._is_symmetric:  # syrk fills the upper triangle only
+            return np.ascontiguousarray(np.triu(self._sum) + np.triu(self._sum, 1).T)
+        return np.ascontiguousarray(self._sum)
+
+
+def is_finite(vectors: NDArray[np.float32]) -> bool:
+    """Return whether no number is infinite or NaN; large finite ones may pass for infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        flat = vectors.reshape(-1)
+        return bool(np.isfinite(np.dot(flat, flat)))
 
 
 def n_wanted(n_columns: int, n_runs: int) -> int:
