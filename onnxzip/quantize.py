@@ -247,7 +247,8 @@ def _round_steps(steps: NDArray[np.float32]) -> NDArray[np.float32]:
 def _integers(
     view: NDArray[np.float32], steps: NDArray[np.float32], highest: np.float32
 ) -> NDArray[np.float32]:
-    inverse = np.divide(np.float32(1), steps, out=np.zeros_like(steps), where=steps > 0)
+    is_normal = steps >= np.finfo(np.float32).tiny  # the reciprocal of a smaller one may be infinite
+    inverse = np.divide(np.float32(1), steps, out=np.zeros_like(steps), where=is_normal)
     scaled = view * inverse
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -highest, highest, out=scaled)

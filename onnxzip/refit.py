@@ -106,7 +106,9 @@ class Refitter:
                     made = run(original[i_run], {}, _outputs(stage))
                     original.replace(i_run, made, live)
                     if moments is not None:
-                        missing = made[stage.target] - run(values, others, [stage.target])[stage.target]
+                        found = run(values, others, [stage.target])[stage.target]
+                        with np.errstate(invalid="ignore", over="ignore"):  # masks may be infinite
+                            missing = made[stage.target] - found
                         rng = np.random.default_rng((i_run, i))
                         moments.add(
                             stage, values, missing, n_wanted(moments.n_columns, len(self._feeds)), rng

@@ -150,7 +150,8 @@ class _Cutter:
         self._layers = {home: layer for layer, home in homes.items()}
         self._outputs = {v.name for v in graph.output}
         self._made = {o: i for i, node in enumerate(self._nodes) for o in node.output if o}
-        self._constants = {t.name: t for t in graph.initializer if t.name not in inputs}
+        self._weights = {t.name: t for t in graph.initializer}  # also inputs' defaults before IR 4
+        self._constants = {name: t for name, t in self._weights.items() if name not in inputs}
         self._readers: dict[str, list[int]] = {}
         for i, node in enumerate(self._nodes):
             for name in reads_of(node):
@@ -162,15 +163,15 @@ class _Cutter:
         if not sites:
             return []
         ends = [*sites[1:], len(self._nodes)]
-        spans = [(0, sites[0]), *zip(sites, ends, strict=True)]
         found: list[Stage] = []
         needed: set[str] = set()
-        for start, end in reversed(spans):
-            stage = self._stage(start, end, needed, is_site=start in sites)
+        for start, end in reversed([(0, sites[0]), *zip(sites, ends, strict=True)]):
+            is_site = end > sites[0]
+            stage = self._stage(start, end, needed, is_site=is_site)
             needed = (needed - set(stage.makes)) | set(stage.reads)
-            found.append(stage)
-        stages = found[::-1]
-        return stages if stages[0].nodes else stages[1:]
+            if is_site or stage.nodes:
+                found.append(stage)
+        return found[::-1]
 
     def _is_site(self, node: onnx.NodeProto, wanted: Collection[str]) -> bool:
         if node.op_type not in ("Conv", "Gemm", "MatMul") or not is_known_domain(node):
@@ -179,9 +180,8 @@ class _Cutter:
         is_free = len(self._readers[home]) == 1 and home not in self._outputs
         if self._layers.get(home) not in wanted or not is_free or data in self._constants:
             return False
-        if len(self._constants[home].dims) < 2 or (
-            node.op_type != "Conv" and len(self._constants[home].dims) > 2
-        ):
+        rank = len(self._weights[home].dims)
+        if rank < 2 or (node.op_type != "Conv" and rank > 2):
             return False
         attributes = node_attributes(node)
         neutral = {"group": 1, "transA": 0, "alpha": 1.0, "beta": 1.0}
@@ -203,7 +203,7 @@ class _Cutter:
 
     def _follow(self, node: onnx.NodeProto, end: int) -> tuple[str, str]:
         """Return the last sum that a node's output alone goes into, and the bias on the way."""
-        n_out, n_spatial = _output_channels(node, self._constants[node.input[1]])
+        n_out, n_spatial = _output_channels(node, self._weights[node.input[1]])
         value = str(node.output[0])
         bias = self._bias(node.input[2], (n_out,)) if len(node.input) > 2 else ""
         while value not in self._outputs and len(self._readers.get(value, ())) == 1:
