@@ -28,8 +28,8 @@ def inspect(source: Source) -> Inspection:
     weights: list[StoredWeight] = []
     plain = model
     if graph.is_stamped(model):
-        types = graph.value_types(model)
         n_nodes, values = graph.read_stamp(model)
+        types = graph.decoded_types(model, n_nodes)
         zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
         plain = graph.with_plain_weights(model, n_nodes, zeros)
         for value in values:

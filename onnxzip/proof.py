@@ -15,7 +15,7 @@ from onnxzip.deviations import Runs
 from onnxzip.errors import VerificationError
 from onnxzip.evaluation import Sample, source_of
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, count_differences, decoder, release_pages, structure, value_types
+from onnxzip.graph import Model, count_differences, decoded_types, decoder, release_pages, structure
 from onnxzip.runtime import Optimisation, open_session, optimised_model
 from onnxzip.surgery import Emitted, Restorer, check_decoded, plain_emitted, plain_reference
 from onnxzip.types import Array, Check, Plan
@@ -68,7 +68,7 @@ def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -
         source_of(decoder(model, n_nodes)), optimisation="off", custom_ops=custom_ops
     ) as session:
         values = session.run({})
-    types = value_types(model)
+    types = decoded_types(model, n_nodes)
     return {name: array.astype(types[name], copy=False) for name, array in values.items()}
 
 

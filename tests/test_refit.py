@@ -1,4 +1,4 @@
-"""Refits: least squares as defined, less loss on inputs that nothing was fitted to, the same every time."""
+"""Refits: least squares as defined, less loss on inputs that nothing was fitted to, always the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 import onnxzip
-from onnxzip import fitting, refit
+from onnxzip import refit
 from onnxzip.refit import REFIT_DAMPING
 from onnxzip.vectors import OuterSum, is_finite
 from tests.test_models import MODELS

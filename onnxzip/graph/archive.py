@@ -26,6 +26,7 @@ from onnxzip.graph.model import (
     tensor_dtype,
 )
 from onnxzip.graph.scope import reads_of
+from onnxzip.graph.shapes import decoder_types
 from onnxzip.types import Array
 
 KEY = "onnxzip"
@@ -38,7 +39,7 @@ class StoredValue:
 
     Attributes:
         name: the value's name: the weight's own for the stored form.
-        shape: from its value_info entry.
+        shape: as inferred, or from its value_info entry.
         n_bytes: bytes it was estimated to take when it was written.
         error: Candidate.error.
     """
@@ -114,7 +115,7 @@ def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{model.source}: format {version} is newer than this onnxzip; upgrade it")
     names = decoded_names(model, n_nodes) if 0 < n_nodes <= len(model.proto.graph.node) else []
-    shapes = _shapes(model)
+    shapes = {name: _shape(value) for name, value in decoder_types(model, n_nodes).items()}
     n_found = sum(name in shapes for name in names)
     if not len(names) == len(entries) == n_found:
         raise ModelError(
@@ -158,8 +159,9 @@ def decoder(model: Model, n_nodes: int) -> Model:
             graph.initializer.append(tensor)
             if tensor.name in model.arrays:
                 result.arrays[tensor.name] = model.arrays[tensor.name]
+    types = decoder_types(model, n_nodes)
     wanted = set(decoded_names(model, n_nodes))
-    graph.output.extend(v for v in model.proto.graph.value_info if v.name in wanted)
+    graph.output.extend(types[name] for name in types if name in wanted)
     _widen_bfloat16(graph)
     made = {o for node in graph.node for o in node.output} - wanted
     graph.value_info.extend(v for v in model.proto.graph.value_info if v.name in made)
@@ -215,19 +217,15 @@ def _delete(field: Sequence[object], positions: Sequence[int]) -> None:
         del field[i]  # type: ignore[attr-defined]  # a repeated protobuf field
 
 
-def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
-    return {
-        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
-        for v in model.proto.graph.value_info
-    }
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
 
 
-def value_types(model: Model) -> dict[str, np.dtype[np.generic]]:
-    """Return the element types of the values that have a value_info entry."""
+def decoded_types(model: Model, n_nodes: int) -> dict[str, np.dtype[np.generic]]:
+    """Return the element types of what the first `n_nodes` nodes make, by value name."""
     return {
-        v.name: tensor_dtype(v.type.tensor_type.elem_type)
-        for v in model.proto.graph.value_info
-        if v.type.tensor_type.elem_type
+        name: tensor_dtype(value.type.tensor_type.elem_type)
+        for name, value in decoder_types(model, n_nodes).items()
     }
 
 

@@ -20,19 +20,22 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
 
     Names of graph inputs and outputs stay, as do symbolic dimensions, the model's own doc string and
     metadata, functions, and names of nodes of unknown domains. Node names, doc strings, metadata of
-    nodes and value_info entries are dropped, except those of the first `n_decode_nodes` nodes and those
-    that shape inference would miss.
+    nodes and value_info entries are dropped, except those that shape inference would miss.
+
+    Args:
+        model: the model, changed in place.
+        n_decode_nodes: how many of its first nodes decode weights.
 
     Returns:
         The new name by old name.
     """
     graph = model.proto.graph
     kept = {v.name for v in (*graph.input, *graph.output)}
+    _drop_value_info(graph, needed_value_info(model, n_decode_nodes))
     counts = _count(graph)
     order = sorted((n for n in counts if n and n not in kept), key=lambda n: -counts[n])
     fresh = (name for name in _short_names() if name not in kept)
     names = dict(zip(order, fresh, strict=False))
-    _drop_value_info(graph, needed_value_info(model, n_decode_nodes))
     _rename(graph, names)
     graph.ClearField("doc_string")
     model.arrays = {names.get(name, name): array for name, array in model.arrays.items()}

@@ -25,26 +25,50 @@ def annotate_layers(
     return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
 
 
+def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfoProto]:
+    """Return type and shape of what the first `n_decode_nodes` nodes make: inferred, else as written."""
+    graph = model.proto.graph
+    nodes = graph.node[:n_decode_nodes]
+    made = {o for node in nodes for o in node.output}
+    read = {name for node in nodes for name in node.input}
+    part = onnx.ModelProto(ir_version=model.proto.ir_version)
+    part.opset_import.extend(model.proto.opset_import)
+    part.graph.node.extend(nodes)
+    part.graph.initializer.extend(t for t in graph.initializer if t.name in read)
+    written = {v.name: v for v in graph.value_info if v.name in made}
+    return {**written, **_infer_values(part, data_prop=False)}
+
+
 def needed_value_info(model: Model, n_decode_nodes: int) -> set[str]:
     """Return the main graph's value_info entries that a file cannot spare.
 
-    They are those of what the first `n_decode_nodes` nodes make, and those that shape inference does not
-    find without them. A runtime fuses nodes only where it knows their shapes, so that it would optimise
-    the model in another way if such an entry (of a symbolic inference, say) were dropped.
+    They are those that shape inference does not find without them. A runtime folds and fuses nodes only
+    where it knows their shapes, so that it would optimise the model in another way if such an entry (of
+    a symbolic inference, say) were dropped.
+
+    Args:
+        model: the model.
+        n_decode_nodes: how many of its first nodes decode weights.
     """
-    stripped = onnx.ModelProto()
-    stripped.CopyFrom(model.proto)
-    decoded = {o for node in model.proto.graph.node[:n_decode_nodes] for o in node.output}
-    del stripped.graph.node[:n_decode_nodes]  # onnx would propagate all the decoder's constants
-    del stripped.graph.value_info[:]
-    stripped.graph.value_info.extend(v for v in model.proto.graph.value_info if v.name in decoded)
     entries = {v.name: v.type for v in model.proto.graph.value_info}
+    bare = model.copy()
+    del bare.proto.graph.value_info[:]
+    decoded = decoder_types(bare, n_decode_nodes)
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(bare.proto)
+    del stripped.graph.node[:n_decode_nodes]  # onnx would propagate all the decoder's constants
+    stripped.graph.value_info.extend(decoded.values())
+    found = {**_infer_values(stripped, data_prop=True), **decoded}
+    return {name for name, known in entries.items() if name not in found or found[name].type != known}
+
+
+def _infer_values(proto: onnx.ModelProto, *, data_prop: bool) -> dict[str, onnx.ValueInfoProto]:
+    """Return the types that shape inference finds; none where it fails."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(stripped, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=data_prop)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-        return set(entries)
-    found = {v.name: v.type for v in inferred.graph.value_info}
-    return decoded | {name for name, known in entries.items() if found.get(name) != known}
+        return {}
+    return {v.name: v for v in inferred.graph.value_info}
 
 
 def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
