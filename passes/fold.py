@@ -24,7 +24,7 @@ _RANDOM = (
 )
 _MOVES = (
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Concat"),
-    *("Shape", "Size", "Cast"),
+    *("Shape", "Size", "Cast", "ConstantOfShape"),
 )
 _ARITHMETIC = (
     *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Sqrt", "Exp", "Log", "Reciprocal", "Floor", "Ceil"),
@@ -46,6 +46,9 @@ _SAME_TYPE = (
     *("Identity", "Expand", "Tile", "Relu", "Neg", "Add", "Sub", "Mul", "Div", "Pad", "Split"),
 )
 _MAX_TYPE_STEPS = 16
+_MAX_MERGED_BYTES = 64
+_NODE_BYTES = 30
+"""At least what a node and its value's name take in the file."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,10 @@ class Fold(GraphPass):
                 else:
                     skips.append(Skip(target, self.name, text))
             if not n_changes:
-                yield from skips
-                return
+                break
+        if n_merged := _merge(editor):
+            yield Rewrite(self.name, "constants", f"{n_merged} small constants merged with equal ones")
+        yield from skips
 
 
 def _bury(editor: Editor) -> Iterator[str]:
@@ -84,6 +89,24 @@ def _bury(editor: Editor) -> Iterator[str]:
         if is_plain and node.outputs and not any(o and editor.n_uses(o) for o in node.outputs):
             editor.remove(node)
             yield _label(node)
+
+
+def _merge(editor: Editor) -> int:
+    """Let readers of small Constants that are equal share the first; return how many are gone."""
+    first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    n_merged = 0
+    for node in editor.nodes():
+        array = editor.constant(node.outputs[0]) if node.op_type == "Constant" else None
+        if array is None or array.nbytes > _MAX_MERGED_BYTES or editor.is_output(node.outputs[0]):
+            continue
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in first:
+            first[key] = node.outputs[0]
+        elif editor.n_uses(node.outputs[0]):
+            editor.redirect(node.outputs[0], first[key])
+            editor.remove(node)
+            n_merged += 1
+    return n_merged
 
 
 @dataclass
@@ -168,6 +191,7 @@ class _Sweep:
         if reason:
             raise RefusedError(f"its inputs are constant, but {reason}")
         n_freed = sum(a.nbytes for n, a in arrays.items() if self.editor.n_uses(n) == names.count(n))
+        n_freed += _NODE_BYTES
         if _least_bytes(node, arrays[names[0]]) > n_freed:
             raise RefusedError("its inputs are constant, but its result takes more bytes than they do")
         result = self.editor.evaluate(node)

@@ -276,10 +276,6 @@ def delete_node(model: onnx.ModelProto) -> None:
     del model.graph.node[3]
 
 
-def delete_shapes(model: onnx.ModelProto) -> None:
-    del model.graph.value_info[:]
-
-
 def move_node(model: onnx.ModelProto) -> None:
     node = onnx.NodeProto()
     node.CopyFrom(model.graph.node[0])
@@ -305,7 +301,6 @@ DAMAGES: dict[str, Callable[[onnx.ModelProto], None]] = {
     "empty": set_mark(""),
     "node deleted": delete_node,
     "node moved": move_node,
-    "shapes deleted": delete_shapes,
 }
 
 

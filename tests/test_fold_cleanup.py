@@ -202,6 +202,7 @@ COMPUTED = {
     "shape": computed("Shape", [A]),
     "shape_15": computed("Shape", [A], start=1, end=2),
     "size": computed("Size", [A]),
+    "fill": computed("ConstantOfShape", [np.array([2, 3], np.int64)]),
     "cast": computed("Cast", [INDEX], to=TensorProto.INT32),
     "cast_double": computed("Cast", [A.astype(np.float64)], to=TensorProto.FLOAT16),
 }
@@ -218,10 +219,26 @@ def test_constants_are_computed(proto: onnx.ModelProto) -> None:
     assert folded.ByteSize() < proto.ByteSize()
 
 
+def test_equal_constants_are_merged() -> None:
+    draft = Draft()
+    for name, number in (("a", 2.0), ("b", 2.0), ("c", 3.0)):
+        draft.add("Constant", [], name, value=onnx.numpy_helper.from_array(np.float32([number])))
+    draft.add("Tanh", ["x"], "t")
+    for i, (left, right) in enumerate((("t", "a"), ("s0", "b"), ("s1", "c"))):
+        draft.add("Pow", [left, right], f"s{i}")
+    draft.add("Identity", ["s2"], "y")
+    proto = draft.model([value("x", [4])], [value("y", [4])])
+    folded, rewrites, _ = fold(proto)
+    assert op_types(folded).count("Constant") == 2
+    assert "1 small constants merged with equal ones" in [r.description for r in rewrites]
+    feeds = {"x": np.linspace(-1, 1, 4, dtype=np.float32)}
+    assert_close(run(folded, feeds), run(proto, feeds), 0)
+
+
 LEFT = {
     "larger": (
         computed("ConstantOfShape", [np.array([64, 64], np.int64)]),
-        "ConstantOfShape is not computed",
+        "more bytes",
     ),
     "wider": (computed("Cast", [A.astype(np.float16)], to=TensorProto.DOUBLE), "more bytes"),
     "outer": (computed("Mul", [A[:1], A.T[:, :1]]), "more bytes"),

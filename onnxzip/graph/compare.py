@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import onnx
 
+from onnxzip.graph.defaults import Defaults, opsets_of, plain_bytes
 from onnxzip.graph.scope import sorted_nodes
 from onnxzip.graph.weights import constant_value
 
@@ -21,8 +22,7 @@ def structure(data: bytes) -> Counter[str]:
     them. So equal multisets mean equal graphs up to names and order.
     """
     proto = onnx.ModelProto.FromString(data)
-    opsets = {"" if e.domain == "ai.onnx" else e.domain: e.version for e in proto.opset_import}
-    describer = _Describer(opsets)
+    describer = _Describer(Defaults(opsets_of(proto)))
     outputs = describer.describe_graph(proto.graph, {})
     nodes = describer.nodes
     nodes.update(f"output {i}: {value}" for i, value in enumerate(outputs))
@@ -37,10 +37,9 @@ def count_differences(a: Counter[str], b: Counter[str]) -> int:
 class _Describer:
     """Collects the descriptions of a model's nodes, nested ones included."""
 
-    def __init__(self, opsets: Mapping[str, int]) -> None:
+    def __init__(self, defaults: Defaults) -> None:
         self.nodes: Counter[str] = Counter()
-        self._opsets = opsets
-        self._defaults: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._defaults = defaults
 
     def describe_graph(self, graph: onnx.GraphProto, outer: Mapping[str, str]) -> list[str]:
         """Record a graph's nodes; return what its outputs are."""
@@ -63,32 +62,11 @@ class _Describer:
     def _describe_node(self, node: onnx.NodeProto, known: Mapping[str, str]) -> str:
         domain = "" if node.domain == "ai.onnx" else node.domain
         parts = [domain, node.op_type, *(known.get(name, "") for name in node.input)]
-        defaults = self._default_attributes(domain, node.op_type)
         for attribute in sorted(node.attribute, key=lambda a: a.name):
             graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
             for graph in graphs:
                 parts.extend(self.describe_graph(graph, known))
-            data = _plain(attribute)
-            if not graphs and data != defaults.get(attribute.name):
-                parts.append(data.hex())
+            if not graphs and not self._defaults.has(node, attribute):
+                parts.append(plain_bytes(attribute).hex())
         digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
         return f"{node.op_type} {digest}"
-
-    def _default_attributes(self, domain: str, op_type: str) -> dict[str, bytes]:
-        key = (domain, op_type)
-        if key not in self._defaults:
-            try:
-                schema = onnx.defs.get_schema(op_type, self._opsets.get(domain, 1), domain)
-                found = {name: _plain(a.default_value) for name, a in schema.attributes.items()}
-            except onnx.defs.SchemaError:
-                found = {}
-            self._defaults[key] = found
-        return self._defaults[key]
-
-
-def _plain(attribute: onnx.AttributeProto) -> bytes:
-    """Return an attribute as bytes, without its doc string."""
-    copy = onnx.AttributeProto()
-    copy.CopyFrom(attribute)
-    copy.ClearField("doc_string")
-    return bytes(copy.SerializeToString(deterministic=True))

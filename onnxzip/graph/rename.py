@@ -8,6 +8,7 @@ from itertools import count, product
 
 import onnx
 
+from onnxzip.graph.defaults import Defaults, opsets_of
 from onnxzip.graph.model import Model
 from onnxzip.graph.scope import subgraphs
 from onnxzip.graph.shapes import needed_value_info
@@ -20,7 +21,8 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
 
     Names of graph inputs and outputs stay, as do symbolic dimensions, the model's own doc string and
     metadata, functions, and names of nodes of unknown domains. Node names, doc strings, metadata of
-    nodes and value_info entries are dropped, except those that shape inference would miss.
+    nodes, attributes with default values, and value_info entries are dropped, except entries that shape
+    inference would miss.
 
     Args:
         model: the model, changed in place.
@@ -36,7 +38,7 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
     order = sorted((n for n in counts if n and n not in kept), key=lambda n: -counts[n])
     fresh = (name for name in _short_names() if name not in kept)
     names = dict(zip(order, fresh, strict=False))
-    _rename(graph, names)
+    _rename(graph, names, Defaults(opsets_of(model.proto)))
     graph.ClearField("doc_string")
     model.arrays = {names.get(name, name): array for name, array in model.arrays.items()}
     return names
@@ -71,17 +73,24 @@ def _drop_value_info(graph: onnx.GraphProto, kept: set[str]) -> None:
     graph.value_info.extend(entries)
 
 
-def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+def _drop_defaults(node: onnx.NodeProto, defaults: Defaults) -> None:
+    for i in reversed(range(len(node.attribute))):
+        if defaults.has(node, node.attribute[i]):
+            del node.attribute[i]
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str], defaults: Defaults) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         if node.domain in ("", "ai.onnx", "com.microsoft"):
             node.ClearField("name")
+            _drop_defaults(node, defaults)
         node.ClearField("doc_string")
         del node.metadata_props[:]
         for inner in subgraphs(node):
             _drop_value_info(inner, set())
-            _rename(inner, names)
+            _rename(inner, names, defaults)
             inner.ClearField("doc_string")
     tensors = [*graph.initializer, *(s.values for s in graph.sparse_initializer)]
     for tensor in tensors:
