@@ -18,7 +18,7 @@ from pathlib import Path
 CLI = {"__init__", "__main__", "api", "arguments", "cli", "pass_options", "values"}
 PIPELINE = {"archive", "pipeline"}
 BASE = {"coding", "decode", "entropy_decode", "entropy_size", "feedback", "passbase", "quantize"}
-BASE |= {"transforms"}
+BASE |= {"rounding", "transforms"}
 GROUND = {"errors", "types"}
 
 PUBLIC = ("compress", "decompress", "inspect", "verify")

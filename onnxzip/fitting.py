@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from onnxzip import planner
@@ -15,6 +15,7 @@ from onnxzip.probing import Prober
 from onnxzip.proof import Expectation, Subject, expect, measure_drift, prove_exact
 from onnxzip.proposal import Proposal
 from onnxzip.refit import Refitter
+from onnxzip.rounding import settled
 from onnxzip.surgery import Emitted, Restorer, emit_plan
 from onnxzip.types import Check, Plan, Skip
 
@@ -54,16 +55,20 @@ def fit(
     """
     restorer = Restorer(proposal.passes, proposal.codecs)
     refitter = Refitter(proposal, subject)
-    prober = Prober(proposal, subject, restorer, refitter.biases)
+    others = {*refitter.biases, *(layer.name for layer in proposal.small_layers)}
+    prober = Prober(proposal, subject, restorer, others)
     unseen = prober.probe_all(show)
     metric = subject.sample.metric
     aims = metric.name == "rel_l2" and options.target_size is None
     first_budget = metric.limit if aims else _FIRST_BUDGET
     ladders = _cap_unseen(proposal.ladders, prober.sensitivities, unseen, first_budget)
+    rounding = prober.choose_rounding(proposal.small_layers, first_budget)
+    constants = {layer.name: layer.weight for layer in rounding.layers}
     job = _Job(original, proposal, subject, options, restorer, refitter, show)
 
     def plan_for(budget: float) -> Plan:
-        return prober.plan_for(ladders, budget, by_macs=options.objective == "speed")
+        plan = prober.plan_for(ladders, budget, by_macs=options.objective == "speed")
+        return replace(plan, constants=constants, rounding=rounding)
 
     def finish(plan: Plan, emitted: Emitted, expected: Expectation, drifts: list[Check]) -> Fit:
         exact = prove_exact(expected, emitted.model, subject)
@@ -124,7 +129,7 @@ class _Job:
         """Collect what the emitted graph must answer, and measure its drift on every provider."""
         self.show("checking", 0.88)
         self.proposal.release_statistics()
-        model = with_constants(self.proposal.model, plan.constants)
+        model = with_constants(self.proposal.model, settled(plan))
         expected = expect(model, emitted, plan, self.restorer, self.subject)
         self.restorer.forget()
         release_pages(self.original.arrays.values())
@@ -240,7 +245,7 @@ class _Trials:
         share = min(self._n_trials / planner.MAX_TRIALS, 1)
         job.show(f"trial {self._n_trials}", 0.65 + 0.2 * share)
         weights = {name: job.restorer.restore(c) for name, c in plan.chosen.items()}
-        weights.update(plan.constants)
+        weights.update(settled(plan))
         loss = evaluator.loss(weights, sample)
         if metric.passes(loss) and fitted is not sample:
             fitted_loss = evaluator.loss(weights, fitted)

@@ -30,7 +30,7 @@ class Level:
     Attributes:
         number: 1 ... 9.
         emit: emits the decoders of all coefficients and integers of a model.
-        renames: whether internal names are shortened and doc strings dropped.
+        renames: whether internal names are shortened, doc strings dropped, and small tensors rounded.
         max_coded_weights: how many weights may be entropy coded; None for all.
     """
 

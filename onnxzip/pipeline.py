@@ -26,7 +26,7 @@ from onnxzip.proof import Subject
 from onnxzip.proposal import propose
 from onnxzip.report import SCHEMA
 from onnxzip.runtime import Session, open_session, probe_provider, resolve_providers
-from onnxzip.types import Candidate, LayerReport, Report, Scalar, Skip
+from onnxzip.types import Candidate, LayerReport, Report, Rewrite, Rounding, Scalar, Skip
 from onnxzip.validate import collect_outputs, unstable_outputs
 
 Source: TypeAlias = str | Path | bytes | ModelProto
@@ -79,7 +79,7 @@ def compress(
             source_sha256=_digest(source),
             output_sha256=digest,
             layers=tuple(_layer_report(c) for c in fitted.plan.chosen.values()),
-            rewrites=tuple(proposal.rewrites),
+            rewrites=(*proposal.rewrites, *_rounding_rewrite(fitted.plan.rounding)),
             skips=(*proposal.skips, *fitted.skips, *unusable),
             checks=fitted.checks,
             bytes_before=original.n_bytes,
@@ -251,6 +251,16 @@ def _layer_report(candidate: Candidate) -> LayerReport:
         macs_before=layer.macs,
         macs_after=candidate.macs if candidate.form == "computed" else layer.macs,
     )
+
+
+def _rounding_rewrite(rounding: Rounding) -> tuple[Rewrite, ...]:
+    """Say what was rounded; nothing where nothing was."""
+    if not rounding.layers:
+        return ()
+    n_numbers = sum(layer.weight.size for layer in rounding.layers)
+    bits = int(rounding.rate).bit_length() + 1
+    text = f"{n_numbers} numbers in {bits} bits; alone it moves the outputs by {rounding.error:.2g}"
+    return (Rewrite("rounding", f"{len(rounding.layers)} small tensors", text),)
 
 
 def _settings(options: Options) -> dict[str, Scalar]:

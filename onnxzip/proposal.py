@@ -14,7 +14,15 @@ from onnxzip.deviations import exact_deviation
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.evaluation import source_of
 from onnxzip.feedback import OutputError, RowError
-from onnxzip.graph import Model, annotate_layers, find_layers, is_stamped, raise_opset, release_pages
+from onnxzip.graph import (
+    Model,
+    annotate_layers,
+    find_layers,
+    find_small_layers,
+    is_stamped,
+    raise_opset,
+    release_pages,
+)
 from onnxzip.levels import Level, level
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, GraphPass, Pass
@@ -36,6 +44,7 @@ class Proposal:
     Attributes:
         model: the model after structural passes.
         layers: its weights.
+        small_layers: its small float tensors, which may be rounded together.
         ladders: candidates by layer name, payloads released.
         passes: the passes that made them, by name.
         level: how coefficients are decoded.
@@ -46,6 +55,7 @@ class Proposal:
 
     model: Model
     layers: Sequence[Layer]
+    small_layers: Sequence[Layer]
     ladders: Mapping[str, Sequence[Candidate]]
     passes: Mapping[str, Pass]
     level: Level
@@ -75,7 +85,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     layers, refused = find_layers(model)
     shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
     layers = annotate_layers(model, layers, shapes)
-    _check_patterns(layers, options.keep)
+    _check_patterns([*layers, *find_small_layers(model)], options.keep)
     wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
     skips += refused
     skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
@@ -99,8 +109,10 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         ladders[layer.name] = candidates
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
+    small = find_small_layers(model) if chosen_level.renames else []
+    small = [layer for layer in small if not _is_kept(layer, options.keep)]
     return Proposal(
-        model, wanted, ladders, weight_passes, chosen_level, codecs, [*rewrites, *folds], skips
+        model, wanted, small, ladders, weight_passes, chosen_level, codecs, [*rewrites, *folds], skips
     )
 
 

@@ -30,6 +30,7 @@ from onnxzip.feeds import FeedSet
 from onnxzip.graph import Stage, StagedModel, cut_stages, release_pages, share_with_disk
 from onnxzip.proof import Subject
 from onnxzip.proposal import Proposal
+from onnxzip.rounding import rounded
 from onnxzip.runtime import Session, open_session
 from onnxzip.statistics import damped
 from onnxzip.surgery import Restorer
@@ -234,7 +235,7 @@ class _Job:
         self._restorer = restorer
         self._biases = biases
         self._chosen: dict[str, Candidate] = dict(plan.chosen)
-        self._constants: dict[str, Array] = {}
+        self._constants: dict[str, Array] = dict(plan.constants)
 
     def is_wanted(self, stage: Stage) -> bool:
         """Whether the plan stores the stage's weight, so that there is something to fit."""
@@ -255,7 +256,8 @@ class _Job:
             if layer in self._chosen and layer not in own
         }
         if with_own and stage.bias in self._constants:
-            found[stage.bias] = self._constants[stage.bias]
+            bias = {stage.bias: self._constants[stage.bias]}
+            found.update({**bias, **rounded(self._plan.rounding, bias)})
         return found
 
     def fit(self, stage: Stage, moments: _Moments) -> None:

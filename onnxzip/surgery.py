@@ -22,6 +22,7 @@ from onnxzip.graph import (
     with_plain_weights,
 )
 from onnxzip.passbase import Codec, GraphPass, Pass
+from onnxzip.rounding import emit_rounded, settled
 from onnxzip.types import Array, Candidate, Layer, Plan, Rewrite, Skip
 
 _BLOCK = 1 << 20
@@ -135,9 +136,11 @@ def emit_plan(
     """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
     changed = model.copy()
     layers = [candidate.layer for candidate in plan.chosen.values()]
-    builder = GraphBuilder(changed, layers, emit_stored)
+    builder = GraphBuilder(changed, layers, emit_stored, plan.rounding.layers)
     for candidate in plan.chosen.values():
         passes[candidate.pass_name].emit(restorer.encode(candidate), builder)
+    if plan.rounding.layers:
+        emit_rounded(plan.rounding, plan.constants, builder)
     n_nodes = builder.finish()
     homes = dict(builder.homes)
     if not keeps_names:
@@ -148,7 +151,9 @@ def emit_plan(
         for name, c in plan.chosen.items()
         if c.form == "stored"
     }
-    stamp(changed, n_nodes, origin)
+    bits = int(plan.rounding.rate).bit_length() + 1
+    rounded_names = {homes[layer.name]: bits for layer in plan.rounding.layers}
+    stamp(changed, n_nodes, origin, rounded_names)
     return Emitted(changed, n_nodes, homes)
 
 
@@ -179,6 +184,9 @@ def check_decoded(
         if home not in names or decoded[home].shape != restored.shape:
             raise VerificationError(f"weight '{name}': the emitted graph does not decode it")
         worst = max(worst, _max_deviation(restored, decoded[home]))
+    constants = settled(plan)
+    for layer in plan.rounding.layers:
+        worst = max(worst, _max_deviation(constants[layer.name], decoded[emitted.homes[layer.name]]))
     return worst
 
 

@@ -219,6 +219,21 @@ class Rewrite:
 
 
 @dataclass(frozen=True, eq=False)
+class Rounding:
+    """Which small tensors are stored in fewer bits (`onnxzip.rounding`).
+
+    Attributes:
+        layers: the tensors; none where nothing is rounded.
+        rate: largest integer, 127 (8 bits) or 32767 (16 bits).
+        error: relative error of the model's output that this alone causes.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    rate: int = 32767
+    error: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The chosen candidate of every layer that is changed.
 
@@ -227,7 +242,8 @@ class Plan:
         budget: the per-layer error limit the choice was made under.
         n_bytes: sum of the candidates' estimates.
         error: largest per-layer error.
-        constants: new values of other initializers (biases), by name.
+        constants: new values of other initializers (biases, norms), by name, before rounding.
+        rounding: how those of them that are small are stored.
     """
 
     chosen: Mapping[str, Candidate]
@@ -235,6 +251,7 @@ class Plan:
     n_bytes: int
     error: float
     constants: Mapping[str, Array] = field(default_factory=dict)
+    rounding: Rounding = field(default_factory=Rounding)
 
 
 @dataclass(frozen=True)

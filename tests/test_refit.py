@@ -82,11 +82,14 @@ def test_biases_are_set_anew_where_nothing_else_reads_them(is_shared: bool) -> N
     options = {"calibration": {"x": pictures(256, 1)}, "tolerance": 0.2, "keep_names": True}
     result = onnxzip.compress(proto, **options)
     assert result.model is not None
+    plain = onnxzip.decompress(result.model)
+    assert plain is not None
     before, after = (
         onnx.numpy_helper.to_array(next(t for t in p.graph.initializer if t.name == "c1"))
-        for p in (proto, result.model)
+        for p in (proto, plain)
     )
-    assert np.array_equal(before, after) == is_shared
+    a_step = np.abs(before).max() / 127  # biases are stored in 8 bits
+    assert (np.abs(before - after).max() < a_step) == is_shared
 
 
 def test_what_lives_between_stages_may_lie_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from onnxzip.graph.model import Model, read_model
 from onnxzip.graph.opset import raise_opset
 from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
+from onnxzip.graph.small import find_small_layers
 from onnxzip.graph.stages import Stage, StagedModel, cut_stages, with_constants
 from onnxzip.graph.taps import Tap, find_taps, with_taps
 from onnxzip.graph.weights import find_layers
@@ -49,6 +50,7 @@ __all__ = [
     "decoded_types",
     "decoder",
     "find_layers",
+    "find_small_layers",
     "find_taps",
     "float_initializers",
     "index_bounds",

@@ -1,16 +1,20 @@
 """Marks a compressed model, and takes its decode subgraph apart again.
 
 The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number of
-decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, and
-`w`: for each decoded value, in the order in which they produce it, `[pass name, form, bytes, error]`.
+decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, the
+methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
+produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
+tensors that come last. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there is no
+`p` and no `r`.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +34,7 @@ from onnxzip.graph.shapes import decoder_types
 from onnxzip.types import Array
 
 KEY = "onnxzip"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class StoredValue:
         name: the value's name: the weight's own for the stored form.
         shape: as inferred, or from its value_info entry.
         n_bytes: bytes it was estimated to take when it was written.
-        error: Candidate.error.
+        error: Candidate.error; None for rounded tensors, whose errors are not recorded.
     """
 
     name: str
@@ -49,7 +53,7 @@ class StoredValue:
     form: str
     shape: tuple[int, ...]
     n_bytes: int
-    error: float
+    error: float | None
 
 
 def decoded_names(model: Model, n_nodes: int) -> list[str]:
@@ -61,18 +65,33 @@ def decoded_names(model: Model, n_nodes: int) -> list[str]:
     return [output for node in nodes[:n_nodes] for output in node.output if output in read]
 
 
-def stamp(model: Model, n_nodes: int, origin: Mapping[str, tuple[str, str, int, float]]) -> None:
+def stamp(
+    model: Model,
+    n_nodes: int,
+    origin: Mapping[str, tuple[str, str, int, float]],
+    rounded: Mapping[str, int] | None = None,
+) -> None:
     """Write the mark.
 
     Args:
         model: the compressed model, changed in place.
         n_nodes: number of its decode nodes.
         origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
+        rounded: bits of the small tensors that are decoded behind all others, by name.
     """
-    values = [origin.get(n, ("", "computed", 0, 0.0)) for n in decoded_names(model, n_nodes)]
-    entries = [[name, form[:1], n_bytes, float(f"{error:.2g}")] for name, form, n_bytes, error in values]
+    names = decoded_names(model, n_nodes)
+    n_rounded = len(rounded or {})
+    values = [origin.get(n, ("", "computed", 0, 0.0)) for n in names[: len(names) - n_rounded]]
+    methods = list(dict.fromkeys((name, form[:1]) for name, form, _, _ in values))
+    entries = [
+        number
+        for name, form, n_bytes, error in values
+        for number in (methods.index((name, form[:1])), n_bytes, float(f"{error:.2g}"))
+    ]
     checksum = payload_checksum(model, n_nodes)
-    record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "w": entries}
+    record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
+    if rounded:
+        record["r"] = [n_rounded, max(rounded.values())]
     text = json.dumps(record, separators=(",", ":"))
     model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
 
@@ -111,35 +130,64 @@ def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
     texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
     if not texts:
         raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
-    version, n_nodes, entries = _parse_mark(texts[0], model.source)
-    if version > FORMAT_VERSION:
-        raise ModelError(f"{model.source}: format {version} is newer than this onnxzip; upgrade it")
+    mark = _parse_mark(texts[0], model.source)
+    if mark.version > FORMAT_VERSION:
+        raise ModelError(f"{model.source}: format {mark.version} is newer than this onnxzip; upgrade it")
+    n_nodes = mark.n_nodes
     names = decoded_names(model, n_nodes) if 0 < n_nodes <= len(model.proto.graph.node) else []
     shapes = {name: _shape(value) for name, value in decoder_types(model, n_nodes).items()}
     n_found = sum(name in shapes for name in names)
-    if not len(names) == len(entries) == n_found:
+    n_marked = len(mark.entries) + mark.n_rounded
+    if not len(names) == n_marked == n_found:
         raise ModelError(
-            f"{model.source}: the mark of onnxzip names {len(entries)} weights but the graph decodes "
+            f"{model.source}: the mark of onnxzip names {n_marked} weights but the graph decodes "
             f"{n_found}: it was changed after onnxzip wrote it"
         )
     values = [
         StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
-        for name, (pass_name, form, size, error) in zip(names, entries, strict=True)
+        for name, (pass_name, form, size, error) in zip(names, mark.entries, strict=False)
     ]
+    for name in names[len(mark.entries) :]:
+        n_bytes = int(np.prod(shapes[name])) * mark.n_bits // 8
+        values.append(StoredValue(name, "rounding", "stored", shapes[name], n_bytes, None))
     return n_nodes, values
 
 
-def _parse_mark(text: str, source: str) -> tuple[int, int, list[tuple[str, str, int, float]]]:
-    """Return format version, number of decode nodes, and (pass name, form, bytes, error) per value."""
+@dataclass(frozen=True)
+class _Mark:
+    """The mark as it is read: (pass name, form, bytes, error) of each weight, then the rounded ones."""
+
+    version: int
+    n_nodes: int = 0
+    entries: tuple[tuple[str, str, int, float], ...] = ()
+    n_rounded: int = 0
+    n_bits: int = 0
+
+
+def _parse_mark(text: str, source: str) -> _Mark:
     try:
         record = json.loads(text)
         version = int(record["v"])
         if version > FORMAT_VERSION:
-            return version, 0, []
-        entries = [(str(e[0]), str(e[1]), int(e[2]), float(e[3])) for e in record["w"]]
-        return version, int(record["n"]), entries
-    except (ValueError, LookupError, TypeError) as error:
+            return _Mark(version)
+        n_rounded, n_bits = record.get("r", (0, 0))
+        entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
+        return _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
+
+
+def _rows(record: Mapping[str, Any], version: int) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Yield (pass name, form, bytes, error) of each weight."""
+    if version == 1:
+        yield from record["w"]
+        return
+    flat = list(record["w"])
+    for place, n_bytes, error in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+        if place < 0:
+            raise ValueError("a negative position")
+        name, form = record["p"][place]
+        yield name, form, n_bytes, error
 
 
 def decoder(model: Model, n_nodes: int) -> Model:

@@ -33,10 +33,17 @@ class GraphBuilder:
     at once, so that one coded stream can serve many weights.
     """
 
-    def __init__(self, model: Model, layers: Sequence[Layer], emit_stored: EmitStored) -> None:
-        """Lift the layers' weights into the main graph and start with nothing emitted."""
+    def __init__(
+        self,
+        model: Model,
+        layers: Sequence[Layer],
+        emit_stored: EmitStored,
+        small: Sequence[Layer] = (),
+    ) -> None:
+        """Lift the layers' weights into the main graph, where `small` ones are, and emit nothing yet."""
         self._model = model
         self._homes = lift_weights(model, {layer.name for layer in layers})
+        self._homes.update({layer.name: layer.name for layer in small})
         self._fresh = NameSource(model.names())
         self._emit_stored = emit_stored
         self._stored: list[tuple[str, Stored]] = []
