@@ -38,7 +38,6 @@ _LEAST_MEAN, _MOST_LEAST, _MOST_SHIFT = 0.1, 0.8, 0.3
 """What errors that are fed back add to a column is not in its mean: no threshold goes too far."""
 
 
-
 @dataclass(frozen=True, eq=False)
 class Feedback:
     """How the rounding error of one column is made up for by the others.

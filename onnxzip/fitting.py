@@ -62,7 +62,9 @@ def fit(
     aims = metric.name == "rel_l2" and options.target_size is None
     first_budget = metric.limit if aims else _FIRST_BUDGET
     ladders = _cap_unseen(proposal.ladders, prober.sensitivities, unseen, first_budget)
-    rounding = prober.choose_rounding(proposal.small_layers, first_budget)
+    rounding = prober.choose_rounding(
+        proposal.small_layers, first_budget, keeps_names=options.keep_names
+    )
     constants = {layer.name: layer.weight for layer in rounding.layers}
     job = _Job(original, proposal, subject, options, restorer, refitter, show)
 

@@ -87,17 +87,20 @@ class Prober:
         self._unseen = set(unseen)
         return unseen
 
-    def choose_rounding(self, layers: Sequence[Layer], budget: float) -> Rounding:
+    def choose_rounding(
+        self, layers: Sequence[Layer], budget: float, *, keeps_names: bool = False
+    ) -> Rounding:
         """Return the fewest bits for small tensors that hardly count beside the loss allowed.
 
         Args:
             layers: small tensors, among the `others` of this prober.
             budget: relative error of the output that a plan may have.
+            keeps_names: see `rounding.n_saved_bytes`.
         """
         originals = {layer.name: layer.weight for layer in layers}
         for rate in RATES:
             rounding = Rounding(tuple(layers), rate)
-            if n_saved_bytes(layers, rate) <= 0:
+            if n_saved_bytes(layers, rate, keeps_names=keeps_names) <= 0:
                 break
             error = self.evaluator.relative_error(
                 rounded(rounding, originals), self._subject.fitted, _N_RUNS

@@ -51,6 +51,7 @@ class Proposal:
         codecs: what quantises and prices each layer's coefficients.
         rewrites: what the structural passes did.
         skips: what was refused, and why.
+        keep: patterns of the names of what has to stay as it is.
     """
 
     model: Model
@@ -62,6 +63,11 @@ class Proposal:
     codecs: Mapping[str, Codec]
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
+    keep: Sequence[str] = ()
+
+    def is_kept(self, name: str) -> bool:
+        """Whether an initializer has to stay as it is."""
+        return _is_kept(name, self.keep)
 
     def release_statistics(self) -> None:
         """Give back the memory of the layers' second moments; they stay valid."""
@@ -86,9 +92,10 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
     layers = annotate_layers(model, layers, shapes)
     _check_patterns([*layers, *find_small_layers(model)], options.keep)
-    wanted = [layer for layer in layers if not _is_kept(layer, options.keep)]
+    wanted = [layer for layer in layers if not _is_kept(layer.name, options.keep)]
     skips += refused
-    skips += [Skip(la.name, "keep", "kept by --keep") for la in layers if _is_kept(la, options.keep)]
+    kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
+    skips += [Skip(layer.name, "keep", "kept by --keep") for layer in kept]
     statistics, untapped = collect_statistics(
         model,
         wanted,
@@ -110,9 +117,18 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
     small = find_small_layers(model) if chosen_level.renames else []
-    small = [layer for layer in small if not _is_kept(layer, options.keep)]
+    small = [layer for layer in small if not _is_kept(layer.name, options.keep)]
     return Proposal(
-        model, wanted, small, ladders, weight_passes, chosen_level, codecs, [*rewrites, *folds], skips
+        model,
+        wanted,
+        small,
+        ladders,
+        weight_passes,
+        chosen_level,
+        codecs,
+        [*rewrites, *folds],
+        skips,
+        options.keep,
     )
 
 
@@ -143,13 +159,13 @@ def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
     return weight_passes, graph_passes
 
 
-def _is_kept(layer: Layer, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns)
+def _is_kept(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if layers and not any(_is_kept(layer, [pattern]) for layer in layers):
+        if layers and not any(_is_kept(layer.name, [pattern]) for layer in layers):
             raise UsageError(
                 f"--keep '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
             )

@@ -71,7 +71,7 @@ class Refitter:
         measured = {la.name for la in floats if la.statistics is not None}
         if measured and all(la.weight.dtype.name in _NUMPY_FLOATS for la in floats):
             try:
-                staged = cut_stages(proposal.model, floats, measured)
+                staged = cut_stages(proposal.model, floats, measured, proposal.is_kept)
                 self._feeds = _enough(self._try(staged), self._feeds)
                 self._staged = staged
             except (ModelError, ProviderError, CalibrationError) as error:

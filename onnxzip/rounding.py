@@ -21,18 +21,23 @@ RATES = (127, 32767)
 _FLOAT16_NORMAL = (6.2e-5, 6.5e4)
 _FIXED_BYTES = 240
 _BYTES_PER_TENSOR = 14
+_BYTES_PER_ENTRY = 40
 
 
-def n_saved_bytes(layers: Sequence[Layer], rate: int) -> int:
-    """Estimate what storing these tensors at a rate saves, nodes included; may be negative."""
-    n_blocks = sum(_n_blocks(layer) for layer in layers)
-    n_stored = n_blocks * (BLOCK * (1 if rate <= 127 else 2) + 2)
-    return (
-        sum(la.weight.nbytes for la in layers)
-        - n_stored
-        - _BYTES_PER_TENSOR * len(layers)
-        - _FIXED_BYTES
-    )
+def n_saved_bytes(layers: Sequence[Layer], rate: int, *, keeps_names: bool = False) -> int:
+    """Estimate what storing these tensors at a rate saves, nodes included; may be negative.
+
+    Args:
+        layers: the tensors.
+        rate: largest integer.
+        keeps_names: whether values keep long names, and entries that state their shapes.
+    """
+    n_before = sum(layer.weight.nbytes for layer in layers)
+    n_payload = sum(_n_blocks(layer) for layer in layers) * (BLOCK * (1 if rate <= 127 else 2) + 2)
+    n_nodes = _BYTES_PER_TENSOR * len(layers) + _FIXED_BYTES
+    if keeps_names:
+        n_nodes += sum(_BYTES_PER_ENTRY + len(layer.name) for layer in layers) + _FIXED_BYTES
+    return n_before - n_payload - n_nodes
 
 
 def settled(plan: Plan) -> dict[str, Array]:
@@ -85,10 +90,11 @@ def _quantise(layers: Sequence[Layer], arrays: Mapping[str, Array], rate: float)
 
 
 def _steps(blocks: NDArray[np.float32], rate: np.float32) -> NDArray[np.float32]:
-    """Return (n_blocks, 1) steps, in float16 where that holds them to its full precision."""
+    """Return (n_blocks, 1) steps, rounded up to float16 where that holds them to its full precision."""
     steps = np.abs(blocks).max(axis=1, keepdims=True) / rate
     is_normal = (steps >= _FLOAT16_NORMAL[0]) & (steps <= _FLOAT16_NORMAL[1])
-    narrow = np.where(is_normal, steps, 0).astype(np.float16).astype(np.float32)
+    narrow = np.where(is_normal, steps, 1).astype(np.float16)
+    narrow = np.where(narrow < steps, np.nextafter(narrow, np.float16(np.inf)), narrow)
     tiny = np.finfo(np.float32).tiny
     return np.where(is_normal, narrow, np.where(steps >= tiny, steps, 0)).astype(np.float32)
 

@@ -172,8 +172,13 @@ def _parse_mark(text: str, source: str) -> _Mark:
             return _Mark(version)
         n_rounded, n_bits = record.get("r", (0, 0))
         entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
-        return _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        mark = _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits))
+        if mark.n_nodes < 1 or mark.n_rounded < 0 or (not entries and not mark.n_rounded):
+            raise ValueError("nothing is decoded")
+        if mark.n_rounded and mark.n_bits not in (8, 16):
+            raise ValueError("no number of bits")
+        return mark
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
 
 

@@ -26,7 +26,7 @@ def annotate_layers(
 
 
 def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfoProto]:
-    """Return type and shape of what the first `n_decode_nodes` nodes make: inferred, else as written."""
+    """Return type and shape of what the first `n_decode_nodes` nodes make, inferred or as written."""
     graph = model.proto.graph
     nodes = graph.node[:n_decode_nodes]
     made = {o for node in nodes for o in node.output}
@@ -36,7 +36,16 @@ def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfo
     part.graph.node.extend(nodes)
     part.graph.initializer.extend(t for t in graph.initializer if t.name in read)
     written = {v.name: v for v in graph.value_info if v.name in made}
-    return {**written, **_infer_values(part, data_prop=False)}
+    types = dict(written)
+    for name, value in _infer_values(part, data_prop=False).items():
+        if _is_static(value) or name not in written:
+            types[name] = value
+    return types
+
+
+def _is_static(value: onnx.ValueInfoProto) -> bool:
+    tensor = value.type.tensor_type
+    return tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim)
 
 
 def needed_value_info(model: Model, n_decode_nodes: int) -> set[str]:
@@ -89,9 +98,8 @@ def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[st
         return {}
     found: dict[str, tuple[int, ...]] = {}
     for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
-        dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            found[value.name] = tuple(d.dim_value for d in dims)
+        if _is_static(value):
+            found[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
     return found
 
 

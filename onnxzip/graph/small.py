@@ -7,12 +7,13 @@ import onnx
 
 from onnxzip.graph.layouts import STANDARD_DOMAINS, default_layout
 from onnxzip.graph.model import Model
-from onnxzip.graph.scope import iter_bodies
+from onnxzip.graph.scope import subgraphs
 from onnxzip.graph.tensors import tensor_array
 from onnxzip.graph.weights import MIN_ELEMENTS
 from onnxzip.types import Layer
 
 MIN_SMALL_ELEMENTS = 8
+_LARGEST = 1e38
 
 _ANY = (0, 1)
 _INPUTS: dict[str, tuple[int, ...]] = {
@@ -29,27 +30,29 @@ _INPUTS: dict[str, tuple[int, ...]] = {
 def find_small_layers(model: Model) -> list[Layer]:
     """Return the float32 initializers of the main graph that are too small to be layers of their own.
 
-    They have MIN_SMALL_ELEMENTS elements or more, all finite, and only operators that add or multiply by
-    them read them.
+    They have MIN_SMALL_ELEMENTS elements or more, none infinite or nearly so, and only operators that
+    add or multiply by them read them.
     """
     graph = model.proto.graph
     bound = {v.name for v in (*graph.input, *graph.output)}
     found = {t.name: t for t in graph.initializer if t.name not in bound and _is_small(t)}
     readers: dict[str, list[str]] = {name: [] for name in found}
     refused: set[str] = set()
-    for body in iter_bodies(model.proto):
+    graphs = [graph]  # a function's names are its own
+    while graphs:
+        body = graphs.pop()
+        refused.update(v.name for v in body.output)
         for node in body.node:
+            graphs.extend(subgraphs(node))
             for i, name in enumerate(node.input):
-                if name in found and node.domain in STANDARD_DOMAINS:
+                if name in found and _suits(node, i):
                     readers[name].append(node.op_type)
-                if name in found and not _suits(node, i):
+                elif name in found:
                     refused.add(name)
-        if isinstance(body, onnx.GraphProto):
-            refused.update(v.name for v in body.output)
     layers = []
     for name, tensor in found.items():
-        array = tensor_array(tensor)
-        if readers[name] and name not in refused and np.isfinite(array).all():
+        array = model.arrays[name] if name in model.arrays else tensor_array(tensor)
+        if readers[name] and name not in refused and (np.abs(array) < _LARGEST).all():
             layers.append(Layer(name, readers[name][0], array, default_layout(array.ndim)))
     return layers
 

@@ -7,7 +7,7 @@ model runs only once, whatever the number of weights.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +99,12 @@ class StagedModel:
         return self.model.proto.graph
 
 
-def cut_stages(model: Model, layers: Sequence[Layer], wanted: Collection[str]) -> StagedModel:
+def cut_stages(
+    model: Model,
+    layers: Sequence[Layer],
+    wanted: Collection[str],
+    is_kept: Callable[[str], bool] = lambda name: False,
+) -> StagedModel:
     """Cut a copy of the model in front of every weight that may be fitted again.
 
     That is one that a single Conv (group 1), Gemm (no factors, A as it is) or MatMul (second operand)
@@ -109,6 +114,7 @@ def cut_stages(model: Model, layers: Sequence[Layer], wanted: Collection[str]) -
         model: the (folded) model.
         layers: all weights that may change.
         wanted: names of those that should be fitted again, where that is possible.
+        is_kept: whether a bias of this name has to stay as it is.
 
     Returns:
         The stages; none where nothing can be fitted again.
@@ -120,7 +126,9 @@ def cut_stages(model: Model, layers: Sequence[Layer], wanted: Collection[str]) -
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
-    cutter = _Cutter(changed, homes, {v.name for v in model.proto.graph.input})
+    inputs = {v.name for v in model.proto.graph.input}
+    kept = {t.name for t in graph.initializer if is_kept(t.name)}
+    cutter = _Cutter(changed, homes, inputs | kept)
     stages = cutter.stages(wanted)
     make_overridable(changed, {**homes, **{s.bias: s.bias for s in stages if s.bias}})
     return StagedModel(changed, stages)
@@ -142,7 +150,7 @@ def with_constants(model: Model, constants: Mapping[str, Array]) -> Model:
 class _Cutter:
     """What is read where in the main graph."""
 
-    def __init__(self, model: Model, homes: Mapping[str, str], inputs: Collection[str]) -> None:
+    def __init__(self, model: Model, homes: Mapping[str, str], fixed: Collection[str]) -> None:
         graph = model.proto.graph
         self._model = model
         self._nodes = list(graph.node)
@@ -151,7 +159,7 @@ class _Cutter:
         self._outputs = {v.name for v in graph.output}
         self._made = {o: i for i, node in enumerate(self._nodes) for o in node.output if o}
         self._weights = {t.name: t for t in graph.initializer}  # also inputs' defaults before IR 4
-        self._constants = {name: t for name, t in self._weights.items() if name not in inputs}
+        self._constants = {name: t for name, t in self._weights.items() if name not in fixed}
         self._readers: dict[str, list[int]] = {}
         for i, node in enumerate(self._nodes):
             for name in reads_of(node):
