@@ -13,7 +13,7 @@ from onnxzip.graph import Model, n_bytes_of, release_pages, with_constants
 from onnxzip.options import Options
 from onnxzip.probing import Prober
 from onnxzip.proof import Expectation, Subject, expect, measure_drift, prove_exact
-from onnxzip.proposal import Proposal
+from onnxzip.proposal import Proposal, measured
 from onnxzip.refit import Refitter
 from onnxzip.rounding import settled
 from onnxzip.surgery import Emitted, Restorer, emit_plan
@@ -74,6 +74,7 @@ def fit(
 
     def finish(plan: Plan, emitted: Emitted, expected: Expectation, drifts: list[Check]) -> Fit:
         exact = prove_exact(expected, emitted.model, subject)
+        plan = job.measured(plan)
         skips = (*refitter.skips, *_left_alone(proposal, plan, unseen))
         return Fit(emitted, plan, (*exact, *drifts), skips)
 
@@ -114,6 +115,15 @@ class _Job:
     def refit(self, plan: Plan) -> Plan:
         """Fit the plan's weights and biases again, where there is data to fit them to."""
         return self.refitter.refit(plan, self.restorer, lambda stage, _: self.show(stage, 0.75))
+
+    def measured(self, plan: Plan) -> Plan:
+        """Return the plan with measured errors only."""
+        passes, encode = self.proposal.passes, self.restorer.encode
+        chosen = {
+            name: measured(encode(c), passes[c.pass_name]) if c.is_estimate else c
+            for name, c in plan.chosen.items()
+        }
+        return replace(plan, chosen=chosen, error=max((c.error for c in chosen.values()), default=0.0))
 
     def emit(self, plan: Plan) -> Emitted:
         """Write the plan into the graph."""

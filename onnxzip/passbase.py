@@ -42,6 +42,10 @@ class Codec(Protocol):
     def rates(self) -> Sequence[float]:
         """Rates from the cheapest to the most exact; their unit is the codec's own."""
 
+    @property
+    def is_continuous(self) -> bool:
+        """Whether all rates between these may be used as well."""
+
     def quantize(
         self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
     ) -> Coefficients:

@@ -13,7 +13,8 @@ model, and moves the budget until the measured loss just meets the tolerance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +83,35 @@ def probes(ladders: Ladders) -> dict[str, Candidate]:
     """Return, for each layer, the candidate to measure its sensitivity with."""
     found: dict[str, Candidate] = {}
     for name, ladder in ladders.items():
-        useful = [c for c in ladder if c.form == "stored" and c.error > 0]
+        useful = [c for c in ladder if c.form == "stored" and c.error > 0 and not c.is_estimate]
         if useful:
             found[name] = min(useful, key=lambda c: abs(np.log(c.error / PROBE_ERROR)))
     return found
+
+
+def with_midpoints(ladder: Sequence[Candidate]) -> list[Candidate]:
+    """Return a ladder with a candidate halfway between any two that differ in the rate alone.
+
+    On a curve of bytes over rate and of error over rate the geometric mean is near the middle. Plans are
+    tried on the whole model, so that an estimate need not be exact; `proposal.measured` makes it so.
+    """
+    curves: dict[tuple[object, ...], list[Candidate]] = {}
+    for candidate in ladder:
+        others = tuple(sorted((k, v) for k, v in candidate.settings.items() if k != "rate"))
+        if "rate" in candidate.settings and candidate.error > 0:
+            curves.setdefault((candidate.pass_name, candidate.form, others), []).append(candidate)
+    middles: list[Candidate] = []
+    for curve in curves.values():
+        curve.sort(key=lambda c: float(c.settings["rate"]))
+        for low, high in pairwise(curve):
+            if low.n_bytes < high.n_bytes and low.error > high.error and low.macs == high.macs:
+                rate = (float(low.settings["rate"]) * float(high.settings["rate"])) ** 0.5
+                settings = {**low.settings, "rate": float(f"{rate:.3g}")}
+                n_bytes = int((low.n_bytes * high.n_bytes) ** 0.5)
+                error = (low.error * high.error) ** 0.5
+                middle = replace(low, settings=settings, n_bytes=n_bytes, error=error, encoded=None)
+                middles.append(replace(middle, is_estimate=True))
+    return [*ladder, *middles]
 
 
 def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:

@@ -25,8 +25,8 @@ from onnxzip.graph import (
 )
 from onnxzip.levels import Level, level
 from onnxzip.options import Options
-from onnxzip.passbase import Codec, GraphPass, Pass
-from onnxzip.planner import forms_for
+from onnxzip.passbase import Codec, GraphPass, Pass, relative_error
+from onnxzip.planner import forms_for, with_midpoints
 from onnxzip.proof import Subject
 from onnxzip.runtime import open_session
 from onnxzip.statistics import collect_statistics
@@ -113,7 +113,8 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     )
     ladders: dict[str, Sequence[Candidate]] = {}
     for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
-        ladders[layer.name] = candidates
+        is_continuous = codecs[layer.name].is_continuous
+        ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
     small = find_small_layers(model) if chosen_level.renames else []
@@ -216,11 +217,7 @@ def _offer(
     able = {name: method for name, method in passes.items() if kind in method.kinds}
     if not able:
         return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
-    measure: OutputError | RowError | None = None
-    if layer.statistics is not None:
-        measure = OutputError(layer.canonical(), layer.statistics)
-    elif layer.row_weights is not None:
-        measure = RowError(layer.weight, layer.row_weights)
+    measure = _error_measure(layer)
     for method in able.values():
         for offer in method.candidates(layer, codec, forms):
             if isinstance(offer, Skip):
@@ -232,3 +229,25 @@ def _offer(
     if not candidates and not skips:
         skips.append(Skip(layer.name, ", ".join(able), "no candidate is smaller than the weight"))
     return candidates, skips
+
+
+def measured(candidate: Candidate, method: Pass) -> Candidate:
+    """Return a candidate with a payload whose error was estimated with the error that it really has."""
+    if not candidate.is_estimate:
+        return candidate
+    restored = method.restore(candidate)
+    measure = _error_measure(candidate.layer)
+    if measure is not None:
+        error = measure(restored)
+    else:
+        error = relative_error(candidate.layer.canonical(), restored)
+    return replace(candidate, error=error, is_estimate=False)
+
+
+def _error_measure(layer: Layer) -> OutputError | RowError | None:
+    """Return what measures a restored weight's error as it counts; None where nothing was measured."""
+    if layer.statistics is not None:
+        return OutputError(layer.canonical(), layer.statistics)
+    if layer.row_weights is not None:
+        return RowError(layer.weight, layer.row_weights)
+    return None

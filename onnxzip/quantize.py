@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class FixedRate:
     """
 
     rates: Sequence[float] = (1, 2, 7, 127, 32767)
+    is_continuous: ClassVar[bool] = False
 
     def quantize(
         self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
@@ -110,6 +111,7 @@ class VariableRate:
         *(float(f"{2 ** (i / 2 - 2.5):.3g}") for i in range(14)),
         *(32.0, 64.0, 128.0, 181.0),
     )
+    is_continuous: ClassVar[bool] = True
 
     def quantize(
         self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None

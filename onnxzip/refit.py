@@ -301,7 +301,8 @@ class _Job:
         fitted = replace(candidate, settings=settings, encoded=encoded)
         restored = method.restore(fitted)
         if layer.statistics is not None:
-            fitted = replace(fitted, error=OutputError(layer.canonical(), layer.statistics)(restored))
+            error = OutputError(layer.canonical(), layer.statistics)(restored)
+            fitted = replace(fitted, error=error, is_estimate=False)
         self._chosen[layer.name] = fitted
         return restored
 

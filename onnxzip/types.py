@@ -184,6 +184,7 @@ class Candidate:
             output, sqrt(tr(E H Eᵀ) / tr(W H Wᵀ)), with row weights that of the rows as they are read.
         macs: multiply-accumulates of one run (computed form), else the layer's own.
         encoded: the payload; None once released (`Pass.encode` makes it again, bit for bit).
+        is_estimate: whether bytes and error were interpolated between two rates, not measured.
     """
 
     layer: Layer
@@ -194,6 +195,7 @@ class Candidate:
     error: float
     macs: int | None = None
     encoded: Encoded | None = None
+    is_estimate: bool = False
 
     def released(self) -> Candidate:
         """Return the candidate without its payload."""
