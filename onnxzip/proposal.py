@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 from onnxzip import registry
 from onnxzip.deviations import exact_deviation
@@ -108,7 +109,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     chosen_level = level(options.level)
     codecs = chosen_level.codecs(wanted)
     forms = forms_for(options.objective)
-    offers = Parallel(n_jobs=options.n_jobs, prefer="threads", return_as="generator")(
+    offers = Parallel(n_jobs=options.n_jobs, prefer="processes", return_as="generator")(
         delayed(_offer)(layer, weight_passes, codecs[layer.name], forms) for layer in wanted
     )
     ladders: dict[str, Sequence[Candidate]] = {}
@@ -210,7 +211,17 @@ def _deviation(model: Model, subject: Subject) -> float:
 def _offer(
     layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
 ) -> tuple[list[Candidate], list[Skip]]:
-    """Return every pass's candidates for a layer, payloads released, and the refusals."""
+    """Return every pass's candidates for a layer, payloads released, and the refusals.
+
+    On one thread: BLAS adds up in another order with several, and what `-j` does must not change a byte.
+    """
+    with threadpool_limits(1):
+        return _offer_on_one_thread(layer, passes, codec, forms)
+
+
+def _offer_on_one_thread(
+    layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
+) -> tuple[list[Candidate], list[Skip]]:
     candidates: list[Candidate] = []
     skips: list[Skip] = []
     kind = "integer" if layer.weight.dtype.kind in "iub" else "float"
