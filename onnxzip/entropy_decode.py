@@ -304,8 +304,11 @@ def _emit_unit(
     sizes = [n * size for n, size in padded]
     n_unused = unit.n_tuples * length - sum(sizes)
     parts, is_flat = [value], False
-    if n_unused or len(sizes) > 1:
+    if len(unit.overlay.codes):
         value = builder.reshape(value, (unit.n_tuples * length,))
+        parts, is_flat = [_lay_over(value, unit, length, builder)], True
+    if n_unused or len(sizes) > 1:
+        value = parts[0] if is_flat else builder.reshape(value, (unit.n_tuples * length,))
         pieces = [(n,) for n in sizes] + ([(n_unused,)] if n_unused else [])
         parts, is_flat = builder.split(value, pieces, np.float32)[: len(sizes)], True
     values = []
@@ -319,6 +322,24 @@ def _emit_unit(
             part = builder.reshape(part, wanted[i])
         values.append(part)
     return values
+
+
+def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
+    """Write the overlay's ones into a unit's flat values (`coding.overlay.Overlay.read`)."""
+    overlay = unit.overlay
+    n, shape = len(overlay.codes), (len(overlay.codes),)
+    codes = builder.constant(overlay.codes, "overlay")
+    codes = builder.node("Cast", [codes], shape, np.int32, to=_INT32)
+    three = _scalar(3, builder)
+    advances = builder.node("Div", [codes, three], shape, np.int32)
+    if len(overlay.jumps):
+        jumps = [_positions(overlay.jumps, builder), _small_ints(overlay.advances, builder)]
+        advances = builder.node("ScatterElements", [advances, *jumps], shape, np.int32)
+    digits = builder.node("Mod", [codes, three], shape, np.int32)
+    table = builder.constant(np.array([-1, 0, 1], np.float32), "signs")
+    ones = builder.node("Gather", [table, digits], shape, np.float32)
+    inputs = [value, _sum_up_to(advances, n, builder), ones]
+    return builder.node("ScatterElements", inputs, (unit.n_tuples * length,), np.float32)
 
 
 def _cut_rows(value: str, shape: tuple[int, int], builder: Builder) -> str:

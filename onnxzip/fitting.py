@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from onnxzip import planner
 from onnxzip.errors import ToleranceError
-from onnxzip.evaluation import Evaluator
 from onnxzip.graph import Model, n_bytes_of, release_pages, with_constants
 from onnxzip.options import Options
 from onnxzip.probing import Prober
@@ -83,7 +82,7 @@ def fit(
         prober.close()
         expected, drifts = job.check(plan, emitted)
         return finish(plan, emitted, expected, drifts)
-    plan = _search(job, plan_for, prober.evaluator, first_budget)
+    plan = _search(job, plan_for, prober, first_budget)
     prober.close()
     if subject.fitted is not subject.sample:
         subject.fitted.reference.forget()  # the checks need the memory
@@ -203,15 +202,13 @@ def _left_alone(proposal: Proposal, plan: Plan, unseen: Sequence[str]) -> tuple[
     )
 
 
-def _search(
-    job: _Job, plan_for: Callable[[float], Plan], evaluator: Evaluator, first_budget: float
-) -> Plan:
+def _search(job: _Job, plan_for: Callable[[float], Plan], prober: Prober, first_budget: float) -> Plan:
     """Return the plan that saves most among those whose measured loss meets the tolerance.
 
     Where weights can be fitted again, plans are searched without that first, with few trials, and then
     with it, from the budget on that was found: a plan that is fitted again loses less.
     """
-    trials = _Trials(job, evaluator)
+    trials = _Trials(job, prober)
     metric = job.subject.sample.metric
     tolerance = metric.limit if metric.name == "rel_l2" else None
     if not job.refitter.is_able:
@@ -243,15 +240,15 @@ class _Trials:
         best: the plan that saves most among those that passed, fitted again if it was so measured.
     """
 
-    def __init__(self, job: _Job, evaluator: Evaluator) -> None:
+    def __init__(self, job: _Job, prober: Prober) -> None:
         self.best: Plan | None = None
         self._job = job
-        self._evaluator = evaluator
+        self._prober = prober
         self._n_trials = 0
 
     def measure(self, plan: Plan) -> tuple[float, bool]:
         """Return the plan's loss, and whether it is within the tolerance."""
-        job, evaluator = self._job, self._evaluator
+        job, evaluator = self._job, self._prober.evaluator
         metric, sample, fitted = job.subject.sample.metric, job.subject.sample, job.subject.fitted
         self._n_trials += 1
         share = min(self._n_trials / planner.MAX_TRIALS, 1)
@@ -269,6 +266,7 @@ class _Trials:
 
     def measure_refit(self, plan: Plan) -> tuple[float, bool]:
         """Return the loss of the plan when it is fitted again."""
+        self._prober.close()  # a session on the whole model; a refit needs the memory
         return self.measure(self._job.refit(plan))
 
 

@@ -120,6 +120,8 @@ class Refitter:
                     weights = job.weights(stage, with_own=True)
                     for i_run, values in enumerate(compressed):
                         compressed.replace(i_run, run(values, weights, stage.makes), live)
+            self._proposal.release_statistics()
+            release_pages(self._proposal.model.arrays.values())
         return job.result()
 
     def _open(self, staged: StagedModel, stage: Stage, frontier: _Frontier) -> _StageRun:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnxzip.coding.bits import pack_fields
 from onnxzip.coding.contexts import find_contexts
 from onnxzip.coding.layout import LARGE_ARRAY, Integers, Ints, Layout
+from onnxzip.coding.overlay import Overlay, write_overlay
 from onnxzip.coding.plans import Plan, choose_plan
 from onnxzip.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book, Chunk, Streams, Unit
 from onnxzip.coding.trees import ROOTS
@@ -105,7 +106,9 @@ def _write(layout: Layout, plan: Plan) -> tuple[Book, list[Unit], list[Chunk]]:
     parts = [layout.tuples(g, order.length, order.neutral) for g in range(n_units)]
     tuples, contexts = (np.concatenate(part) for part in zip(*parts, strict=True))
     rows = order.rows[number_tuples(tuples, order)]
-    is_literal = find_outliers(tuples, order) | (rows >= plan.ends[contexts])
+    overlays, in_overlay = _overlays(plan, parts)
+    rows[in_overlay] = 0
+    is_literal = (find_outliers(tuples, order) | (rows >= plan.ends[contexts])) & ~in_overlay
     literals = _with_stops(np.flatnonzero(is_literal))
     book = _make_book(plan, tuples[literals])
     pairs = contexts * order.n_rows + np.where(is_literal, 0, rows)
@@ -113,8 +116,8 @@ def _write(layout: Layout, plan: Plan) -> tuple[Book, list[Unit], list[Chunk]]:
     n_missing = -len(pairs) % block
     pairs = np.append(pairs, np.repeat(contexts[-1:] * order.n_rows, n_missing))
     units = [
-        Unit(group, len(part), layout.row_length(g, order.length))
-        for g, (group, (part, _)) in enumerate(zip(layout.groups, parts, strict=True))
+        Unit(group, len(part), layout.row_length(g, order.length), overlay)
+        for g, (group, (part, _), overlay) in enumerate(zip(layout.groups, parts, overlays, strict=True))
     ]
     units[-1] = replace(units[-1], n_tuples=units[-1].n_tuples + n_missing)
     chunks = []
@@ -122,6 +125,22 @@ def _write(layout: Layout, plan: Plan) -> tuple[Book, list[Unit], list[Chunk]]:
         first, last = (int(i) for i in np.searchsorted(literals, [start, end]))
         chunks.append(_write_chunk(plan, pairs[start:end], literals[first:last] - start, first))
     return book, units, chunks
+
+
+def _overlays(
+    plan: Plan, parts: Sequence[tuple[Integers, Ints]]
+) -> tuple[list[Overlay], NDArray[np.bool_]]:
+    """Return each unit's overlay, and a mask of the tuples that it makes up for."""
+    overlays: list[Overlay] = []
+    masks: list[NDArray[np.bool_]] = []
+    for tuples, contexts in parts:
+        mask = plan.is_sparse[contexts]
+        mask[mask] = np.abs(tuples[mask]).max(axis=1, initial=0) <= 1
+        flat = tuples.ravel()
+        is_one = np.repeat(mask, plan.order.length) & (flat != 0)
+        overlays.append(write_overlay(flat, np.flatnonzero(is_one)))
+        masks.append(mask)
+    return overlays, np.concatenate(masks)
 
 
 def _cut(widths: Sequence[NDArray[np.int32]], block: int) -> Iterator[tuple[int, int]]:

@@ -24,6 +24,7 @@ class Layout:
         groups: indices of the arrays of each unit.
         n_contexts: number of contexts.
         n_values: number of integers.
+        n_runs: (n_contexts,) how many runs of segments each context has.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class Layout:
         """Lay out `arrays` by `groups`; `labels` are the contexts of all their rows in that order."""
         self.groups = groups
         self.n_contexts = int(labels.max()) + 1
+        changes = np.append(True, np.diff(labels) != 0)
+        self.n_runs = np.bincount(labels[changes], minlength=self.n_contexts)
         self._labels: list[Ints] = []
         self._lengths: list[Ints] = []
         self._flats: list[Integers] = []

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.layout import Integers, Ints, Layout
+from onnxzip.coding.overlay import n_overlay_bits
 from onnxzip.coding.search import finalists
-from onnxzip.coding.trees import Tree, plan_trees
+from onnxzip.coding.trees import Floats, Tree, plan_trees
 from onnxzip.coding.tuples import TupleOrder, find_outliers, literal_bits, number_tuples
 
 _SAMPLE_TUPLES = 1 << 19
 _LITERAL_SHARES = (1e-4, 1e-3)
 _FREE_ROOT_BITS = 8 * 150.0
 _MAX_FREE_ROOT_TUPLES = 1 << 20
+_OVERLAY_BITS, _SPARSE_CONTEXT_BITS = 8 * 250.0, 8 * 40.0
 _MAX_FINE_ROWS = 1 << 14
 _SMALL_ROOTS = (3, 4, 9, 16)
 _LARGE_ROOTS = (3, 4, 9, 16, 40)
@@ -38,6 +40,8 @@ class Plan:
         n_roots: common number of branches, one of `trees.ROOTS`; 0 when each context has its own.
         trees: the contexts' codes.
         cost: bits of everything, and what memory at load is worth.
+        is_sparse: (n_contexts,) whether a context's tuples take no bits, are zero, and an overlay
+            (`overlay.py`) has what is not.
     """
 
     order: TupleOrder
@@ -45,6 +49,7 @@ class Plan:
     n_roots: int
     trees: Sequence[Tree]
     cost: float
+    is_sparse: NDArray[np.bool_]
 
     @property
     def levels(self) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
@@ -74,7 +79,7 @@ def choose_plan(layout: Layout) -> Plan:
         tuples, contexts = layout.sample(order.length, _SAMPLE_TUPLES)
         scale = layout.n_values / order.length / len(tuples)
         counts, n_outside = _count(tuples, contexts, layout.n_contexts, order)
-        plans.append(_plan(order, np.rint(counts * scale).astype(np.int64), n_outside * scale))
+        plans.append(_plan(layout, order, np.rint(counts * scale).astype(np.int64), n_outside * scale))
     return plan_order(layout, min(plans, key=lambda plan: plan.cost).order)
 
 
@@ -87,7 +92,7 @@ def plan_order(layout: Layout, order: TupleOrder) -> Plan:
         new_counts, new_outside = _count(tuples, contexts, layout.n_contexts, order)
         counts += new_counts
         n_outside += new_outside
-    return _plan(order, counts, n_outside)
+    return _plan(layout, order, counts, n_outside)
 
 
 def _count(tuples: Integers, contexts: Ints, n_contexts: int, order: TupleOrder) -> tuple[Ints, int]:
@@ -100,42 +105,73 @@ def _count(tuples: Integers, contexts: Ints, n_contexts: int, order: TupleOrder)
     return counts[:, order.numbers], int(literal.sum())
 
 
-def _plan(order: TupleOrder, counts: Ints, n_outside: float) -> Plan:
+def _plan(layout: Layout, order: TupleOrder, counts: Ints, n_outside: float) -> Plan:
     counts[:, 0] += ~counts.any(axis=1)
-    plans = [_plan_with_tail(order, counts, share) for share in _LITERAL_SHARES]
+    plans = [_plan_with_tail(layout, order, counts, share) for share in _LITERAL_SHARES]
     best = min(plans, key=lambda plan: plan.cost)
     n_bits = best.cost + n_outside * literal_bits(order.length) + 8.0 * order.n_bytes
     n_values = float(counts.sum()) * order.length
     if n_values >= _MIN_LIMITED_VALUES:
         excess = _load_bytes(best, counts) / n_values - _MAX_LOAD_BYTES_PER_VALUE
         n_bits *= 1 + _PRICE_OF_LOAD_BYTE * max(0.0, excess)
-    return Plan(order, best.ends, best.n_roots, best.trees, n_bits)
+    return replace(best, cost=n_bits)
 
 
-def _plan_with_tail(order: TupleOrder, counts: Ints, share: float) -> Plan:
+def _plan_with_tail(layout: Layout, order: TupleOrder, counts: Ints, share: float) -> Plan:
     """Plan trees for the rows before a tail that holds a share of each context's tuples at most."""
     behind = counts.sum(1, keepdims=True) - np.cumsum(counts, axis=1)
     ends = np.argmax(behind <= share * counts.sum(1, keepdims=True), axis=1) + 1
     kept = np.where(np.arange(counts.shape[1]) < ends[:, None], counts, 0)
-    n_roots, trees = _best_trees(kept)
-    n_literals = float((counts - kept).sum())
-    n_bits = sum(tree.n_bits for tree in trees) + literal_bits(order.length) * n_literals
-    return Plan(order, ends, n_roots, trees, n_bits)
+    tail_bits = literal_bits(order.length) * (counts - kept).sum(axis=1)
+    n_roots, trees, is_sparse = _best_trees(kept, tail_bits, _sparse_bits(layout, order, counts))
+    n_bits = sum(tree.n_bits for tree in trees) + float(tail_bits[~is_sparse].sum())
+    return Plan(order, np.where(is_sparse, 1, ends), n_roots, trees, n_bits, is_sparse)
 
 
-def _best_trees(counts: Ints) -> tuple[int, list[Tree]]:
-    """Return trees with the best common root, or with their own (0) where that is worth its nodes."""
+def _sparse_bits(layout: Layout, order: TupleOrder, counts: Ints) -> Floats:
+    """Estimate each context's bits when an overlay has its ones and all other tuples are literals."""
+    magnitudes = np.abs(order.table())
+    if magnitudes[0].any():
+        return np.full(len(counts), np.inf)
+    is_literal = magnitudes.max(axis=1) > 1
+    n_ones = (counts @ np.where(is_literal, 0, magnitudes.sum(axis=1))).astype(np.float64)
+    n_bits = n_overlay_bits(n_ones, counts.sum(axis=1) * float(order.length), layout.n_runs)
+    n_literals = counts[:, is_literal].sum(axis=1)
+    return np.asarray(n_bits + literal_bits(order.length) * n_literals, np.float64)
+
+
+def _best_trees(
+    counts: Ints, tail_bits: Floats, sparse_bits: Floats
+) -> tuple[int, list[Tree], NDArray[np.bool_]]:
+    """Return trees with the best common root, or with their own (0) where that is worth its nodes.
+
+    Args:
+        counts: (n_contexts, n_rows).
+        tail_bits: what each context's literals cost besides its tree.
+        sparse_bits: what each context costs with an overlay and without a tree.
+    """
     is_large = int(counts.sum()) > _MAX_FREE_ROOT_TUPLES
     common_roots = _LARGE_ROOTS if is_large else _SMALL_ROOTS
     roots = sorted({*common_roots, *(() if is_large else _FREE_ROOTS)})
     n_rows = sum(int(np.flatnonzero(row)[-1]) + 1 for row in counts)
     planned = [plan_trees(row, roots, n_rows <= _MAX_FINE_ROWS) for row in counts]
     cost, n_roots = min((sum(trees[n].n_bits for trees in planned), n) for n in common_roots)
-    if not is_large:
-        free = [min((trees[n] for n in _FREE_ROOTS), key=lambda t: t.n_bits) for trees in planned]
-        if sum(tree.n_bits for tree in free) + _FREE_ROOT_BITS < cost:
-            return 0, free
-    return n_roots, [trees[n_roots] for trees in planned]
+    none = np.zeros(len(counts), np.bool_)
+    common = [trees[n_roots] for trees in planned]
+    if is_large:
+        return n_roots, common, none
+    free = [min((trees[n] for n in _FREE_ROOTS), key=lambda t: t.n_bits) for trees in planned]
+    gains = np.array([tree.n_bits for tree in free]) + tail_bits - sparse_bits - _SPARSE_CONTEXT_BITS
+    gain = float(gains[gains > 0].sum()) - _OVERLAY_BITS
+    if sum(tree.n_bits for tree in free) + _FREE_ROOT_BITS - max(gain, 0.0) >= cost:
+        return n_roots, common, none
+    if gain <= 0:
+        return 0, free, none
+    trees = [
+        Tree(np.zeros(1, np.int32), np.zeros(1, np.int32), float(bits)) if gained > 0 else tree
+        for tree, bits, gained in zip(free, sparse_bits, gains, strict=True)
+    ]
+    return 0, trees, gains > 0
 
 
 def _load_bytes(plan: Plan, counts: Ints) -> float:

@@ -14,8 +14,9 @@ are packed without one. With per-node tables `width` and `first` the decoder is
 
 so that it needs cumulative sums and look-ups, no loop. Tuples with an integer outside the alphabet are
 literal rows in front of the table; their code words stand in for others, and the graph puts the row in
-place by its position. Long streams are cut into chunks so that no position exceeds 2^24; what the coder
-would make larger is kept as plain small integers.
+place by its position. Contexts of zeros with a few ones take no bits here: an overlay puts the ones in.
+Long streams are cut into chunks so that no position exceeds 2^24; what the coder would make larger is
+kept as plain small integers.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.bits import windows
+from onnxzip.coding.overlay import Overlay
 from onnxzip.coding.trees import ROOTS
 from onnxzip.coding.tuples import TupleOrder
 
@@ -125,11 +127,13 @@ class Unit:
         n_tuples: tuples that hold them, the last one padded.
         row_length: 0 when the arrays lie one behind the other; else the length that each row of the
             unit's only array is padded to, a multiple of the tuples' length.
+        overlay: ones in what the tuples say is zero, over the unit's integers, padding included.
     """
 
     members: tuple[int, ...]
     n_tuples: int
     row_length: int
+    overlay: Overlay = field(default_factory=Overlay)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +165,8 @@ def decode(streams: Streams) -> list[Integers]:
         for unit in streams.units:
             flat = table[rows[start : start + unit.n_tuples]].ravel()
             start += unit.n_tuples
+            positions, values = unit.overlay.read()
+            flat[positions] = values
             for i in unit.members:
                 n_rows, length = streams.shapes[i]
                 padded = unit.row_length or length

@@ -37,6 +37,8 @@ def draw(kind: str, shape: tuple[int, int], scale: float, seed: int) -> np.ndarr
     values = random.laplace(0, scale, shape) if kind == "laplace" else random.normal(0, scale, shape)
     if kind == "mixed":
         values *= np.geomspace(0.1, 4, max(shape[0], 1))[:, None]
+    if kind == "jumping":  # long rows of large integers between rows of a few ones
+        values *= np.where(np.arange(shape[0]) % 3, 0.19, 20)[:, None]
     if kind == "indices":
         values = random.integers(0, max(2, int(scale * 40)), shape)
     if kind == "constant":
@@ -171,6 +173,7 @@ GRAPHS = {
     "sorted table": [draw("mixed", (40, 3000), 1.5, 10)],
     "constant": [draw("constant", (3, 5000), 1.0, 6)],
     "sparse": [draw("normal", (10, 5000), 0.25, 7)],
+    "overlay": [draw("jumping", (60, 900), 1.0, 11), draw("normal", (50, 64), 0.2, 12)],
     "plain": [draw("spikes", (2, 40), 1.0, 8), draw("normal", (1, 1), 1.0, 9)],
 }
 
@@ -179,6 +182,12 @@ def test_a_large_table_is_sorted_in_the_graph() -> None:
     book = encode(GRAPHS["sorted table"]).book
     assert book is not None
     assert not book.order.is_stored
+
+
+def test_ones_far_apart_are_laid_over() -> None:
+    (unit,) = encode(GRAPHS["overlay"]).units
+    assert len(unit.overlay.codes)
+    assert len(unit.overlay.jumps)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -196,7 +205,7 @@ def test_graph_decodes_bit_exactly_at_every_level(name: str) -> None:
 
 
 @pytest.mark.parametrize("opset", [11, 13, 17, 21, NEWEST_OPSET])
-@pytest.mark.parametrize("name", ["contexts", "literals", "sorted table"])
+@pytest.mark.parametrize("name", ["contexts", "literals", "sorted table", "overlay"])
 def test_graph_folds_away_at_every_opset(name: str, opset: int, tmp_path: Path) -> None:
     model = build_model(encode(GRAPHS[name]), opset)
     assert {node.op_type for node in model.graph.node} <= SAFE_OPS
@@ -307,6 +316,14 @@ def test_streams_are_frozen() -> None:
 
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("name", ["coder_1"])
+def test_files_of_earlier_encoders_decode(name: str) -> None:
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        arrays = [file[key] for key in file.files]
+    for level in LEVELS:
+        assert_same(arrays, run_model(onnx.load(GOLDEN / f"{name}.onnx"), level))
 
 
 def test_golden_file_decodes_and_is_written_again() -> None:

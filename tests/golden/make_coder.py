@@ -2,7 +2,8 @@
 
 coder.onnx is a model whose outputs are the arrays of coder.npz, coded. Files that are out there decode
 by themselves, as their decoder is in them; the golden one shows that, and that today's encoder still
-writes the same. Write it anew only when the encoder is meant to choose or write differently.
+writes the same. Write it anew only when the encoder is meant to choose or write differently, and keep
+the one before it under the next number (coder_1.onnx, ...): what was written once has to decode for ever.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ INTEGERS = {3}
 
 
 def make_arrays() -> dict[str, np.ndarray]:
-    """Return arrays that need contexts, literals, a sorted table, a plain array, an integer output."""
+    """Return arrays that need contexts, literals, a sorted table, an overlay, plain arrays, integers."""
     random = np.random.default_rng(20)
     rows = random.normal(0, 1, (12, 700)) * np.geomspace(0.3, 4, 12)[:, None]
     rows[3, ::150] = 9_999
@@ -34,6 +35,7 @@ def make_arrays() -> dict[str, np.ndarray]:
         "noise": random.integers(-100, 100, (1, 300)),
         "indices": random.integers(0, 11, (1, 1500)),
         "many": random.normal(0, 1.5, (40, 1500)) * np.geomspace(0.1, 4, 40)[:, None],
+        "sparse": random.laplace(0, 0.12, (60, 1500)),
     }
     return {name: np.rint(array).astype(np.int32) for name, array in arrays.items()}
 
