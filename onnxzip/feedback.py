@@ -119,10 +119,7 @@ def round_columns(
         scaled = column * inverse[j]
         integers: NDArray[Any] = np.rint(scaled)
         if bit_price:
-            magnitude = np.abs(scaled)
-            integers = np.maximum(np.floor(magnitude + (0.5 - shift[j])), 1.0)
-            integers[magnitude < least[j]] = 0.0
-            integers = np.copysign(integers, scaled)
+            integers = round_at(scaled, least[j], shift[j])
         if highest is not None:
             np.clip(integers, -highest, highest, out=integers)
         rounded[j] = integers
@@ -160,6 +157,14 @@ def thresholds(
     first = np.maximum(np.log2((1 - decay) / (0.5 * (decay - decay**3))), 0.0)
     least = np.minimum(0.5 + bit_price / 2 * first, _MOST_LEAST)
     return least, np.minimum(bit_price / (2 * np.log(2)) / mean, _MOST_SHIFT)
+
+
+def round_at(scaled: NDArray[Any], least: Array | float, shift: Array | float) -> NDArray[Any]:
+    """Round numbers, in steps, at the thresholds that `thresholds` gives."""
+    magnitude = np.abs(scaled)
+    integers = np.where(magnitude < least, 0.0, np.maximum(np.floor(magnitude + (0.5 - shift)), 1.0))
+    rounded: NDArray[Any] = np.copysign(integers, scaled)
+    return rounded
 
 
 def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.coding.packed import n_packed_bytes
-from onnxzip.feedback import STEPS_PER_OCTAVE, Feedback, round_columns
+from onnxzip.feedback import STEPS_PER_OCTAVE, Feedback, round_at, round_columns, thresholds
 from onnxzip.types import Coefficients, Encoded
 
 MIN_SEGMENT = 128
@@ -145,7 +145,9 @@ class VariableRate:
         integers = np.empty(values.shape, _smallest_type(largest / float(step) + 1))
         n_rows = max(1, _CHUNK // max(values.shape[1], 1))
         for i in range(0, len(values), n_rows):
-            np.rint(values[i : i + n_rows] / step, out=integers[i : i + n_rows], casting="unsafe")
+            part = values[i : i + n_rows]
+            least, shift = thresholds(part, np.full((1, 1), step), BIT_PRICE)
+            integers[i : i + n_rows] = round_at(part / step, least[:, None], shift[:, None])
         return Coefficients(integers, steps)
 
     def n_bytes(self, encoded: Encoded) -> int:

@@ -2,8 +2,8 @@
 
 coder.onnx is a model whose outputs are the arrays of coder.npz, coded. Files that are out there decode
 by themselves, as their decoder is in them; the golden one shows that, and that today's encoder still
-writes the same. Write it anew only when the encoder is meant to choose or write differently, and keep
-the one before it under the next number (coder_1.onnx, ...): what was written once has to decode for ever.
+writes the same. Write it anew only when the encoder is meant to choose or write differently, keeping
+the one before under the next number (coder_1.onnx, ...): what was written once has to decode for ever.
 """
 
 from __future__ import annotations
