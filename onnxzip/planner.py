@@ -23,7 +23,7 @@ from onnxzip.types import Candidate, Form, Plan
 
 Ladders = Mapping[str, Sequence[Candidate]]
 
-MAX_TRIALS = 8
+MAX_TRIALS = 10
 PROBE_ERROR = 0.05
 """Sensitivities are measured with the candidate whose error is nearest to this."""
 
@@ -233,6 +233,7 @@ def search(
         if len(tried) >= max_trials:
             budget = min(budget, above / _STEP_BELOW)
     _look_above(plan_for, measure, below, tried, max_trials)
+    _close_in(plan_for, measure, tried, max_trials)
     return list(tried.values())
 
 
@@ -254,6 +255,24 @@ def _look_above(
             return
         if len(plan.chosen) > 1 and _identity(plan) not in tried:
             tried[_identity(plan)] = Trial(plan, *measure(plan))
+
+
+def _close_in(
+    plan_for: Callable[[float], Plan],
+    measure: Callable[[Plan], tuple[float, bool]],
+    tried: dict[frozenset[tuple[str, int]], Trial],
+    max_trials: int,
+) -> None:
+    """Spend what trials are left between the largest budget that passed and the next that did not."""
+    while len(tried) < max_trials:
+        below = max((t.plan.budget for t in tried.values() if t.passed), default=0.0)
+        failed = [t.plan.budget for t in tried.values() if not t.passed and t.plan.budget > below]
+        if not below > 0 or not failed or min(failed) / below < _CLOSE_ENOUGH:
+            return
+        plan = plan_for(float((below * min(failed)) ** 0.5))
+        if _identity(plan) in tried or not plan.chosen:
+            return
+        tried[_identity(plan)] = Trial(plan, *measure(plan))
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
