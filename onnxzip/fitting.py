@@ -142,7 +142,6 @@ class _Job:
         self.proposal.release_statistics()
         model = with_constants(self.proposal.model, settled(plan))
         expected = expect(model, emitted, plan, self.restorer, self.subject)
-        self.restorer.forget()
         release_pages(self.original.arrays.values())
         return expected, measure_drift(emitted.model, self.original, self.subject)
 

@@ -15,7 +15,15 @@ from onnxzip.deviations import Runs
 from onnxzip.errors import VerificationError
 from onnxzip.evaluation import Sample, source_of
 from onnxzip.feeds import FeedSet
-from onnxzip.graph import Model, count_differences, decoded_types, decoder, release_pages, structure
+from onnxzip.graph import (
+    Model,
+    count_differences,
+    decoded_types,
+    decoder,
+    release_pages,
+    share_with_disk,
+    structure,
+)
 from onnxzip.runtime import Optimisation, open_session, optimised_model
 from onnxzip.surgery import Emitted, Restorer, check_decoded, plain_emitted, plain_reference
 from onnxzip.types import Array, Check, Plan
@@ -63,13 +71,17 @@ class Expectation:
 
 
 def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -> dict[str, Array]:
-    """Return what the runtime decodes: an array for each value that the decode nodes make."""
+    """Return what the runtime decodes: an array for each value that the decode nodes make.
+
+    The arrays lie in a temporary file: as long as one lives in the session's memory, all of it stays.
+    """
     with open_session(
         source_of(decoder(model, n_nodes)), optimisation="off", custom_ops=custom_ops
     ) as session:
         values = session.run({})
     types = decoded_types(model, n_nodes)
-    return {name: array.astype(types[name], copy=False) for name, array in values.items()}
+    arrays = [array.astype(types[name], copy=False) for name, array in values.items()]
+    return dict(zip(values, share_with_disk(arrays), strict=True))
 
 
 def expect(
@@ -88,6 +100,7 @@ def expect(
             f"(limit {EXACT_LIMIT:g}); please report this model"
         )
     reference = plain_reference(folded, emitted, plan, decoded, restorer)
+    restorer.forget()
     release_pages(folded.arrays.values())
     computed = any(c.form == "computed" for c in plan.chosen.values())
     plain = plain_emitted(emitted, decoded) if computed else reference

@@ -11,10 +11,12 @@ Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 a
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -124,12 +126,30 @@ class Session:
         """Free the session's memory."""
         self._session = None
         self._external = {}
+        _return_freed_memory()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return glibc's malloc_trim, None with another C library."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return trim
+
+
+def _return_freed_memory() -> None:
+    """Give the pages that a session has freed back to the system, which malloc keeps for itself."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
 
 
 def available_providers() -> tuple[str, ...]:
