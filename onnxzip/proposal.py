@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
+import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
@@ -114,6 +115,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     )
     ladders: dict[str, Sequence[Candidate]] = {}
     for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
+        candidates = [replace(candidate, layer=layer) for candidate in candidates]
         is_continuous = codecs[layer.name].is_continuous
         ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
         skips += refusals
@@ -214,9 +216,12 @@ def _offer(
     """Return every pass's candidates for a layer, payloads released, and the refusals.
 
     On one thread: BLAS adds up in another order with several, and what `-j` does must not change a byte.
+    The candidates come without the layer, which must not come back from another process as a copy.
     """
     with threadpool_limits(1):
-        return _offer_on_one_thread(layer, passes, codec, forms)
+        candidates, skips = _offer_on_one_thread(layer, passes, codec, forms)
+    absent = Layer(layer.name, layer.op_type, np.zeros(0, np.float32), layer.layout)
+    return [replace(candidate, layer=absent) for candidate in candidates], skips
 
 
 def _offer_on_one_thread(

@@ -60,7 +60,7 @@ def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
     try:
         with tempfile.TemporaryFile() as file:
             for array in arrays:
-                file.write(np.ascontiguousarray(array).data)
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
                 file.write(bytes(-array.nbytes % _ALIGNMENT))
             file.flush()
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

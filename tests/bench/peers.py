@@ -1,6 +1,6 @@
 """Compares onnxzip with other ways of making CIFAR-10 classifiers smaller: one table from one run.
 
-    python -m tests.bench.peers FOLDER MODEL... [--peers-python PYTHON] -- --tolerance 0.2
+    python -m tests.bench.peers FOLDER MODEL... [--peers-python PYTHON] [--skip PEER] -- --tolerance 0.2
 
 FOLDER is that of tests.bench.cifar, with `calibration_labels` too. What stands behind -- goes to onnxzip
 with the calibration images; a further -- begins a further row. onnxzip runs in this interpreter, peers
@@ -147,10 +147,7 @@ def try_shrink_ray(task: Task) -> Iterator[Try]:
 
 
 class Bitstreams:
-    """Codes float weights with NNCodec, dependent quantisation on; the graph is not counted.
-
-    With the option `ioq` NNCodec chooses each tensor's step itself, by the top-1 on TUNE's images.
-    """
+    """Codes float weights with NNCodec, not the graph; its `ioq` tunes each step by TUNE's top-1."""
 
     def __init__(self, task: Task, tune: Task) -> None:
         import onnx
@@ -246,9 +243,9 @@ def call_peer(python: str, name: str, folder: Path, model: Path, work: Path) -> 
     return dict(json.loads((work / "result.json").read_text(encoding="utf-8")))
 
 
-def compare(source: Path, folder: Path, python: str, rows: list[list[str]]) -> Iterator[tuple[str, ...]]:
+def compare(source: Path, given: argparse.Namespace, rows: list[list[str]]) -> Iterator[tuple[str, ...]]:
     """Yield the rows of one model."""
-    data = np.load(folder / "cifar10.npz")
+    data = np.load(given.folder / "cifar10.npz")
     test, labels = feed_of(data["test"]), data["test_labels"]
     before, top1 = source.stat().st_size, accuracy(source, test, labels)
 
@@ -260,7 +257,9 @@ def compare(source: Path, folder: Path, python: str, rows: list[list[str]]) -> I
     yield row("original", "", source, source)
     for name in PEERS:
         with tempfile.TemporaryDirectory() as work:
-            result = call_peer(python, name, folder, source, Path(work))
+            result = {"problem": "not run"}
+            if name not in given.skip:
+                result = call_peer(given.peers_python, name, given.folder, source, Path(work))
             if "problem" in result:
                 yield name, result["problem"], *["-"] * 5
             else:
@@ -286,10 +285,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--peers-python", default=sys.executable)
+    parser.add_argument("--skip", action="append", choices=PEERS, default=[])
     given = parser.parse_args(own)
     print("| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS), sep="\n")
     for model in given.models:
-        for cells in compare(model, given.folder, given.peers_python, rows):
+        for cells in compare(model, given, rows):
             print("| " + " | ".join((model.name, *cells)) + " |", flush=True)
     return 0
 
