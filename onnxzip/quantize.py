@@ -105,12 +105,16 @@ class VariableRate:
 
     A rate is 1 / step in units of the array's rms: 1 is about 2 bits a Gaussian coefficient, and every
     doubling one bit more. With feedback each column has a step of its own (`onnxzip.feedback`).
+
+    Attributes:
+        plain_bit_price: BIT_PRICE where numbers are rounded each for itself.
     """
 
     rates: Sequence[float] = (
         *(float(f"{2 ** (i / 2 - 2.5):.3g}") for i in range(14)),
         *(32.0, 64.0, 128.0, 181.0),
     )
+    plain_bit_price: float = 0.0
     is_continuous: ClassVar[bool] = True
 
     def quantize(
@@ -146,7 +150,7 @@ class VariableRate:
         n_rows = max(1, _CHUNK // max(values.shape[1], 1))
         for i in range(0, len(values), n_rows):
             part = values[i : i + n_rows]
-            least, shift = thresholds(part, np.full((1, 1), step), BIT_PRICE)
+            least, shift = thresholds(part, np.full((1, 1), step), self.plain_bit_price)
             integers[i : i + n_rows] = round_at(part / step, least[:, None], shift[:, None])
         return Coefficients(integers, steps)
 
