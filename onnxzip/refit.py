@@ -43,7 +43,7 @@ fitted to few vectors must not follow their noise (on resnet20 0.01 fits better 
 
 _REFITTED = ("Conv", "Gemm")
 """Not MatMul: what tokens of the calibration texts have in common, other texts do not. all-MiniLM-L6-v2,
-fitted again to Python's documentation, lost no more there, but 0.085 Spearman on STS-B instead of 0.009."""
+fitted again to Python's documentation, lost no more there, but 0.085 Spearman on STS-B and not 0.009."""
 
 _MIN_SAMPLES = 256
 _WANTED_VECTORS_PER_COLUMN = 4
