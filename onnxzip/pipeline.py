@@ -258,8 +258,8 @@ def _rounding_rewrite(rounding: Rounding) -> tuple[Rewrite, ...]:
     if not rounding.layers:
         return ()
     n_numbers = sum(layer.weight.size for layer in rounding.layers)
-    bits = int(rounding.rate).bit_length() + 1
-    text = f"{n_numbers} numbers in {bits} bits; alone it moves the outputs by {rounding.error:.2g}"
+    moved = f"alone it moves the outputs by {rounding.error:.2g}"
+    text = f"{n_numbers} numbers in {rounding.n_bits} bits; {moved}"
     return (Rewrite("rounding", f"{len(rounding.layers)} small tensors", text),)
 
 

@@ -93,7 +93,8 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     layers, refused = find_layers(model)
     shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
     layers = annotate_layers(model, layers, shapes)
-    _check_patterns([*layers, *find_small_layers(model)], options.keep)
+    small = find_small_layers(model)
+    _check_patterns([*layers, *small], options.keep)
     wanted = [layer for layer in layers if not _is_kept(layer.name, options.keep)]
     skips += refused
     kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
@@ -120,12 +121,11 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
-    small = find_small_layers(model) if chosen_level.renames else []
-    small = [layer for layer in small if not _is_kept(layer.name, options.keep)]
+    rounded = small if chosen_level.renames else []
     return Proposal(
         model,
         wanted,
-        small,
+        [layer for layer in rounded if not _is_kept(layer.name, options.keep)],
         ladders,
         weight_passes,
         chosen_level,
@@ -249,8 +249,6 @@ def _offer_on_one_thread(
 
 def measured(candidate: Candidate, method: Pass) -> Candidate:
     """Return a candidate with a payload whose error was estimated with the error that it really has."""
-    if not candidate.is_estimate:
-        return candidate
     restored = method.restore(candidate)
     measure = _error_measure(candidate.layer)
     if measure is not None:

@@ -151,8 +151,7 @@ def emit_plan(
         for name, c in plan.chosen.items()
         if c.form == "stored"
     }
-    bits = int(plan.rounding.rate).bit_length() + 1
-    rounded_names = {homes[layer.name]: bits for layer in plan.rounding.layers}
+    rounded_names = {homes[layer.name]: plan.rounding.n_bits for layer in plan.rounding.layers}
     stamp(changed, n_nodes, origin, rounded_names)
     return Emitted(changed, n_nodes, homes)
 

@@ -234,6 +234,11 @@ class Rounding:
     rate: int = 32767
     error: float = 0.0
 
+    @property
+    def n_bits(self) -> int:
+        """Bits of an integer, sign included."""
+        return self.rate.bit_length() + 1
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:

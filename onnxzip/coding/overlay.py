@@ -56,6 +56,8 @@ def write_overlay(flat: Integers, positions: NDArray[np.int64]) -> Overlay:
         flat: (n,) what the array is in the end.
         positions: where `flat` is -1 or 1 by this overlay.
     """
+    if not len(positions):
+        return Overlay()
     gaps = np.diff(positions, prepend=0)
     is_far = gaps > MAX_ADVANCE
     codes = np.where(is_far, 0, 3 * gaps) + flat[positions] + 1

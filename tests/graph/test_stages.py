@@ -48,6 +48,15 @@ def cut(model: Model) -> StagedModel:
     return cut_stages(model, layers, {layer.name for layer in layers})
 
 
+def cut_body(body: str, constants: str, n_rows: int = 16) -> StagedModel:
+    """Cut a graph of a few nodes, written in one line, from x to y."""
+    lines = body.replace(") ", ")\n")
+    return cut(
+        make_model(f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[{n_rows}, 16] x) => (float[{n_rows}, 16] y) <{constants}> {{ {lines} }}""")
+    )
+
+
 def outputs_of(model: Model, feeds: dict[str, np.ndarray], names: list[str]) -> list[np.ndarray]:
     """Run a model with the named values as its outputs."""
     proto = onnx.ModelProto()
@@ -109,10 +118,7 @@ def test_stages_of_real_models(name: str) -> None:
     ],
 )
 def test_what_is_no_plain_product_is_no_stage(body: str, reason: str) -> None:
-    lines = body.replace(") ", ")\n")
-    text = f"""<ir_version: 8, opset_import: ["" : 17]>
-        g (float[16, 16] x) => (float[16, 16] y) <float[16, 16] w, float[16] b> {{ {lines} }}"""
-    assert not cut(make_model(text)).stages, reason
+    assert not cut_body(body, "float[16, 16] w, float[16] b").stages, reason
 
 
 @pytest.mark.parametrize(
@@ -128,11 +134,8 @@ def test_what_is_no_plain_product_is_no_stage(body: str, reason: str) -> None:
     ],
 )
 def test_biases(body: str, bias: str) -> None:
-    lines = body.replace(") ", ")\n")
-    text = f"""<ir_version: 8, opset_import: ["" : 17]>
-        g (float[8, 16] x) => (float[8, 16] y)
-        <float[16, 16] w, float[16] b, float[8, 1] per_row, float[1] one> {{ {lines} }}"""
-    staged = cut(make_model(text))
+    constants = "float[16, 16] w, float[16] b, float[8, 1] per_row, float[1] one"
+    staged = cut_body(body, constants, n_rows=8)
     assert [stage.bias for stage in staged.stages] == [bias]
     assert set(staged.biases) == ({bias} - {""})
 
