@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,16 +20,25 @@ from numpy.typing import NDArray
 from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.images import channel_axis, random_images
 from onnxzip.runtime import InputSpec, Session
-from onnxzip.sizing import LADDER, STATE_NAME, Sizing, resolve_shapes, samples_per_run
+from onnxzip.sizing import (
+    LADDER,
+    STATE_NAME,
+    Sizing,
+    has_free_sizes,
+    resolve_shapes,
+    samples_per_run,
+)
 from onnxzip.types import Array, Feeds
 
 GENERATED_NOTE = "generated inputs"
+_SATURATED_NOTE = "on which no output varies by more than 1e-4"
 FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
 MAX_ELEMENTS_PER_RUN = 2**26
 # numpy seeds (0, 0, 0) like 0: the numbers of default_rng(0) may be the very weights of a test model.
 _OWN_STREAM = 1
 _MIN_SAMPLES = 16
 _MAX_SAMPLES = 64
+_TELLING_RANGE = 1e-4
 _N_OUTPUT_VALUES = 4096
 _MIN_TO_HOLD_OUT = 64
 _HELD_OUT_EVERY = 4
@@ -142,11 +151,13 @@ def runnable_feeds(
     n_samples: int | None = None,
     bounds: Mapping[str, int] | None = None,
     free_dims: Mapping[str, int] | None = None,
+    survives: Callable[[Feeds], bool] | None = None,
 ) -> FeedSet:
     """Generate inputs that the model accepts, going through `sizing.LADDER` until a run succeeds.
 
-    A sizing whose outputs are finite is preferred; failing that, positive inputs are tried (a model
-    may take a logarithm), then the first sizing that ran at all is used.
+    A sizing whose outputs are finite and vary is preferred; failing that, positive inputs are tried (a
+    model may take a logarithm), then the first sizing that ran, with finite outputs if there is one, is
+    used. A detector that finds nothing answers with 1e-8 everywhere, and the note says so.
 
     Args:
         session: the original model.
@@ -155,11 +166,14 @@ def runnable_feeds(
             needs for a figure that is not luck, from 16 to 64.
         bounds: by input name, the exclusive upper bound of integers that index a table.
         free_dims: sizes of free dimensions the caller knows, by symbol.
+        survives: asked before sizes that are guessed are tried: whether a run outlives these feeds.
 
     Raises:
         CalibrationError: no attempt ran, or an input has a type that cannot be generated.
     """
-    sizing, n_values = _first_that_runs(session, seed, bounds, free_dims)
+    is_guessed = any(has_free_sizes(spec) for spec in session.inputs)
+    check = survives if is_guessed else None
+    sizing, n_values, is_telling = _first_that_runs(session, seed, bounds, free_dims, check)
     per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, sizing, free_dims))
     if n_samples is None:
         n_wanted = math.ceil(_N_OUTPUT_VALUES / max(n_values // per_run, 1))
@@ -173,7 +187,8 @@ def runnable_feeds(
         sizing=sizing,
         free_dims=free_dims,
     )
-    return FeedSet(tuple(feeds), (per_run,) * n_batches, seed, GENERATED_NOTE)
+    note = GENERATED_NOTE if is_telling else f"{GENERATED_NOTE}, {_SATURATED_NOTE}"
+    return FeedSet(tuple(feeds), (per_run,) * n_batches, seed, note)
 
 
 def _first_that_runs(
@@ -181,23 +196,33 @@ def _first_that_runs(
     seed: int,
     bounds: Mapping[str, int] | None,
     free_dims: Mapping[str, int] | None,
-) -> tuple[Sizing, int]:
-    """Return a sizing that runs, finite outputs preferred, and the size of its smallest output."""
+    survives: Callable[[Feeds], bool] | None,
+) -> tuple[Sizing, int, bool]:
+    """Return the best sizing that runs, the size of its smallest output, whether its outputs vary."""
     finding = ""
-    fallback: tuple[Sizing, int] | None = None
+    fallback: tuple[Sizing, int, bool] | None = None
+    is_fallback_finite = False
     for sizing in _attempts(session.inputs, bounds or {}, free_dims):
         feeds = generate_feeds(
             session.inputs, seed=seed, n_batches=1, bounds=bounds, sizing=sizing, free_dims=free_dims
         )
+        if survives is not None and not survives(feeds[0]):
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds[0].items())
+            finding = finding or f"{session.label}: onnxruntime crashes on inputs of the sizes {shapes}"
+            continue
         try:
             outputs = session.run(feeds[0])
         except (CalibrationError, ModelError) as error:
             finding = finding or str(error)
             continue
         n_values = min((array.size for array in outputs.values()), default=0)
-        if all(np.isfinite(y).all() for y in outputs.values() if y.dtype.kind == "f"):
-            return sizing, n_values
-        fallback = fallback or (sizing, n_values)
+        floats = [y for y in outputs.values() if y.dtype.kind == "f" and y.size]
+        is_finite = all(np.isfinite(y).all() for y in floats)
+        is_telling = not floats or any(np.ptp(y) > _TELLING_RANGE for y in floats)
+        if is_finite and is_telling:
+            return sizing, n_values, True
+        if fallback is None or (is_finite and not is_fallback_finite):
+            fallback, is_fallback_finite = (sizing, n_values, not is_finite), is_finite
     if fallback is None:
         raise CalibrationError(
             f"{finding}; none of the generated inputs runs, pass real ones with --calibration"

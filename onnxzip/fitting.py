@@ -95,7 +95,7 @@ def fit(
     failed = next(check for check in drifts if not check.passed)
     raise ToleranceError(
         f"{original.source}: {failed.metric} is {failed.value:.3g} on {failed.provider}, the tolerance "
-        f"is {failed.limit:.3g}, and no tighter plan meets it; allow a larger --tolerance"
+        f"is {failed.limit:.3g}, and no tighter plan meets it; {_advice(subject)}"
     )
 
 
@@ -285,10 +285,20 @@ def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], s
     if not tried:
         return (
             f"{original.source}: no candidate for {offered} weights stays within {metric.name} "
-            f"{metric.limit:.3g}; allow a larger --tolerance"
+            f"{metric.limit:.3g}; {_advice(subject)}"
         )
     best = min(tried, key=lambda trial: -trial.loss if metric.higher_is_better else trial.loss)
     return (
         f"{original.source}: the most exact plan changes {len(best.plan.chosen)} of {offered} weights "
-        f"and has {metric.name} {best.loss:.3g}, the tolerance is {metric.limit:.3g}; allow a larger one"
+        f"and has {metric.name} {best.loss:.3g}, the tolerance is {metric.limit:.3g}; {_advice(subject)}"
+    )
+
+
+def _advice(subject: Subject) -> str:
+    """Return what to do where no smaller file stays within the tolerance."""
+    feeds = subject.sample.feeds
+    if feeds.seed is None:
+        return "allow a larger --tolerance"
+    return (
+        f"allow a larger --tolerance, or pass real inputs with --calibration (this is on {feeds.note})"
     )

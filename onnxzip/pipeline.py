@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +26,7 @@ from onnxzip.options import Options, Result
 from onnxzip.proof import Subject
 from onnxzip.proposal import propose
 from onnxzip.report import SCHEMA
-from onnxzip.runtime import Session, open_session, probe_provider, resolve_providers
+from onnxzip.runtime import Session, open_session, probe_provider, resolve_providers, survives
 from onnxzip.types import Candidate, LayerReport, Report, Rewrite, Rounding, Scalar, Skip
 from onnxzip.validate import collect_outputs, unstable_outputs
 
@@ -175,7 +176,9 @@ def make_feeds(session: Session, model: Model, options: Options) -> FeedSet:
     """Return the user's calibration data, or generated inputs that the model accepts."""
     if options.calibration is not None:
         return load_calibration(options.calibration, session.inputs)
-    return runnable_feeds(session, seed=options.seed, bounds=graph.index_bounds(model))
+    check = partial(survives, source_of(model), custom_ops=options.custom_ops)
+    bounds = graph.index_bounds(model)
+    return runnable_feeds(session, seed=options.seed, bounds=bounds, survives=check)
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

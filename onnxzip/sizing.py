@@ -113,11 +113,17 @@ def samples_per_run(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int,
     return 1
 
 
+def has_free_sizes(spec: InputSpec) -> bool:
+    """Whether an input has a free axis besides its batch."""
+    free = (axis for axis, dim in enumerate(spec.shape) if not isinstance(dim, int))
+    return any(axis_kind(spec, axis) != "batch" for axis in free)
+
+
 def axis_kind(spec: InputSpec, axis: int) -> AxisKind:
     """Judge one free axis by its symbol, else by its place."""
     dim = spec.shape[axis]
     named = _symbol_kind(dim) if isinstance(dim, str) else None
-    if named is not None:
+    if named is not None and not (named == "batch" and _has_batch_before(spec, axis)):
         return named
     rank = len(spec.shape)
     if STATE_NAME.search(spec.name.lower()):
@@ -132,6 +138,12 @@ def axis_kind(spec: InputSpec, axis: int) -> AxisKind:
     return "channel" if axis == (rank - 1 if is_channels_last else 1) else "spatial"
 
 
+def _has_batch_before(spec: InputSpec, axis: int) -> bool:
+    """Whether an earlier axis is called a batch: then the N of (batch_size, N) is no other."""
+    earlier = (dim for dim in spec.shape[:axis] if isinstance(dim, str) and dim != spec.shape[axis])
+    return any(_symbol_kind(dim) == "batch" for dim in earlier)
+
+
 def _symbol_kind(symbol: str) -> AxisKind | None:
     lower = symbol.lower()
     return next((kind for pattern, kind in _SYMBOL_KINDS if pattern.search(lower)), None)
@@ -143,7 +155,8 @@ def _kind(inputs: Sequence[InputSpec], spec: InputSpec, axis: int) -> AxisKind:
         return axis_kind(spec, axis)
     # A symbol may stand in several places: its name decides, then being an axis 0, then the first place.
     kinds = [axis_kind(s, a) for s in inputs for a, dim in enumerate(s.shape) if dim == symbol]
-    return _symbol_kind(symbol) or ("batch" if "batch" in kinds else kinds[0])
+    named = _symbol_kind(symbol)
+    return named if named in kinds else ("batch" if "batch" in kinds else kinds[0])
 
 
 def _symbol_sizes(inputs: Sequence[InputSpec], sizing: Sizing) -> dict[str, int]:

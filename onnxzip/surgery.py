@@ -14,6 +14,7 @@ from onnxzip.graph import (
     GraphEditor,
     Model,
     decoded_names,
+    detach,
     lift_weights,
     make_overridable,
     prune,
@@ -102,8 +103,9 @@ def with_weights(model: Model, layers: Sequence[Layer], weights: Mapping[str, Ar
     """Return the model with other values for some weights, by layer name."""
     changed = model.copy()
     homes = lift_weights(changed, {layer.name for layer in layers})
+    tensors = {tensor.name: tensor for tensor in changed.proto.graph.initializer}
     for name, array in weights.items():
-        changed.arrays[homes[name]] = array
+        detach(changed, tensors[homes[name]], array)
     return changed
 
 

@@ -42,6 +42,16 @@ def test_axes_are_judged_by_place_and_name():
     assert shapes_of(InputSpec("x", F32, (1, "height", "width", 7))) == [(1, 64, 64, 7)]
 
 
+def test_an_n_behind_the_batch_is_no_batch():
+    waves, lengths = (
+        InputSpec("waves", F32, ("batch_size", "N")),
+        InputSpec("lens", I64, ("batch_size",)),
+    )
+    assert shapes_of(waves, lengths) == [(4, 32), (4,)]
+    assert shapes_of(InputSpec("x", F32, ("N", 3))) == [(4, 3)]
+    assert shapes_of(InputSpec("x", F32, (7, "N", 3))) == [(7, 4, 3)]
+
+
 def test_samples_per_run():
     state, frame = InputSpec("state", F32, (2, 1, 8)), InputSpec("x", F32, (3, 16))
     assert samples_per_run([state, frame], resolve_shapes([state, frame], Sizing())) == 3
@@ -128,6 +138,46 @@ def test_runnable_feeds_searches_for_a_size_that_runs():
 def test_runnable_feeds_prefers_finite_outputs():
     session = make_session(["b", 8], [helper.make_node("Log", ["x"], ["y"])])
     assert all(np.isfinite(session.run(feed)["y"]).all() for feed in runnable_feeds(session, seed=0))
+
+
+def test_runnable_feeds_prefers_outputs_that_vary():
+    # the output is 1e-6 and less, but with 224 columns and more some are 1
+    peak = np.zeros((1, 640), np.float32)
+    peak[:, 200:] = 1
+    nodes = [
+        helper.make_node("Shape", ["x"], ["all"]),
+        helper.make_node("Gather", ["all", "last"], ["end"]),
+        helper.make_node("Slice", ["peak", "zero", "end", "last"], ["part"]),
+        helper.make_node("Abs", ["x"], ["size"]),
+        helper.make_node("Mul", ["size", "part"], ["y"]),
+    ]
+    numbers = [("zero", np.array([0])), ("last", np.array([1])), ("peak", peak)]
+    session = make_session(["b", "seq"], nodes, *numbers)
+    feeds = runnable_feeds(session, seed=0)
+    assert feeds.feeds[0]["x"].shape[1] > 200
+    assert feeds.note == "generated inputs"
+
+
+def test_outputs_that_never_vary_are_told():
+    node = helper.make_node("Mul", ["x", "tiny"], ["y"])
+    session = make_session(["b", 8], [node], ("tiny", np.array([1e-9], np.float32)))
+    assert "no output varies by more than 1e-4" in runnable_feeds(session, seed=0).note
+
+
+def test_sizes_that_crash_are_passed_over():
+    session = make_session(["b", "seq"], [helper.make_node("Abs", ["x"], ["y"])])
+    asked = []
+
+    def survives(feeds):
+        asked.append(feeds["x"].shape[1])
+        return asked[-1] > 100
+
+    assert runnable_feeds(session, seed=0, survives=survives).feeds[0]["x"].shape[1] == asked[-1] > 100
+    assert len(asked) > 1
+    with pytest.raises(CalibrationError, match=r"crashes on inputs of the sizes x \(.*--calibration"):
+        runnable_feeds(session, seed=0, survives=lambda feeds: False)
+    fixed = make_session(["b", 8], [helper.make_node("Abs", ["x"], ["y"])])
+    runnable_feeds(fixed, seed=0, survives=lambda feeds: pytest.fail("no size is guessed here"))
 
 
 def test_nothing_runs():

@@ -1,5 +1,7 @@
 """Sessions, providers, errors in one line, optimised graphs."""
 
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,28 @@ def test_external_arrays_are_handed_over_in_memory(dtype, optimisation):
     source = ModelSource(model, external={"w": weight.T.copy().T})  # not contiguous
     session = open_session(source, optimisation=optimisation)
     np.testing.assert_array_equal(session.run({"x": np.eye(3, dtype=np.float32)})["y"], WEIGHT)
+
+
+def test_arrays_from_another_process_are_handed_over():
+    weight = pickle.loads(pickle.dumps(WEIGHT))  # its dtype is then equal to numpy's own, but another
+    source = ModelSource(
+        make_model(weight=external_tensor(TensorProto.FLOAT, 48)), external={"w": weight}
+    )
+    np.testing.assert_array_equal(open_session(source).run({"x": np.eye(3, dtype="f4")})["y"], WEIGHT)
+
+
+class Crash:
+    """Ends the process that it is sent to."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_run_that_ends_its_process_is_found_out():
+    source = ModelSource(make_model())
+    assert runtime.survives(source, {"x": np.eye(3, dtype=np.float32)})
+    assert runtime.survives(source, {"x": np.zeros((3, 99), np.float32)})  # fails, and says so
+    assert not runtime.survives(source, {"x": Crash()})
 
 
 def test_external_array_is_not_copied():

@@ -21,7 +21,7 @@ from onnxzip.graph.edit import GraphEditor, prune
 from onnxzip.graph.inputs import index_bounds
 from onnxzip.graph.lift import lift_weights, make_overridable
 from onnxzip.graph.mapping import release_pages, share_with_disk
-from onnxzip.graph.model import Model, read_model
+from onnxzip.graph.model import Model, detach, read_model
 from onnxzip.graph.opset import raise_opset
 from onnxzip.graph.rename import shorten_names
 from onnxzip.graph.shapes import annotate_layers
@@ -49,6 +49,7 @@ __all__ = [
     "decoded_names",
     "decoded_types",
     "decoder",
+    "detach",
     "find_layers",
     "find_small_layers",
     "find_taps",

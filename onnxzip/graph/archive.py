@@ -21,11 +21,11 @@ import onnx
 
 from onnxzip.errors import ModelError
 from onnxzip.graph.model import (
-    MIN_DETACHED_BYTES,
     Model,
     detach,
     element_type,
     float_dtype,
+    is_detachable,
     tensor_array,
     tensor_dtype,
 )
@@ -256,7 +256,7 @@ def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array])
     _delete(graph.initializer, unread)
     for name, array in weights.items():
         tensor = graph.initializer.add(name=name, data_type=element_type(array.dtype), dims=array.shape)
-        if array.nbytes >= MIN_DETACHED_BYTES:
+        if is_detachable(array):
             detach(result, tensor, array)
         else:
             tensor.raw_data = np.ascontiguousarray(array).tobytes()

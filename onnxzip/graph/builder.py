@@ -14,7 +14,7 @@ from onnxzip.errors import VerificationError
 from onnxzip.graph.drafts import Draft, simplify
 from onnxzip.graph.layouts import node_attributes
 from onnxzip.graph.lift import lift_weights
-from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
+from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach, is_detachable
 from onnxzip.graph.names import NameSource
 from onnxzip.graph.scope import iter_bodies
 from onnxzip.graph.tensors import element_type
@@ -292,7 +292,7 @@ class GraphBuilder:
                 continue
             tensor = OnnxExporter.export_tensor_proto(gs.Constant(name, array))
             graph.initializer.append(tensor)
-            if array.nbytes >= MIN_DETACHED_BYTES:
+            if is_detachable(array):
                 detach(self._model, graph.initializer[-1], array)
 
 

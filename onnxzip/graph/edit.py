@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxzip.graph.layouts import node_attributes
 from onnxzip.graph.lift import leave_ir3
-from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach
+from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach, is_detachable
 from onnxzip.graph.names import NameSource
 from onnxzip.graph.scope import local_names, reads_of, sorted_nodes, subgraphs
 from onnxzip.graph.tensors import PLAIN_TYPES, element_type, tensor_array, tensor_dtype
@@ -123,7 +123,7 @@ class GraphEditor:
             name=name, data_type=element_type(array.dtype), dims=array.shape
         )
         self._tensors[name] = tensor
-        if array.nbytes >= MIN_DETACHED_BYTES:
+        if is_detachable(array):
             detach(self._model, tensor, array)
         else:
             tensor.raw_data = array.tobytes()

@@ -36,6 +36,7 @@ __all__ = [
     "detach",
     "element_type",
     "float_dtype",
+    "is_detachable",
     "iter_bodies",
     "opset_version",
     "read_model",
@@ -46,6 +47,7 @@ __all__ = [
 
 MIN_OPSET = 7
 MIN_DETACHED_BYTES = 1024
+_MIN_DETACHED_LIST_BYTES = 1 << 20
 _MAX_PROTO_BYTES = 2**31 - 1
 
 
@@ -138,6 +140,15 @@ def read_model(source: Path | bytes | onnx.ModelProto) -> Model:
     return model
 
 
+def is_detachable(array: Array) -> bool:
+    """Whether values may leave the proto: they are large, and no shape is inferred from them.
+
+    onnxruntime does not look for a list of sizes (of a Split into more than 128 parts, say) elsewhere.
+    """
+    is_list = array.ndim == 1 and array.dtype == np.int64
+    return array.nbytes >= (_MIN_DETACHED_LIST_BYTES if is_list else MIN_DETACHED_BYTES)
+
+
 def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
     """Move an initializer's values out of the proto into `model.arrays`."""
     for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
@@ -197,12 +208,14 @@ def _detach(model: Model, folder: Path | None) -> int:
     for tensor in graph.initializer:
         array = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
         detachable = tensor.data_type in PLAIN_TYPES and tensor.name in read
-        if array is not None and detachable:
+        if array is not None and detachable and is_detachable(array):
             detach(model, tensor, array)
         elif array is not None:
             _inline(tensor, array)
         elif tensor.ByteSize() >= MIN_DETACHED_BYTES and detachable:
-            detach(model, tensor, tensor_array(tensor))
+            array = tensor_array(tensor)
+            if is_detachable(array):
+                detach(model, tensor, array)
     for tensor in _nested_tensors(model.proto):
         array = _checked(tensor, folder, f"{model.source}: constant '{tensor.name}'", files)
         if array is not None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.errors import ModelError
+from onnxzip.evaluation import source_of
 from onnxzip.graph import find_layers, read_model, to_proto
 from onnxzip.graph.model import MIN_DETACHED_BYTES
+from onnxzip.runtime import open_session
 from tests.cases import BAD_FILES, CASES, BadFile, Case
 from tests.graph.running import RUNNABLE, assert_same_behaviour, run
 
@@ -86,6 +88,20 @@ def test_external_data_are_mapped_not_read(name: str, tmp_path: Path) -> None:
     mapped = [array for array in model.arrays.values() if isinstance(array, np.memmap)]
     assert len(mapped) >= 2
     assert model.n_bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
+def test_sizes_of_many_parts_stay_inline() -> None:
+    """No shape is inferred from sizes that onnxruntime is handed over in memory."""
+    parts = [f"y{i}" for i in range(MIN_DETACHED_BYTES // 8 + 1)]
+    sizes = numpy_helper.from_array(np.full(len(parts), 2), "sizes")
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in parts]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2 * len(parts)])
+    node = helper.make_node("Split", ["x", "sizes"], parts)
+    graph = helper.make_graph([node], "g", [x], outputs, [sizes])
+    opsets = [helper.make_opsetid("", 17)]
+    model = read_model(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    with open_session(source_of(model)) as session:
+        assert session.run({"x": np.arange(2 * len(parts), dtype=np.float32)})["y3"].tolist() == [6, 7]
 
 
 def test_types_that_numpy_lacks_stay_inline() -> None:
