@@ -13,6 +13,9 @@ from onnxzip.signature import InputSpec
 from onnxzip.sizing import axis_kind, samples_per_run
 from onnxzip.types import Array, Feeds
 
+MAX_RUN_ELEMENTS = 1 << 19
+_MIN_BATCH = 2
+
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
@@ -40,7 +43,8 @@ def cut_samples(
         place: file name for messages.
         arrays: in the inputs' dtypes, by input name.
         inputs: graph inputs.
-        batch_size: most samples in one run where the batch dimension is free.
+        batch_size: most samples in one run where the batch dimension is free; large samples come in
+            smaller runs, because all of a run's values may have to be held at once.
 
     Returns:
         The feeds and the number of samples in them.
@@ -56,6 +60,9 @@ def cut_samples(
             )
     cuts, is_single = _demote_states(cuts)
     n_samples = _count(place, cuts, inputs)
+    n_elements = sum(cut.array.size for cut in cuts.values() if cut.role != "every")
+    n_fitting = MAX_RUN_ELEMENTS * n_samples // max(n_elements, 1)
+    batch_size = min(batch_size, max(n_fitting, _MIN_BATCH))
     n_runs = _n_runs(place, cuts, n_samples, 1 if is_single else batch_size)
     size = -(-n_samples // n_runs)
     feeds: list[Feeds] = [

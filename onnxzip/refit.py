@@ -46,6 +46,7 @@ _REFITTED = ("Conv", "Gemm")
 fitted again to Python's documentation, lost no more there, but 0.085 Spearman on STS-B and not 0.009."""
 
 _MIN_SAMPLES = 256
+_MIN_ELEMENTS, _MAX_ELEMENTS = 1 << 23, 1 << 24
 _WANTED_VECTORS_PER_COLUMN = 4
 _MIN_VECTORS_PER_COLUMN = 2
 _MAX_BYTES_IN_MEMORY = 64 << 20
@@ -143,7 +144,10 @@ class Refitter:
         return _StageRun(session, frozenset(v.name for v in model.proto.graph.input))
 
     def _try(self, staged: StagedModel) -> float:
-        """Run the first feed through all stages; return how many runs like it are wanted."""
+        """Run the first feed through all stages; return how many runs like it are wanted.
+
+        Weights for which there are too few runs anyway, as behind a global pooling, want none.
+        """
         n_runs = 0.0
         frontier = _Frontier(self._feeds.head(1))
         for i, stage in enumerate(staged.stages):
@@ -152,7 +156,9 @@ class Refitter:
             if stage.layer:
                 n_out, n_columns = _plane_shape(self._layers[stage.layer])
                 n_vectors = max(made[stage.target].size // n_out, 1)
-                n_runs = max(n_runs, _WANTED_VECTORS_PER_COLUMN * n_columns / n_vectors)
+                n_for_column = n_columns / n_vectors
+                if _MIN_VECTORS_PER_COLUMN * n_for_column <= len(self._feeds):
+                    n_runs = max(n_runs, _WANTED_VECTORS_PER_COLUMN * n_for_column)
             frontier.replace(0, made, _live(staged.stages[i + 1 :]))
         return n_runs
 
@@ -349,7 +355,12 @@ def _live(stages: Sequence[Stage]) -> frozenset[str]:
 
 
 def _enough(n_runs: float, feeds: FeedSet) -> FeedSet:
-    """Return the first runs: at least so many and _MIN_SAMPLES samples, if there are as many."""
+    """Return the first runs: _MIN_SAMPLES or _MIN_ELEMENTS, and `n_runs` up to _MAX_ELEMENTS."""
     n_samples = np.cumsum(feeds.sizes)
-    n_for_samples = int(np.searchsorted(n_samples, _MIN_SAMPLES)) + 1
-    return feeds.head(max(n_for_samples, int(np.ceil(n_runs))))
+    n_elements = np.cumsum([sum(array.size for array in run.values()) for run in feeds])
+    n_least = min(_first(n_samples, _MIN_SAMPLES), _first(n_elements, _MIN_ELEMENTS))
+    return feeds.head(max(n_least, min(int(np.ceil(n_runs)), _first(n_elements, _MAX_ELEMENTS))))
+
+
+def _first(sums: NDArray[np.int64], least: int) -> int:
+    return int(np.searchsorted(sums, least)) + 1

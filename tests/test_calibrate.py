@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.calibrate import load_calibration, load_labels
+from onnxzip.chunks import MAX_RUN_ELEMENTS
 from onnxzip.errors import CalibrationError
 from onnxzip.runtime import InputSpec
 
@@ -193,3 +194,12 @@ def test_labels(tmp_path):
         with pytest.raises(CalibrationError, match=pattern) as caught:
             load_labels(path, 3)
         assert str(caught.value).startswith(str(path))
+
+
+def test_large_samples_come_in_small_runs():
+    side = int((MAX_RUN_ELEMENTS / 3) ** 0.5)
+    spec = InputSpec("image", np.dtype("float32"), ("n", 1, None, None))
+    feeds = load_calibration({"image": np.zeros((8, 1, side, side), np.float32)}, [spec])
+    assert feeds.sizes == (3, 3, 2)
+    wide = np.zeros((4, 1, 2 * side, 2 * side), np.float32)
+    assert load_calibration({"image": wide}, [spec]).sizes == (2, 2)
