@@ -43,13 +43,15 @@ class Feedback:
     """How the rounding error of one column is made up for by the others.
 
     Attributes:
-        factor: U, (n_columns, n_columns) upper triangular with H^-1 = U^T U; float64 for few columns,
-            float32 for many.
+        order: (n_columns,) int64, the columns in the order in which they are rounded.
+        factor: U, (n_columns, n_columns) upper triangular with H^-1 = U^T U, rows and columns of H in
+            that order; float64 for few columns, float32 for many.
         outer: (n_outer,) int64 exponents of the steps, in 1 / STEPS_PER_OCTAVE octaves.
         inner: (n_inner,) int64, likewise; the step of column (p, c) is 2^((outer[p] + inner[c]) / 4)
             times a common one, and n_columns = n_outer * n_inner.
     """
 
+    order: NDArray[np.int64]
     factor: NDArray[Any]
     outer: NDArray[np.int64]
     inner: NDArray[np.int64]
@@ -57,23 +59,31 @@ class Feedback:
     @property
     def importance(self) -> NDArray[np.float64]:
         """What a squared error in each column costs the layer's output: 1 / U[j, j]^2, (n_columns,)."""
-        diagonal = np.diag(self.factor).astype(np.float64)
-        return 1.0 / np.square(diagonal)
+        importance = np.empty(len(self.order))
+        importance[self.order] = 1.0 / np.square(np.diag(self.factor).astype(np.float64))
+        return importance
 
 
-def make_feedback(second_moment: NDArray[np.float32], n_outer: int) -> Feedback | None:
+def make_feedback(
+    second_moment: NDArray[np.float32], n_outer: int, order: NDArray[np.int64] | None = None
+) -> Feedback | None:
     """Factorise the second moment of a layer's columns, in the order in which they are rounded.
 
     Args:
         second_moment: (n_columns, n_columns) symmetric; positive definite, so damped.
         n_outer: rows of the grid of columns.
+        order: (n_columns,) of a permutation; by default as they come.
 
     Returns:
         None where it cannot be factorised in floating point.
     """
     dtype = np.float64 if len(second_moment) <= _DOUBLE_COLUMNS else np.float32
     # With J reversing the order, J H J = L L^T gives H = (J L J)(J L J)^T, and J L J is upper.
-    reversed_moment = np.asarray(second_moment[::-1, ::-1], dtype, order="F")
+    if order is None:
+        order, turned = np.arange(len(second_moment)), second_moment[::-1, ::-1]
+    else:
+        turned = second_moment[np.ix_(order[::-1], order[::-1])]
+    reversed_moment = np.asarray(turned, dtype, order="F")
     factorise, invert = get_lapack_funcs(("potrf", "trtri"), (reversed_moment,))
     lower, failed = factorise(reversed_moment, lower=1, clean=1)
     if failed:
@@ -85,10 +95,12 @@ def make_feedback(second_moment: NDArray[np.float32], n_outer: int) -> Feedback 
     diagonal = np.diag(factor).astype(np.float64)
     if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
         return None
-    exponents = STEPS_PER_OCTAVE * np.log2(diagonal).reshape(n_outer, -1)
-    mean = exponents.mean()
-    outer = _to_grid(exponents.mean(axis=1) - mean)
-    return Feedback(factor, outer, _to_grid(exponents.mean(axis=0) - mean))
+    exponents = np.empty(len(order))
+    exponents[order] = STEPS_PER_OCTAVE * np.log2(diagonal)
+    grid = exponents.reshape(n_outer, -1)
+    mean = grid.mean()
+    outer = _to_grid(grid.mean(axis=1) - mean)
+    return Feedback(order, factor, outer, _to_grid(grid.mean(axis=0) - mean))
 
 
 def round_columns(
@@ -176,14 +188,14 @@ def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quanti
         quantise: gets a column's position and its (n_rows,) values as they are by then; returns what
             they are decoded to.
     """
-    factor = feedback.factor
-    work = columns.astype(factor.dtype)
+    factor, order = feedback.factor, feedback.order
+    work = columns[order].astype(factor.dtype)
     n_columns = len(columns)
     for start in range(0, n_columns, _BLOCK):
         end = min(start + _BLOCK, n_columns)
         errors = np.empty((end - start, columns.shape[1]), factor.dtype)
         for j in range(start, end):
-            error = (work[j] - quantise(j, work[j])) / factor[j, j]
+            error = (work[j] - quantise(int(order[j]), work[j])) / factor[j, j]
             errors[j - start] = error
             work[j + 1 : end] -= factor[j, j + 1 : end, None] * error
         work[end:] -= factor[start:end, end:].T @ errors

@@ -28,9 +28,8 @@ _FULL_ENOUGH = 0.98
 _BELOW = 0.998
 _N_PLAIN_TRIALS = 2
 _N_REFIT_TRIALS = 3
-_CLOSE_BEFORE_REFIT = 0.9
 _CLOSE_ENOUGH = 0.97
-_USUAL_GAIN = 1.15
+_USUAL_GAIN = 1.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,25 +210,20 @@ def _search(job: _Job, plan_for: Callable[[float], Plan], prober: Prober, first_
     metric = job.subject.sample.metric
     tolerance = metric.limit if metric.name == "rel_l2" else None
     if not job.refitter.is_able:
-        plain = planner.search(plan_for, trials.measure, first_budget, tolerance)
+        found = planner.search(plan_for, trials.measure, first_budget, tolerance)
     else:
-        plain = planner.search(
-            plan_for, trials.measure, first_budget, tolerance, _N_PLAIN_TRIALS, _CLOSE_BEFORE_REFIT
+        if tolerance:
+            start = planner.aim(plan_for, trials.measure, first_budget, tolerance) * _USUAL_GAIN
+        else:
+            plain = planner.search(plan_for, trials.measure, first_budget, None, _N_PLAIN_TRIALS)
+            best = planner.best_trial(plain) or plain[-1]
+            start = best.plan.budget * _USUAL_GAIN
+        found = planner.search(
+            plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS, _CLOSE_ENOUGH
         )
-        start = _first_refit_budget(plain, tolerance)
-        planner.search(plan_for, trials.measure_refit, start, tolerance, _N_REFIT_TRIALS, _CLOSE_ENOUGH)
     if trials.best is None:
-        raise ToleranceError(_refusal(job.original, job.proposal, plain, job.subject))
+        raise ToleranceError(_refusal(job.original, job.proposal, found, job.subject))
     return trials.best
-
-
-def _first_refit_budget(plain: Sequence[planner.Trial], tolerance: float | None) -> float:
-    """Return where to begin with refits: what just meets the tolerance without, and a usual gain."""
-    best = planner.best_trial(plain)
-    if best is None:
-        return plain[-1].plan.budget
-    is_known = tolerance is not None and best.loss > 0
-    return best.plan.budget * _USUAL_GAIN * (tolerance / best.loss if is_known and tolerance else 1.0)
 
 
 class _Trials:

@@ -250,7 +250,9 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
     grid = moment.reshape(n_inner, k, n_inner, k)
     turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
     n_columns = len(basis) * n_inner
-    return make_feedback(turned.reshape(n_columns, n_columns), len(basis))
+    # The highest frequencies first: at low rates they become zero, and the errors go to where bits are.
+    falling = np.arange(n_columns)[::-1]
+    return make_feedback(turned.reshape(n_columns, n_columns), len(basis), falling)
 
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:

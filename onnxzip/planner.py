@@ -28,6 +28,7 @@ PROBE_ERROR = 0.05
 """Sensitivities are measured with the candidate whose error is nearest to this."""
 
 _CLOSE_ENOUGH = 1.04
+_AIMED_WELL = 1.1
 _LARGEST_STEP = 8.0
 _STEP_BELOW = 2.0
 _STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
@@ -220,12 +221,12 @@ def search(
             trial = tried[_identity(plan)] = Trial(plan, *measure(plan))
         below = max(below, budget) if trial.passed else below
         above = budget if not trial.passed else above
+        if tolerance and trial.passed and trial.loss >= enough * tolerance:
+            return list(tried.values())
         if below > 0 and (len(tried) >= max_trials or above / below < _CLOSE_ENOUGH):
             break
         if len(tried) >= 2 * max_trials:
             break
-        if tolerance and trial.passed and trial.loss >= enough * tolerance:
-            return list(tried.values())
         nothing_left = not trial.passed and not plan.chosen
         if nothing_left or not _SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
             break
@@ -235,6 +236,23 @@ def search(
     _look_above(plan_for, measure, below, tried, max_trials)
     _close_in(plan_for, measure, tried, max_trials)
     return list(tried.values())
+
+
+def aim(
+    plan_for: Callable[[float], Plan],
+    measure: Callable[[Plan], tuple[float, bool]],
+    first_budget: float,
+    tolerance: float,
+) -> float:
+    """Return about which budget leads to a measured loss of `tolerance`, after two trials at most."""
+    budget = first_budget
+    for _ in range(2):
+        loss, _ = measure(plan_for(budget))
+        aimed = budget * tolerance / loss if loss > 0 else budget * _LARGEST_STEP
+        budget = min(max(aimed, budget / _LARGEST_STEP), budget * _LARGEST_STEP)
+        if 1 / _AIMED_WELL < loss / tolerance < _AIMED_WELL:
+            break
+    return budget
 
 
 def _look_above(

@@ -37,12 +37,14 @@ def test_factor_is_that_of_the_inverse(n_columns: int, seed: int) -> None:
     np.testing.assert_allclose(product, np.eye(n_columns), atol=1e-6)
 
 
-def test_loss_is_the_sum_of_scaled_rounding_errors() -> None:
+@pytest.mark.parametrize("order", [np.arange(70), np.arange(70)[::-1], np.arange(70) * 3 % 70])
+def test_loss_is_the_sum_of_scaled_rounding_errors(order: np.ndarray) -> None:
     """With the recursion tr(E H E^T) = sum (e_j / U_jj)^2, so that each |e_j| <= step / 2 bounds it."""
     moment, rng = moment_of(70, 3), np.random.default_rng(0)
     columns = rng.standard_normal((70, 5)).astype(np.float32)
-    feedback = make_feedback(moment, 1)
+    feedback = make_feedback(moment, 1, order)
     assert feedback is not None
+    np.testing.assert_allclose(feedback.importance[order], 1 / np.diag(feedback.factor) ** 2)
     steps = np.full((70, 1), 0.25, np.float32)
     error = columns - round_columns(columns, steps, feedback) * steps
     bound = 5 * float(np.sum((0.125 / np.diag(feedback.factor)) ** 2))

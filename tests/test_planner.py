@@ -16,6 +16,7 @@ from onnxzip import planner
 from onnxzip.planner import (
     Sensitivity,
     Trial,
+    aim,
     best_trial,
     choose,
     fill_unseen,
@@ -306,6 +307,23 @@ def test_search_never_returns_a_failing_plan(
         assert n_saved_bytes(best.plan) == max(
             n_saved_bytes(t.plan) for t in trials if t.passed and t.plan.chosen
         )
+
+
+@pytest.mark.parametrize("power", [0.7, 1.0, 1.5])
+def test_aim_ends_near_the_budget_of_the_tolerance(power: float) -> None:
+    budgets: list[float] = []
+
+    def plan_for(budget: float) -> Plan:
+        budgets.append(budget)
+        return Plan({}, budget, 0, 0.0)
+
+    def measure(plan: Plan) -> tuple[float, bool]:
+        return 3 * plan.budget**power, True
+
+    found = aim(plan_for, measure, 0.1, 0.1)
+    assert 3 * found**power == pytest.approx(0.1, rel=0.6)
+    assert len(budgets) <= 2
+    assert aim(plan_for, lambda plan: (0.0, True), 0.1, 0.1) > 0.1
 
 
 def test_no_plan_is_measured_twice() -> None:

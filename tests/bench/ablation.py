@@ -28,8 +28,8 @@ from tests.bench.cifar import accuracy, feed_of
 from tests.bench.command import split
 
 
-def _one_step_per_layer(moment: np.ndarray, n_outer: int) -> Any:
-    made = passbase.feedback_with_all_steps(moment, n_outer)  # type: ignore[attr-defined]
+def _one_step_per_layer(*arguments: Any) -> Any:
+    made = passbase.feedback_with_all_steps(*arguments)  # type: ignore[attr-defined]
     return made and replace(made, outer=np.zeros_like(made.outer), inner=np.zeros_like(made.inner))
 
 

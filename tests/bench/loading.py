@@ -23,6 +23,7 @@ from tests.bench.command import compress, split
 
 LEVELS = ("-1", "-6", "-9")
 N_LAYERS, WIDTH = 4, 2048
+N_RUNS = 300
 
 CHILD = """
 import json, sys, time
@@ -95,7 +96,7 @@ def measure(model: Path, level: str, options: list[str]) -> str:
         output = Path(work) / "out.onnx"
         compress(model, output, level, *options)
         size = output.stat().st_size
-        creation, latency, _ = run_child(6, 0, model, output)[0], run_child(1, 60, model, output)[1], 0
+        creation, latency = run_child(6, 0, model, output)[0], run_child(1, N_RUNS, model, output)[1]
         peaks = [min(run_child(1, 0, path)[2] for _ in range(3)) for path in (model, output)]
     n = n_weights(model)
     plain, coded = (float(np.median(creation[i + 2 :: 2])) for i in range(2))
