@@ -256,14 +256,16 @@ def survives(source: ModelSource, feeds: Feeds, custom_ops: Path | None = None) 
     whatever process it is in, with a division by zero in STFT.
     """
     try:
-        Parallel(n_jobs=2, prefer="processes")([delayed(_try_to_run)(source, feeds, custom_ops)])
+        task = delayed(_try_to_run)(source, feeds, custom_ops, os.getpid())
+        Parallel(n_jobs=2, prefer="processes")([task])
     except BrokenProcessPool:
         return False
     return True
 
 
-def _try_to_run(source: ModelSource, feeds: Feeds, custom_ops: Path | None) -> None:
-    faulthandler.disable()  # it would print the crash that is being looked for
+def _try_to_run(source: ModelSource, feeds: Feeds, custom_ops: Path | None, asked_by: int) -> None:
+    if os.getpid() != asked_by:  # joblib makes no process inside the workers of a multiprocessing pool
+        faulthandler.disable()  # it would print the crash that is being looked for
     refusals = (CalibrationError, ModelError, ProviderError)
     with contextlib.suppress(*refusals), open_session(source, custom_ops=custom_ops) as session:
         session.run(feeds)
