@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +109,24 @@ def verify(
             session.run(make_feeds(session, model, options).feeds[0])
         return tuple(checks)
     original = _read(against)
+    options, advice = _as_written(model, options) if graph.is_stamped(model) else (options, "")
     subject, _ = examine(original, options, fits=False)
-    return (*checks, *measure_drift(model, original, subject))
+    drifts = measure_drift(model, original, subject)
+    return (*checks, *(replace(check, note=check.note + advice) for check in drifts))
+
+
+def _as_written(model: Model, options: Options) -> tuple[Options, str]:
+    """Take metric and limit from the mark where the user names none; return what to tell him as well."""
+    judged = graph.read_judgement(model)
+    is_free = options.tolerance is None and options.metric == Options().metric
+    if judged is None or not is_free:
+        return options, ""
+    if judged.on_data and options.calibration is None:
+        advice = "; the file was fitted to real inputs: pass some with --calibration to have it judged"
+        return replace(options, tolerance=math.inf), advice
+    if judged.limit is None or not judged.metric or (judged.metric == "top1" and options.labels is None):
+        return options, ""
+    return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 
 
 def _check_decoder(model: Model, custom_ops: Path | None) -> list[Check]:

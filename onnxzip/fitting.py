@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from onnxzip import planner
 from onnxzip.errors import ToleranceError
-from onnxzip.graph import Model, n_bytes_of, release_pages, with_constants
+from onnxzip.graph import Judgement, Model, n_bytes_of, release_pages, with_constants
+from onnxzip.metrics import DEFAULT_LIMITS
 from onnxzip.options import Options
 from onnxzip.probing import Prober
 from onnxzip.proof import Expectation, Subject, expect, measure_drift, prove_exact
@@ -133,6 +135,7 @@ class _Job:
             self.restorer,
             self.proposal.level.emit,
             keeps_names=self.options.keep_names or not self.proposal.level.renames,
+            judged=_judgement(self.subject),
         )
 
     def check(self, plan: Plan, emitted: Emitted) -> tuple[Expectation, list[Check]]:
@@ -286,6 +289,16 @@ def _refusal(original: Model, proposal: Proposal, trials: list[planner.Trial], s
         f"{original.source}: the most exact plan changes {len(best.plan.chosen)} of {offered} weights "
         f"and has {metric.name} {best.loss:.3g}, the tolerance is {metric.limit:.3g}; {_advice(subject)}"
     )
+
+
+def _judgement(subject: Subject) -> Judgement | None:
+    """Return what a file is judged by, None where that are the defaults."""
+    metric, on_data = subject.sample.metric, subject.sample.feeds.seed is None
+    is_default = (metric.name, metric.limit) == ("rel_l2", DEFAULT_LIMITS["rel_l2"])
+    if is_default and not on_data:
+        return None
+    limit = metric.limit if 0 < metric.limit < math.inf else None
+    return Judgement(metric.name if metric.name in DEFAULT_LIMITS else "", limit, on_data)
 
 
 def _advice(subject: Subject) -> str:

@@ -12,6 +12,7 @@ from onnxzip.graph import (
     EmitStored,
     GraphBuilder,
     GraphEditor,
+    Judgement,
     Model,
     decoded_names,
     detach,
@@ -134,6 +135,7 @@ def emit_plan(
     emit_stored: EmitStored,
     *,
     keeps_names: bool,
+    judged: Judgement | None = None,
 ) -> Emitted:
     """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
     changed = model.copy()
@@ -154,7 +156,7 @@ def emit_plan(
         if c.form == "stored"
     }
     rounded_names = {homes[layer.name]: plan.rounding.n_bits for layer in plan.rounding.layers}
-    stamp(changed, n_nodes, origin, rounded_names)
+    stamp(changed, n_nodes, origin, rounded_names, judged)
     return Emitted(changed, n_nodes, homes)
 
 

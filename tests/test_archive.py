@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,6 +191,26 @@ def test_verify_against_the_original(tmp_path: Path, capsys: pytest.CaptureFixtu
     (drift,) = [c for c in onnxzip.verify(out, path, tolerance=1e-4) if c.kind == "drift"]
     assert not drift.passed
     assert onnxzip.verify(path, path)[0].value == 0
+
+
+def test_verify_judges_as_the_file_was_judged(tmp_path: Path) -> None:
+    source = MODELS / "digits_attention.onnx"
+    value = onnx.load(source).graph.input[0]
+    shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim[1:]]
+    data = {value.name: np.random.default_rng(0).random((96, *shape), np.float32)}
+    out = tmp_path / "out.onnx"
+    onnxzip.compress(source, out, calibration=data, metric="cosine", tolerance=0.02, level=3)
+    (blind,) = (c for c in onnxzip.verify(out, source) if c.kind == "drift")
+    assert blind.passed
+    assert blind.limit == math.inf
+    assert "--calibration" in blind.note
+    (seeing,) = (c for c in onnxzip.verify(out, source, calibration=data) if c.kind == "drift")
+    assert (seeing.metric, seeing.limit, seeing.passed) == ("cosine", 0.02, True)
+    (asked,) = (c for c in onnxzip.verify(out, source, tolerance=1e-9) if c.kind == "drift")
+    assert (asked.metric, asked.limit, asked.passed) == ("rel_l2", 1e-9, False)
+    onnxzip.compress(source, out, tolerance=0.3, level=3, overwrite=True)
+    (loose,) = (c for c in onnxzip.verify(out, source) if c.kind == "drift")
+    assert (loose.limit, loose.note) == (0.3, "generated inputs")
 
 
 def test_verify_against_another_model(tmp_path: Path) -> None:

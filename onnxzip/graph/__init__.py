@@ -3,6 +3,7 @@
 from onnx import ModelProto
 
 from onnxzip.graph.archive import (
+    Judgement,
     StoredValue,
     decode_inputs,
     decoded_names,
@@ -11,6 +12,7 @@ from onnxzip.graph.archive import (
     float_initializers,
     is_intact,
     is_stamped,
+    read_judgement,
     read_stamp,
     stamp,
     with_plain_weights,
@@ -36,6 +38,7 @@ __all__ = [
     "EmitStored",
     "GraphBuilder",
     "GraphEditor",
+    "Judgement",
     "Model",
     "ModelProto",
     "Stage",
@@ -63,6 +66,7 @@ __all__ = [
     "n_bytes_of",
     "prune",
     "raise_opset",
+    "read_judgement",
     "read_model",
     "read_stamp",
     "release_pages",

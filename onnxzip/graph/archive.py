@@ -56,6 +56,21 @@ class StoredValue:
     error: float | None
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a file was judged by when it was written.
+
+    Attributes:
+        metric: name of the metric; "" for a user's own function.
+        limit: largest loss allowed (psnr: least dB); None where there was no limit.
+        on_data: whether it was fitted to the user's data, and judged on them.
+    """
+
+    metric: str
+    limit: float | None
+    on_data: bool
+
+
 def decoded_names(model: Model, n_nodes: int) -> list[str]:
     """Return the values that the first `n_nodes` nodes make for the others, in node order."""
     nodes = model.proto.graph.node
@@ -70,6 +85,7 @@ def stamp(
     n_nodes: int,
     origin: Mapping[str, tuple[str, str, int, float]],
     rounded: Mapping[str, int] | None = None,
+    judged: Judgement | None = None,
 ) -> None:
     """Write the mark.
 
@@ -78,6 +94,7 @@ def stamp(
         n_nodes: number of its decode nodes.
         origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
         rounded: bits of the small tensors that are decoded behind all others, by name.
+        judged: what to judge the file by when it is tested; None for the defaults.
     """
     names = decoded_names(model, n_nodes)
     n_rounded = len(rounded or {})
@@ -92,6 +109,8 @@ def stamp(
     record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
     if rounded:
         record["r"] = [n_rounded, max(rounded.values())]
+    if judged:
+        record["m"] = [judged.metric, judged.limit, int(judged.on_data)]
     text = json.dumps(record, separators=(",", ":"))
     model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
 
@@ -127,12 +146,7 @@ def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
     Raises:
         ModelError: there is no mark, or it does not fit the graph.
     """
-    texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
-    if not texts:
-        raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
-    mark = _parse_mark(texts[0], model.source)
-    if mark.version > FORMAT_VERSION:
-        raise ModelError(f"{model.source}: format {mark.version} is newer than this onnxzip; upgrade it")
+    mark = _read_mark(model)
     n_nodes = mark.n_nodes
     names = decoded_names(model, n_nodes) if 0 < n_nodes <= len(model.proto.graph.node) else []
     shapes = {name: _shape(value) for name, value in decoder_types(model, n_nodes).items()}
@@ -153,6 +167,25 @@ def read_stamp(model: Model) -> tuple[int, list[StoredValue]]:
     return n_nodes, values
 
 
+def read_judgement(model: Model) -> Judgement | None:
+    """Return what a stamped model was judged by, None for the defaults.
+
+    Raises:
+        ModelError: there is no mark, or it is damaged.
+    """
+    return _read_mark(model).judged
+
+
+def _read_mark(model: Model) -> _Mark:
+    texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
+    if not texts:
+        raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
+    mark = _parse_mark(texts[0], model.source)
+    if mark.version > FORMAT_VERSION:
+        raise ModelError(f"{model.source}: format {mark.version} is newer than this onnxzip; upgrade it")
+    return mark
+
+
 @dataclass(frozen=True)
 class _Mark:
     """The mark as it is read: (pass name, form, bytes, error) of each weight, then the rounded ones."""
@@ -162,6 +195,7 @@ class _Mark:
     entries: tuple[tuple[str, str, int, float], ...] = ()
     n_rounded: int = 0
     n_bits: int = 0
+    judged: Judgement | None = None
 
 
 def _parse_mark(text: str, source: str) -> _Mark:
@@ -172,7 +206,8 @@ def _parse_mark(text: str, source: str) -> _Mark:
             return _Mark(version)
         n_rounded, n_bits = record.get("r", (0, 0))
         entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
-        mark = _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits))
+        judged = _parse_judgement(*record["m"]) if "m" in record else None
+        mark = _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits), judged)
         if mark.n_nodes < 1 or mark.n_rounded < 0 or (not entries and not mark.n_rounded):
             raise ValueError("nothing is decoded")
         if mark.n_rounded and mark.n_bits not in (8, 16):
@@ -180,6 +215,12 @@ def _parse_mark(text: str, source: str) -> _Mark:
         return mark
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
+
+
+def _parse_judgement(metric: str, limit: float | None, on_data: int) -> Judgement:
+    if not isinstance(metric, str) or not (limit is None or 0 < float(limit) < np.inf):
+        raise ValueError("no metric, or no limit")
+    return Judgement(metric, None if limit is None else float(limit), bool(on_data))
 
 
 def _rows(record: Mapping[str, Any], version: int) -> Iterator[tuple[Any, Any, Any, Any]]:
