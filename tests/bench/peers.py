@@ -115,21 +115,26 @@ def try_dynamic(task: Task) -> Iterator[Try]:
         yield task.judge(f"{kind} weights{', per channel' * per_channel}", output)
 
 
-def try_static(task: Task) -> Iterator[Try]:
-    """QDQ after onnxruntime's own preparation, ranges from the calibration images."""
+def quantise(source: Path, ready: Path, output: Path, images: np.ndarray, *, per_channel: bool) -> None:
+    """Write QDQ after onnxruntime's own preparation (to `ready`), ranges from calibration images."""
     from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    ready, output = task.path("-ready.onnx"), task.path("-static.onnx")
-    quant_pre_process(task.source, ready)
+    quant_pre_process(source, ready)
     quantize_static(
         ready,
         output,
-        Reader(ort.InferenceSession(task.source).get_inputs()[0].name, task.images),
+        Reader(ort.InferenceSession(source).get_inputs()[0].name, images),
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        per_channel=True,
+        per_channel=per_channel,
     )
+
+
+def try_static(task: Task) -> Iterator[Try]:
+    """QDQ, a scale for each channel."""
+    ready, output = task.path("-ready.onnx"), task.path("-static.onnx")
+    quantise(task.source, ready, output, task.images, per_channel=True)
     yield task.judge("QDQ, u8 activations, s8 weights, per channel", output)
 
 

@@ -15,12 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from onnxruntime.quantization import QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from tests.bench.cifar import feed_of
 from tests.bench.command import compress
-from tests.bench.peers import Reader
+from tests.bench.peers import quantise
 
 
 def answers(model: Path, images: np.ndarray) -> np.ndarray:
@@ -43,16 +41,7 @@ def main(arguments: list[str]) -> int:
         for per_channel in (False, True):
             with tempfile.TemporaryDirectory() as work:
                 ready, quantised, output = (Path(work) / name for name in ("r.onnx", "q.onnx", "o.onnx"))
-                quant_pre_process(model, ready)
-                reader = Reader(ort.InferenceSession(model).get_inputs()[0].name, calibration)
-                quantize_static(
-                    ready,
-                    quantised,
-                    reader,
-                    per_channel=per_channel,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                )
+                quantise(model, ready, quantised, calibration, per_channel=per_channel)
                 compress(quantised, output)
                 before, after = quantised.stat().st_size, output.stat().st_size
                 is_equal = np.array_equal(answers(quantised, test), answers(output, test))
