@@ -12,6 +12,7 @@ from onnxzip import graph
 from onnxzip.errors import InputError, ModelError
 from onnxzip.evaluation import source_of
 from onnxzip.graph import Model, ModelProto
+from onnxzip.metrics import DEFAULT_LIMITS
 from onnxzip.options import Options
 from onnxzip.pipeline import Source, check_output, examine, make_feeds
 from onnxzip.proof import decode_weights, measure_drift
@@ -124,7 +125,9 @@ def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     if judged.on_data and options.calibration is None:
         advice = "; the file was fitted to real inputs: pass some with --calibration to have it judged"
         return replace(options, tolerance=math.inf), advice
-    if judged.limit is None or not judged.metric or (judged.metric == "top1" and options.labels is None):
+    # A mark is no more to be trusted than its file: it must not name a function to import.
+    is_known = judged.limit is not None and judged.metric in DEFAULT_LIMITS
+    if not is_known or (judged.metric == "top1" and options.labels is None):
         return options, ""
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 

@@ -211,6 +211,11 @@ def test_verify_judges_as_the_file_was_judged(tmp_path: Path) -> None:
     onnxzip.compress(source, out, tolerance=0.3, level=3, overwrite=True)
     (loose,) = (c for c in onnxzip.verify(out, source) if c.kind == "drift")
     assert (loose.limit, loose.note) == (0.3, "generated inputs")
+    model = onnx.load(out)
+    (mark,) = (entry for entry in model.metadata_props if entry.key == "onnxzip")
+    mark.value = mark.value.replace('"rel_l2",0.3', '"os:getcwd",0.3')
+    (wary,) = (c for c in onnxzip.verify(model, source) if c.kind == "drift")
+    assert (wary.metric, wary.limit) == ("rel_l2", 0.1)  # what a mark names is never imported
 
 
 def test_verify_against_another_model(tmp_path: Path) -> None:
