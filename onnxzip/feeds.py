@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.images import channel_axis, random_images
 from onnxzip.runtime import InputSpec, Session
+from onnxzip.signature import Outputs
 from onnxzip.sizing import (
     LADDER,
     STATE_NAME,
@@ -38,6 +39,7 @@ MAX_ELEMENTS_PER_RUN = 2**26
 _OWN_STREAM = 1
 _MIN_SAMPLES = 16
 _MAX_SAMPLES = 64
+_NOT_FINITE, _FINITE, _TELLING = range(3)
 _TELLING_RANGE = 1e-4
 _N_OUTPUT_VALUES = 4096
 _MIN_TO_HOLD_OUT = 64
@@ -173,7 +175,7 @@ def runnable_feeds(
     """
     is_guessed = any(has_free_sizes(spec) for spec in session.inputs)
     check = survives if is_guessed else None
-    sizing, n_values, is_telling = _first_that_runs(session, seed, bounds, free_dims, check)
+    quality, sizing, n_values = _best_that_runs(session, seed, bounds, free_dims, check)
     per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, sizing, free_dims))
     if n_samples is None:
         n_wanted = math.ceil(_N_OUTPUT_VALUES / max(n_values // per_run, 1))
@@ -187,21 +189,20 @@ def runnable_feeds(
         sizing=sizing,
         free_dims=free_dims,
     )
-    note = GENERATED_NOTE if is_telling else f"{GENERATED_NOTE}, {_SATURATED_NOTE}"
+    note = f"{GENERATED_NOTE}, {_SATURATED_NOTE}" if quality == _FINITE else GENERATED_NOTE
     return FeedSet(tuple(feeds), (per_run,) * n_batches, seed, note)
 
 
-def _first_that_runs(
+def _best_that_runs(
     session: Session,
     seed: int,
     bounds: Mapping[str, int] | None,
     free_dims: Mapping[str, int] | None,
     survives: Callable[[Feeds], bool] | None,
-) -> tuple[Sizing, int, bool]:
-    """Return the best sizing that runs, the size of its smallest output, whether its outputs vary."""
+) -> tuple[int, Sizing, int]:
+    """Return the best sizing, after the quality of its outputs and before the size of the smallest."""
     finding = ""
-    fallback: tuple[Sizing, int, bool] | None = None
-    is_fallback_finite = False
+    best: tuple[int, Sizing, int] | None = None
     for sizing in _attempts(session.inputs, bounds or {}, free_dims):
         feeds = generate_feeds(
             session.inputs, seed=seed, n_batches=1, bounds=bounds, sizing=sizing, free_dims=free_dims
@@ -216,18 +217,25 @@ def _first_that_runs(
             finding = finding or str(error)
             continue
         n_values = min((array.size for array in outputs.values()), default=0)
-        floats = [y for y in outputs.values() if y.dtype.kind == "f" and y.size]
-        is_finite = all(np.isfinite(y).all() for y in floats)
-        is_telling = not floats or any(np.ptp(y) > _TELLING_RANGE for y in floats)
-        if is_finite and is_telling:
-            return sizing, n_values, True
-        if fallback is None or (is_finite and not is_fallback_finite):
-            fallback, is_fallback_finite = (sizing, n_values, not is_finite), is_finite
-    if fallback is None:
+        quality = _quality(outputs)
+        if best is None or quality > best[0]:
+            best = (quality, sizing, n_values)
+        if quality == _TELLING:
+            break
+    if best is None:
         raise CalibrationError(
             f"{finding}; none of the generated inputs runs, pass real ones with --calibration"
         )
-    return fallback
+    return best
+
+
+def _quality(outputs: Outputs) -> int:
+    """Say whether outputs vary, are finite at least, or not even that."""
+    floats = [y for y in outputs.values() if y.dtype.kind == "f" and y.size]
+    if not all(np.isfinite(y).all() for y in floats):
+        return _NOT_FINITE
+    ranges = [float(y.max()) - float(y.min()) for y in floats]
+    return _TELLING if not floats or max(ranges) > _TELLING_RANGE else _FINITE
 
 
 def _attempts(

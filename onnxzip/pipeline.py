@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
@@ -176,9 +175,12 @@ def make_feeds(session: Session, model: Model, options: Options) -> FeedSet:
     """Return the user's calibration data, or generated inputs that the model accepts."""
     if options.calibration is not None:
         return load_calibration(options.calibration, session.inputs)
-    check = partial(survives, source_of(model), custom_ops=options.custom_ops)
-    bounds = graph.index_bounds(model)
-    return runnable_feeds(session, seed=options.seed, bounds=bounds, survives=check)
+    return runnable_feeds(
+        session,
+        seed=options.seed,
+        bounds=graph.index_bounds(model),
+        survives=lambda feeds: survives(source_of(model), feeds, options.custom_ops),
+    )
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

@@ -22,10 +22,8 @@ import onnx
 from onnxzip.errors import ModelError
 from onnxzip.graph.model import (
     Model,
-    detach,
-    element_type,
+    add_initializer,
     float_dtype,
-    is_detachable,
     tensor_array,
     tensor_dtype,
 )
@@ -296,11 +294,7 @@ def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array])
         result.arrays.pop(graph.initializer[i].name, None)
     _delete(graph.initializer, unread)
     for name, array in weights.items():
-        tensor = graph.initializer.add(name=name, data_type=element_type(array.dtype), dims=array.shape)
-        if is_detachable(array):
-            detach(result, tensor, array)
-        else:
-            tensor.raw_data = np.ascontiguousarray(array).tobytes()
+        add_initializer(result, name, array)
     marks = [i for i, e in enumerate(result.proto.metadata_props) if e.key == KEY]
     _delete(result.proto.metadata_props, marks)
     return result

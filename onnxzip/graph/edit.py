@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxzip.graph.layouts import node_attributes
 from onnxzip.graph.lift import leave_ir3
-from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, detach, is_detachable
+from onnxzip.graph.model import MIN_DETACHED_BYTES, Model, add_initializer
 from onnxzip.graph.names import NameSource
 from onnxzip.graph.scope import local_names, reads_of, sorted_nodes, subgraphs
 from onnxzip.graph.tensors import PLAIN_TYPES, element_type, tensor_array, tensor_dtype
@@ -119,14 +119,7 @@ class GraphEditor:
         self._wishes[name] = self._wishes.get(hint, hint)
         array = np.array(array, order="C")
         array.flags.writeable = False
-        tensor = self._model.proto.graph.initializer.add(
-            name=name, data_type=element_type(array.dtype), dims=array.shape
-        )
-        self._tensors[name] = tensor
-        if is_detachable(array):
-            detach(self._model, tensor, array)
-        else:
-            tensor.raw_data = array.tobytes()
+        self._tensors[name] = add_initializer(self._model, name, array)
         return name
 
     def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "MIN_DETACHED_BYTES",
     "MIN_OPSET",
     "Model",
+    "add_initializer",
     "detach",
     "element_type",
     "float_dtype",
@@ -149,6 +150,19 @@ def is_detachable(array: Array) -> bool:
     return array.nbytes >= (_MIN_DETACHED_LIST_BYTES if is_list else MIN_DETACHED_BYTES)
 
 
+def add_initializer(model: Model, name: str, array: Array) -> onnx.TensorProto:
+    """Add an initializer to the main graph; its values go to `model.arrays` where they may."""
+    graph = model.proto.graph
+    tensor: onnx.TensorProto = graph.initializer.add(
+        name=name, data_type=element_type(array.dtype), dims=array.shape
+    )
+    if is_detachable(array):
+        detach(model, tensor, array)
+    else:
+        tensor.raw_data = np.ascontiguousarray(array).tobytes()
+    return tensor
+
+
 def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
     """Move an initializer's values out of the proto into `model.arrays`."""
     for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
@@ -206,16 +220,15 @@ def _detach(model: Model, folder: Path | None) -> int:
     # onnxruntime drops an initializer nobody reads, and then refuses to be handed its values.
     read = {name for node in graph.node for name in reads_of(node)} | {v.name for v in graph.output}
     for tensor in graph.initializer:
-        array = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
-        detachable = tensor.data_type in PLAIN_TYPES and tensor.name in read
-        if array is not None and detachable and is_detachable(array):
-            detach(model, tensor, array)
-        elif array is not None:
-            _inline(tensor, array)
-        elif tensor.ByteSize() >= MIN_DETACHED_BYTES and detachable:
+        external = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
+        array = external
+        may_leave = tensor.data_type in PLAIN_TYPES and tensor.name in read
+        if array is None and may_leave and tensor.ByteSize() >= MIN_DETACHED_BYTES:
             array = tensor_array(tensor)
-            if is_detachable(array):
-                detach(model, tensor, array)
+        if array is not None and may_leave and is_detachable(array):
+            detach(model, tensor, array)
+        elif external is not None:
+            _inline(tensor, external)
     for tensor in _nested_tensors(model.proto):
         array = _checked(tensor, folder, f"{model.source}: constant '{tensor.name}'", files)
         if array is not None:

@@ -5,8 +5,6 @@ python -m pytest tests/bench/test_coder.py -m bench -s
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ from test_prefix import assert_same, entropy_bits
 
 from onnxzip.coding.encoder import encode
 from onnxzip.coding.prefix import decode
+from tests.bench.loading import run_child
 
 pytestmark = pytest.mark.bench
 
@@ -30,22 +29,6 @@ N_WEIGHTS = 1 << 24
 SHAPE = (4096, 4096)
 N_RUNS = 5
 LOAD_STEPS = (0.7, 1.0, 1.5)
-
-CHILD = """
-import json, sys, time
-import onnxruntime as ort
-options = ort.SessionOptions()
-options.intra_op_num_threads = options.inter_op_num_threads = 1
-options.log_severity_level = 3
-def peak():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
-start, seconds = peak(), []
-for path in sys.argv[2:]:
-    begin = time.perf_counter()
-    ort.InferenceSession(path, options)
-    seconds.append(time.perf_counter() - begin)
-print(json.dumps([seconds, peak() - start]))
-"""
 
 
 def synthesize(kind: str, step: float) -> np.ndarray:
@@ -67,14 +50,6 @@ def round_weights(name: str) -> list[np.ndarray]:
             step = 0.7 * np.sqrt(np.mean(weight**2))
             arrays.append(np.rint(weight / step).astype(np.int32).reshape(len(weight), -1))
     return arrays
-
-
-def measure(paths: list[Path]) -> tuple[list[float], int]:
-    """Create sessions one after the other in a new process; return the seconds and the peak bytes."""
-    command = [sys.executable, "-c", CHILD, "-", *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, peak = json.loads(done.stdout)
-    return seconds, peak
 
 
 def n_decoder_bytes(model: onnx.ModelProto) -> int:
@@ -126,10 +101,10 @@ def test_time_and_memory_of_session_creation(kind: str, step: float, tmp_path: P
     builder = ModelBuilder(17)
     name = builder.constant(array.astype(np.float32), "weight")
     onnx.save(wrap(builder, [name], [SHAPE], ()), plain)
-    seconds, _ = measure([plain, coded] * (N_RUNS + 1))
+    seconds, _, _ = run_child(N_RUNS + 1, 0, plain, coded)
     plain_time, coded_time = (float(np.median(seconds[i + 2 :: 2])) for i in range(2))
     extra_time = (coded_time - plain_time) / N_WEIGHTS * 1e9
-    extra_bytes = (measure([coded])[1] - measure([plain])[1]) / N_WEIGHTS
+    extra_bytes = (run_child(1, 0, coded)[2] - run_child(1, 0, plain)[2]) / N_WEIGHTS
     print(
         f"\n{kind:8} step {step}: {extra_time:.0f} ns and {extra_bytes:.1f} bytes a weight above plain"
     )
