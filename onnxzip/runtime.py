@@ -7,6 +7,9 @@ Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 a
 * A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped without an
   exception; `get_providers()` of the finished session then lacks it.
 * Errors reach Python as exceptions with no common base class; at log level 4 nothing reaches stderr.
+* A CUDA convolution takes whichever kernel is the fastest when the first input of a shape arrives. With
+  TF32, which is on by default, two sessions on the same graph may differ by 7e-4 for that (1.31.1 on an
+  H100); without it they stay within 1e-6. The option to turn it off came with 1.18.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import functools
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -50,6 +54,7 @@ __all__ = [
     "survives",
 ]
 
+_KNOWS_TF32 = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 18)
 _LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -191,6 +196,7 @@ def open_session(
     optimisation: Optimisation = "all",
     n_threads: int | None = None,
     custom_ops: Path | None = None,
+    repeatable: bool = False,
 ) -> Session:
     """Load a model.
 
@@ -200,13 +206,16 @@ def open_session(
         optimisation: graph optimisation level.
         n_threads: threads within an operator; None for all the cores this process may use.
         custom_ops: shared library of custom operators to register.
+        repeatable: turn off arithmetic in which kernels of the provider differ by more than rounding.
 
     Raises:
         ModelError: onnxruntime refuses the model.
         ProviderError: the provider is absent or cannot start, or an operator is unknown.
     """
     options = _session_options(optimisation, n_threads, custom_ops)
-    return _create(source, options, resolve_providers([provider])[0])
+    name = resolve_providers([provider])[0]
+    settings = {"use_tf32": "0"} if repeatable and name == "CUDA" and _KNOWS_TF32 else {}
+    return _create(source, options, name, settings)
 
 
 def save_optimised(
@@ -295,11 +304,16 @@ def _session_options(
     return options
 
 
-def _create(source: ModelSource, options: ort.SessionOptions, provider: str) -> Session:
+def _create(
+    source: ModelSource,
+    options: ort.SessionOptions,
+    provider: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Session:
     content = source.content if isinstance(source.content, bytes) else str(source.content)
-    long_names = [long_name(provider)]
+    providers = [(long_name(provider), dict(settings))]
     if provider != "CPU":
-        long_names.append(long_name("CPU"))
+        providers.append((long_name("CPU"), {}))
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # Providers log their failures to start through the process-wide logger.
         ort.set_default_logger_severity(4)
@@ -307,12 +321,12 @@ def _create(source: ModelSource, options: ort.SessionOptions, provider: str) -> 
         if source.external:
             values = [_ort_value(name, array) for name, array in source.external.items()]
             options.add_external_initializers(list(source.external), values)
-        session = ort.InferenceSession(content, options, providers=long_names, enable_fallback=0)
+        session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except (ModelError, ProviderError):
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _load_error(source.label, provider, error) from error
-    if long_names[0] not in session.get_providers():
+    if long_name(provider) not in session.get_providers():
         raise ProviderError(
             f"{source.label}: {provider} is part of onnxruntime {ort.__version__} but cannot start; "
             "install its driver and libraries, or leave it out of --providers"

@@ -229,7 +229,7 @@ def test_provider_that_onnxruntime_drops_silently_is_an_error(monkeypatch):
     real = runtime.ort.InferenceSession
 
     def session_without_cuda(content, options, providers, enable_fallback):
-        assert providers == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        assert providers == [("CUDAExecutionProvider", {}), ("CPUExecutionProvider", {})]
         assert not enable_fallback
         return real(content, options, providers=["CPUExecutionProvider"])
 
