@@ -295,6 +295,8 @@ def _session_options(
     options.graph_optimization_level = _LEVELS[optimisation]
     options.intra_op_num_threads = n_threads or _n_cores()
     options.inter_op_num_threads = 1
+    # Threads that wait for work in a loop take the cores from BLAS and from other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if custom_ops is not None:
         try:
             # A bare file name would be searched for in the system's library folders.

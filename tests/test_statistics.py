@@ -32,7 +32,11 @@ def run_node(node: onnx.NodeProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
     output = helper.make_empty_tensor_value_info("y")
     graph = helper.make_graph([node], "g", values, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return np.asarray(ort.InferenceSession(model.SerializeToString()).run(None, inputs)[0])
+    return np.asarray(
+        ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, inputs
+        )[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_codewords_go_where_rows_are_read() -> None:
 def test_calibrated_models(name: str, level: int, tmp_path: Path) -> None:
     """Every way in which a weight is read has its statistics, and the file is proved."""
     path, out = MODELS / f"{name}.onnx", tmp_path / "out.onnx"
-    session = ort.InferenceSession(path)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     spec = session.get_inputs()[0]
     shape = [n if isinstance(n, int) else 64 for n in spec.shape]
     data = np.abs(RNG.standard_normal(shape)).astype(np.float32)
@@ -193,6 +197,6 @@ def test_calibrated_models(name: str, level: int, tmp_path: Path) -> None:
     )
     assert all(check.passed for check in result.report.checks)
     assert result.report.ratio > 3
-    restored = ort.InferenceSession(out).run(None, {spec.name: data})
+    restored = ort.InferenceSession(out, providers=["CPUExecutionProvider"]).run(None, {spec.name: data})
     for expected, actual in zip(session.run(None, {spec.name: data}), restored, strict=True):
         assert np.linalg.norm(expected - actual) <= 0.1001 * np.linalg.norm(expected)

@@ -68,7 +68,7 @@ def outputs_of(model: Model, feeds: dict[str, np.ndarray], names: list[str]) -> 
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(proto.SerializeToString(), options)
+    session = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
     known = {value.name for value in proto.graph.input}
     return [np.asarray(v) for v in session.run(names, {k: v for k, v in feeds.items() if k in known})]
 
@@ -101,7 +101,7 @@ def test_stages_are_the_whole_model(late: bool) -> None:
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_autoencoder", "digits_attention", "digits_gru"])
 def test_stages_of_real_models(name: str) -> None:
     path: Path = MODELS / f"{name}.onnx"
-    session = ort.InferenceSession(path)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     spec = session.get_inputs()[0]
     x = RNG.standard_normal([n if isinstance(n, int) else 3 for n in spec.shape]).astype(np.float32)
     assert check_chain(read_model(path), {spec.name: x}).stages
