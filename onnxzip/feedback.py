@@ -63,6 +63,11 @@ class Feedback:
         importance[self.order] = 1.0 / np.square(np.diag(self.factor).astype(np.float64))
         return importance
 
+    @property
+    def mean_step(self) -> float:
+        """The geometric mean of the steps at which every column costs the output as much, U[j, j]."""
+        return float(np.exp(np.log(np.diag(self.factor).astype(np.float64)).mean()))
+
 
 def make_feedback(
     second_moment: NDArray[np.float32], n_outer: int, order: NDArray[np.int64] | None = None

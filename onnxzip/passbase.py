@@ -47,9 +47,16 @@ class Codec(Protocol):
         """Whether all rates between these may be used as well."""
 
     def quantize(
-        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+        self,
+        values: NDArray[np.float32],
+        rate: float,
+        feedback: Feedback | None = None,
+        rms: float | None = None,
     ) -> Coefficients:
-        """Quantise (n_segments, length) float32 values; with feedback each segment is a column."""
+        """Quantise (n_segments, length) float32 values; with feedback each segment is a column.
+
+        Where a rate is relative to the values' root mean square, `rms` is taken in its place.
+        """
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Estimate the bytes that storing `encoded` adds to the file, tables included."""

@@ -55,7 +55,11 @@ class FixedRate:
     is_continuous: ClassVar[bool] = False
 
     def quantize(
-        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+        self,
+        values: NDArray[np.float32],
+        rate: float,
+        feedback: Feedback | None = None,
+        rms: float | None = None,
     ) -> Coefficients:
         """Quantise (n_segments, length) float32 values to integers in -rate ... rate.
 
@@ -63,6 +67,7 @@ class FixedRate:
             values: with feedback each segment is a column.
             rate: the largest integer.
             feedback: where each column's error goes; None rounds every value for itself.
+            rms: not used: a rate says nothing of the step.
 
         Returns:
             Coefficients whose steps are (n_segments, n_groups, 1) where the length is a multiple of the
@@ -118,7 +123,11 @@ class VariableRate:
     is_continuous: ClassVar[bool] = True
 
     def quantize(
-        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+        self,
+        values: NDArray[np.float32],
+        rate: float,
+        feedback: Feedback | None = None,
+        rms: float | None = None,
     ) -> Coefficients:
         """Quantise (n_segments, length) float32 values.
 
@@ -126,6 +135,7 @@ class VariableRate:
             values: with feedback each segment is a column.
             rate: rms / step.
             feedback: where each column's error goes; None rounds every value for itself.
+            rms: what the step is relative to; the values' own by default.
 
         Returns:
             Coefficients with a single step, (1, 1); with feedback the steps are products
@@ -133,12 +143,14 @@ class VariableRate:
         """
         exponent = _extreme_exponent(values)
         if exponent:
-            scaled = _rescaled(self.quantize(np.ldexp(values, -exponent), rate, feedback), exponent)
+            normal = np.ldexp(values, -exponent), rate, feedback, rms and float(np.ldexp(rms, -exponent))
+            scaled = _rescaled(self.quantize(*normal), exponent)
             # a step that left the normal numbers has no exponent to be stored by
             has_lost_steps = scaled.outer is not None and not scaled.steps.all()
             return self.quantize(values, rate) if has_lost_steps else scaled
         flat = values.reshape(-1)
-        rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
+        if rms is None:
+            rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
         largest = float(np.abs(flat).max(initial=0.0))
         step = np.float32(max(rms / rate, largest / _LARGEST_INTEGER))
         if feedback is not None and step > 0:

@@ -32,7 +32,7 @@ from onnxzip.proof import Subject
 from onnxzip.proposal import Proposal
 from onnxzip.rounding import rounded
 from onnxzip.runtime import Session, open_session
-from onnxzip.statistics import damped
+from onnxzip.statistics import damped, noise_share
 from onnxzip.surgery import Restorer
 from onnxzip.types import Array, Candidate, Layer, Plan, Skip
 from onnxzip.vectors import Drawn, OuterSum, Source, draw, is_finite, n_wanted
@@ -217,7 +217,6 @@ class _Moments:
         self.missing = np.zeros(n_out)
         self.second = OuterSum(self.n_columns)
         self.cross = OuterSum(n_out, self.n_columns)
-        self.n_vectors = 0
 
     def add(
         self, stage: Stage, values: Values, missing: Array, n_most: int, rng: np.random.Generator
@@ -233,7 +232,6 @@ class _Moments:
             self.missing += ones @ r
             self.second.add(x)
             self.cross.add(r, x)
-            self.n_vectors += len(x)
 
 
 class _Job:
@@ -276,16 +274,17 @@ class _Job:
         """Fit a stage's weight and bias; both stay as planned where there is too little to fit to."""
         candidate = self._chosen[stage.layer]
         layer = candidate.layer
-        n = moments.n_vectors
+        n = moments.second.n_vectors
         if n < _MIN_VECTORS_PER_COLUMN * moments.n_columns:
             return
         mean_vector, mean_missing = moments.vectors / n, moments.missing / n
         second = moments.second.total() / np.float32(n)
+        share = noise_share(second, n, moments.second.fourth / n)
         cross = moments.cross.total().astype(np.float64) / n
         if stage.bias:
             second -= np.outer(mean_vector, mean_vector).astype(np.float32)
             cross -= np.outer(mean_missing, mean_vector)
-        statistics = damped(second, n)
+        statistics = damped(second, n, share)
         if statistics is None:
             return
         plane = layer.canonical().reshape(len(cross), -1)

@@ -24,7 +24,8 @@ from onnxzip.types import Array, Layer, Skip, Statistics
 from onnxzip.vectors import OuterSum, Source, draw, is_finite, n_wanted
 
 DAMPING = 0.01
-"""Share of the mean diagonal that is added to it: inputs that calibration never saw may still occur."""
+"""Least share of the mean diagonal that is added to a second moment: inputs that calibration never saw
+may still occur."""
 
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
@@ -123,13 +124,11 @@ class _Moment:
 
     def __init__(self, n_columns: int) -> None:
         self.sum = OuterSum(n_columns)
-        self.n_vectors = 0
         self._n_columns = n_columns
 
     def add(self, vectors: NDArray[np.float32]) -> None:
         if vectors.shape[1] == self._n_columns and is_finite(vectors):
             self.sum.add(vectors)
-            self.n_vectors += len(vectors)
 
 
 class _Reads:
@@ -197,26 +196,56 @@ def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
 
 def _combine(moments: Sequence[_Moment]) -> Statistics | None:
     """Average and damp the moments of all nodes that read a weight; None where nothing was seen."""
-    n_vectors = sum(moment.n_vectors for moment in moments)
+    n_vectors = sum(moment.sum.n_vectors for moment in moments)
     if not n_vectors:
         return None
     total = moments[0].sum.total()
     for moment in moments[1:]:
         total += moment.sum.total()
     total *= np.float32(1 / n_vectors)
-    return damped(total, n_vectors)
+    fourth = sum(moment.sum.fourth for moment in moments) / n_vectors
+    return damped(total, n_vectors, noise_share(total, n_vectors, fourth))
 
 
-def damped(moment: NDArray[np.float32], n_vectors: int) -> Statistics | None:
-    """Return the statistics of a second moment, (n_columns, n_columns), with DAMPING added.
+def noise_share(moment: NDArray[np.float32], n_vectors: int, fourth: float) -> float:
+    """Return how much a measured second moment is to be damped for the few vectors behind it.
+
+    The mix (1 - s) S + s m 1 of the measured moment S and its mean diagonal m is nearest to the true one
+    at s = b / |S - m 1|^2, with b = (E|x|^4 - |S|^2) / n the error of S (Ledoit and Wolf 2004, doi
+    10.1016/S0047-259X(03)00096-4).
+
+    Args:
+        moment: S, (n_columns, n_columns).
+        n_vectors: n.
+        fourth: E|x|^4.
 
     Returns:
-        None where it is not finite, or zero.
+        s / (1 - s), the share of the mean diagonal that added to S has the same effect; at most 1.
+    """
+    squared = float(np.einsum("ij,ij->", moment, moment, dtype=np.float64))
+    level = float(np.trace(moment, dtype=np.float64)) / len(moment)
+    spread = squared - len(moment) * level**2
+    error = (fourth - squared) / n_vectors
+    if not (0 < error < spread / 2):
+        return 0.0 if error <= 0 else 1.0
+    return error / (spread - error)
+
+
+def damped(moment: NDArray[np.float32], n_vectors: int, share: float = 0.0) -> Statistics | None:
+    """Return the statistics of a second moment, (n_columns, n_columns), with damping added.
+
+    Args:
+        moment: as measured.
+        n_vectors: the vectors behind it.
+        share: of the mean diagonal that is added, where it is above DAMPING.
+
+    Returns:
+        None where the moment is not finite, or zero.
     """
     level = float(np.trace(moment, dtype=np.float64)) / len(moment)
     if not (np.isfinite(moment).all() and level > 0):
         return None
     total = moment.copy()
-    total[np.diag_indices_from(total)] += np.float32(DAMPING * level)
+    total[np.diag_indices_from(total)] += np.float32(max(share, DAMPING) * level)
     total.flags.writeable = False
     return Statistics(total, n_vectors)

@@ -68,10 +68,15 @@ class OuterSum:
     """A growing sum of products x^T y over vectors x and y; of x^T x where there is no y.
 
     The sum is kept in place by BLAS (syrk, gemm): new arrays for each run cost more than the products.
+
+    Attributes:
+        n_vectors: how many were added.
+        fourth: the sum of |x|^4.
     """
 
     def __init__(self, n_columns: int, n_others: int | None = None) -> None:
         """Begin with zeros, (n_columns, n_others or n_columns)."""
+        self.n_vectors, self.fourth = 0, 0.0
         self._is_symmetric = n_others is None
         self._sum = np.zeros((n_columns, n_columns if n_others is None else n_others), np.float32, "F")
 
@@ -80,6 +85,8 @@ class OuterSum:
         if not len(x):
             return
         a = np.ascontiguousarray(x, np.float32).T
+        squares = np.einsum("ij,ij->j", a, a).astype(np.float64)
+        self.n_vectors, self.fourth = self.n_vectors + len(x), self.fourth + float(squares @ squares)
         if y is None:
             self._sum = ssyrk(1.0, a, beta=1.0, c=self._sum, overwrite_c=1)
         else:

@@ -199,10 +199,10 @@ def _ints(
     return tuple(int(v) for v in values) if isinstance(values, tuple) and values else (default,) * length
 
 
-def methods_for(layer: Layer, weighted: bool) -> list[lowrank.Method]:
-    """Return the methods whose matrices differ; a second moment is known for the columns of one."""
+def methods_for(layer: Layer) -> list[lowrank.Method]:
+    """Return the methods whose matrices differ."""
     spatial = layer.sizes[3]
-    if weighted or int(np.prod(spatial)) == 1:
+    if int(np.prod(spatial)) == 1:
         return ["out"]
     separable = len(spatial) > 1 and spatial[0] > 1 and int(np.prod(spatial[1:])) > 1
     return [m for m in get_args(lowrank.Method) if m != "spatial" or separable]

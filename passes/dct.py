@@ -38,6 +38,7 @@ from onnxzip.quantize import rows_per_segment
 from onnxzip.transforms.dct import kept_positions, spatial_basis
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
+from ._columns import count_rows, emit_from_columns, from_columns, to_columns
 from .keep import example_layers
 from .scalar import payload, refusal
 
@@ -111,15 +112,15 @@ class Dct(Pass):
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Quantise the positions that hold `keep_fraction` of the energy at `rate`."""
-        parts = self._transform(layer, int(settings["block"]))
+        parts, rate = self._transform(layer, int(settings["block"])), float(settings["rate"])
         if settings.get("feedback", False):
-            return _quantize_columns(layer, parts[0], float(settings["rate"]), codec, _feedback(layer))
-        return _quantize(parts, float(settings["keep_fraction"]), float(settings["rate"]), codec)
+            return _quantize_columns(layer, parts[0].basis, rate, codec, _feedback(layer))
+        return _quantize(parts, float(settings["keep_fraction"]), rate, codec)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the inverse DCT of the kept coefficients, canonical shape."""
         encoded = payload(candidate)
-        n_rows = _n_rows(candidate.layer)
+        n_rows = count_rows(candidate.layer)
         if "columns" in encoded.coefficients:
             return _restore_columns(candidate.layer, encoded)
         parts = []
@@ -137,9 +138,10 @@ class Dct(Pass):
             return
         encoded = payload(candidate)
         if "columns" in encoded.coefficients:
-            _emit_columns(candidate.layer, encoded, builder)
+            value = builder.coefficients(encoded.coefficients["columns"], "columns")
+            emit_from_columns(candidate.layer, value, encoded.tables["columns"], builder)
             return
-        n_rows = _n_rows(candidate.layer)
+        n_rows = count_rows(candidate.layer)
         planes: list[str] = []
         widths: list[int] = []
         for name, coefficients in encoded.coefficients.items():
@@ -172,7 +174,7 @@ class Dct(Pass):
 
     def _transform(self, layer: Layer, block: int) -> list[_Part]:
         """Return the coefficients by position: one part, and the remainder of a matrix's columns."""
-        n_rows = _n_rows(layer)
+        n_rows = count_rows(layer)
         spatial = layer.sizes[3]
         k = int(np.prod(spatial))
         if k > 1:
@@ -211,7 +213,7 @@ class Dct(Pass):
         self, layer: Layer, part: _Part, rate: float, codec: Codec, feedback: Feedback
     ) -> Candidate:
         """Return the stored candidate of a rate, rounded with error feedback."""
-        encoded = _quantize_columns(layer, part, rate, codec, feedback)
+        encoded = _quantize_columns(layer, part.basis, rate, codec, feedback)
         return Candidate(
             layer,
             self.name,
@@ -253,12 +255,6 @@ class Dct(Pass):
             yield replace(candidate, encoded=_quantize([part], fraction, rate, codec))
 
 
-def _n_rows(layer: Layer) -> int:
-    """Rows of the canonical plane."""
-    n_batch, n_out, _, _ = layer.sizes
-    return n_batch * n_out
-
-
 def _part(name: str, vectors: NDArray[np.float32], sizes: tuple[int, ...]) -> _Part:
     """Transform (n_rows, n_vectors, k) vectors."""
     n_rows, n_vectors, k = vectors.shape
@@ -283,29 +279,16 @@ def _feedback(layer: Layer) -> Feedback | None:
 
 
 def _quantize_columns(
-    layer: Layer, part: _Part, rate: float, codec: Codec, feedback: Feedback | None
+    layer: Layer, basis: NDArray[np.float32], rate: float, codec: Codec, feedback: Feedback | None
 ) -> Encoded:
     """Quantise all positions of all channels, a column each: (k * n_inner, n_rows)."""
-    columns = np.ascontiguousarray(part.coefficients.transpose(0, 2, 1))
-    quantised = codec.quantize(columns.reshape(-1, _n_rows(layer)), rate, feedback)
-    return Encoded({"columns": quantised}, tables={"columns": part.basis})
+    quantised = codec.quantize(to_columns(layer, basis), rate, feedback)
+    return Encoded({"columns": quantised}, tables={"columns": basis})
 
 
 def _restore_columns(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
-    basis = encoded.tables["columns"]
-    values = encoded.coefficients["columns"].values()
-    grid = values.reshape(len(basis), layer.sizes[2], _n_rows(layer))
-    return (grid.transpose(2, 1, 0) @ basis).reshape(layer.canonical_shape)
-
-
-def _emit_columns(layer: Layer, encoded: Encoded, builder: Builder) -> None:
-    basis = encoded.tables["columns"]
-    k, n_inner, n_rows = len(basis), layer.sizes[2], _n_rows(layer)
-    value = builder.coefficients(encoded.coefficients["columns"], "columns")
-    value = builder.reshape(value, (k, n_inner, n_rows))
-    value = builder.node("Transpose", [value], (n_rows, n_inner, k), np.float32, perm=(2, 1, 0))
-    inputs = [value, builder.constant(basis, "basis")]
-    builder.replace_weight(layer, builder.node("MatMul", inputs, (n_rows, n_inner, k), np.float32))
+    columns = encoded.coefficients["columns"].values().reshape(-1, count_rows(layer))
+    return from_columns(columns, encoded.tables["columns"]).reshape(layer.canonical_shape)
 
 
 def _error(parts: Sequence[_Part], keep_fraction: float, encoded: Encoded) -> float:

@@ -1,7 +1,8 @@
 """Low-rank factorisation: two or three thin factors whose product is the weight.
 
-Stored form: the factors are multiplied by MatMul when the session is created. Computed form: the node
-becomes a chain of thinner nodes. Formulas and sources: onnxzip/transforms/lowrank.py.
+Stored form: the factors are multiplied by MatMul when the session is created. With input statistics they
+are those of the layer's outputs, and rounded with error feedback (_projected.py). Computed form: the
+node becomes a chain of thinner nodes. Formulas and sources: onnxzip/transforms/lowrank.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative
 from onnxzip.transforms import lowrank
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
-from . import _factors
+from . import _factors, _projected
 from .keep import example_layers
 from .scalar import payload, refusal
 
@@ -38,6 +39,10 @@ N_SAMPLED_COMPONENTS = 16
 """Components quantised to predict a rate's error and bytes at every rank."""
 
 
+LOWER_RATES = (0.125, 0.177, 0.25, 0.354, 0.5, 0.707)
+"""Rates below the codec's lowest, in multiples of that, for few directions of a layer's outputs."""
+
+
 @dataclass(frozen=True)
 class LowRankPass(Pass):
     """Factorise matrices by SVD, kernels by channel SVD, Tucker-2 or spatial separation.
@@ -45,8 +50,6 @@ class LowRankPass(Pass):
     Attributes:
         rungs: candidates offered per form, at most.
         max_side: largest shorter side of a matrix; its eigenvectors cost the cube of it.
-        activation_aware: factorise matrices for their inputs' second moment where that is known. The
-            stated error is the weight's all the same.
     """
 
     name: ClassVar[str] = "lowrank"
@@ -54,7 +57,6 @@ class LowRankPass(Pass):
 
     rungs: int = 8
     max_side: int = 4096
-    activation_aware: bool = False
 
     def candidates(
         self, layer: Layer, codec: Codec, forms: Sequence[Form]
@@ -63,11 +65,60 @@ class LowRankPass(Pass):
         if (skip := refusal(layer, self.name)) is not None:
             yield skip
             return
-        weighted = self.activation_aware and layer.statistics is not None and layer.sizes[0] == 1
-        factory = _Factory(layer, weighted)
-        methods = _factors.methods_for(layer, weighted)
-        methods = [m for m in methods if 2 <= _factors.shorter_side(layer, m) <= self.max_side]
-        if not methods or not layer.weight.any():
+        if not layer.weight.any():
+            yield Skip(layer.name, self.name, f"all {layer.weight.size} elements are zero")
+            return
+        if "stored" in forms and _projected.can_project(layer):
+            yield from self._project(layer, codec)
+            forms = [form for form in forms if form != "stored"]
+        if forms:
+            yield from self._factorise(layer, codec, forms)
+
+    def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
+        """Factorise by the settings' method and rank and quantise the factors at their rate."""
+        if settings.get("feedback", False):
+            return _projected.Projection(layer).encode(float(settings["rate"]), codec)
+        return _Factory(layer).encode(settings, codec)
+
+    def restore(self, candidate: Candidate) -> NDArray[np.float32]:
+        """Return the product of the factors."""
+        if candidate.settings.get("feedback", False):
+            return _projected.restore(candidate.layer, payload(candidate))
+        return _factors.product(candidate.layer, candidate.settings, payload(candidate))
+
+    def emit(self, candidate: Candidate, builder: Builder) -> None:
+        """Emit the factors and their product, or a chain of nodes with one factor each."""
+        if candidate.settings.get("feedback", False):
+            _projected.emit(candidate.layer, payload(candidate), builder)
+            return
+        emit = _factors.emit_chain if candidate.form == "computed" else _factors.emit_product
+        emit(candidate.layer, candidate.settings, payload(candidate).coefficients, builder)
+
+    def _project(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
+        """Offer one candidate per rate at which the factors hold fewer numbers than the weight."""
+        projection, n_bytes = _projected.Projection(layer), 0
+        lower = [f * codec.rates[0] for f in LOWER_RATES] if codec.is_continuous else []
+        for rate in filter(projection.pays_at, [*lower, *codec.rates]):
+            encoded = projection.encode(rate, codec)
+            size = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * _projected.N_NODES
+            if n_bytes <= size < layer.weight.nbytes:
+                n_bytes = size
+                error = relative_error(layer.canonical(), _projected.restore(layer, encoded))
+                settings = {"rate": float(rate), "feedback": True}
+                yield Candidate(layer, self.name, settings, "stored", size, error, layer.macs, encoded)
+        if not n_bytes:
+            yield Skip(
+                layer.name, self.name, "at no rate its factors hold fewer numbers than the weight"
+            )
+
+    def _factorise(
+        self, layer: Layer, codec: Codec, forms: Sequence[Form]
+    ) -> Iterator[Candidate | Skip]:
+        """Offer what is best for the weight itself, whatever its inputs."""
+        factory = _Factory(layer)
+        able = [m for m in _factors.methods_for(layer) if _factors.shorter_side(layer, m) >= 2]
+        methods = [m for m in able if _factors.shorter_side(layer, m) <= self.max_side]
+        if not methods:
             yield Skip(layer.name, self.name, _refusal_of_matrices(layer, self.max_side))
             return
         proposals = factory.propose(methods, codec)
@@ -83,19 +134,6 @@ class LowRankPass(Pass):
                     n_bytes = candidate.n_bytes
             if not n_bytes:
                 yield Skip(layer.name, self.name, _refusal_of_prices(layer, proposals, form))
-
-    def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
-        """Factorise by the settings' method and rank and quantise the factors at their rate."""
-        return _Factory(layer, bool(settings["weighted"])).encode(settings, codec)
-
-    def restore(self, candidate: Candidate) -> NDArray[np.float32]:
-        """Return the product of the factors."""
-        return _factors.product(candidate.layer, candidate.settings, payload(candidate))
-
-    def emit(self, candidate: Candidate, builder: Builder) -> None:
-        """Emit the factors and their product, or a chain of nodes with one factor each."""
-        emit = _factors.emit_chain if candidate.form == "computed" else _factors.emit_product
-        emit(candidate.layer, candidate.settings, payload(candidate).coefficients, builder)
 
 
 @dataclass(frozen=True)
@@ -128,7 +166,6 @@ class _Factory:
     """Factorises one layer; keeps its decompositions, which every rank and rate shares."""
 
     layer: Layer
-    weighted: bool
     _decompositions: dict[lowrank.Method, lowrank.Decomposition] = field(default_factory=dict)
 
     @cached_property
@@ -139,13 +176,7 @@ class _Factory:
     def decompose(self, method: lowrank.Method) -> lowrank.Decomposition:
         """Return the decomposition of the weight as the method's matrices."""
         if method not in self._decompositions:
-            matrices = lowrank.unfold(self.weight, method)
-            statistics = self.layer.statistics
-            if self.weighted and statistics is not None:
-                found = lowrank.weighted_svd(matrices, statistics.second_moment.astype(np.float64))
-            else:
-                found = lowrank.svd(matrices)
-            self._decompositions[method] = found
+            self._decompositions[method] = lowrank.svd(lowrank.unfold(self.weight, method))
         return self._decompositions[method]
 
     def encode(self, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
@@ -225,7 +256,7 @@ class _Factory:
             yield self._proposal(settings, n_bytes, lost + error)
 
     def _settings(self, method: str, rank: int, rate: float) -> dict[str, Scalar]:
-        return {"method": method, "rank": rank, "rate": float(rate), "weighted": self.weighted}
+        return {"method": method, "rank": rank, "rate": float(rate)}
 
     def _proposal(
         self, settings: Mapping[str, Scalar], n_bytes: float, squared_error: float
@@ -293,9 +324,7 @@ def _candidate(
 
 
 def _refusal_of_matrices(layer: Layer, max_side: int) -> str:
-    if not layer.weight.any():
-        return f"all {layer.weight.size} elements are zero"
-    sides = [_factors.shorter_side(layer, m) for m in _factors.methods_for(layer, weighted=False)]
+    sides = [_factors.shorter_side(layer, m) for m in _factors.methods_for(layer)]
     return f"the shorter side of its matrices is {sides}; factorised are those from 2 to {max_side}"
 
 

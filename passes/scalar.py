@@ -25,6 +25,7 @@ from onnxzip.passbase import (
 from onnxzip.quantize import rows_per_segment
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
+from ._columns import count_rows, emit_from_columns, from_columns, to_columns
 from .keep import example_layers
 
 MIN_ELEMENTS = 256
@@ -96,11 +97,9 @@ class ScalarPass(Pass):
         ((name, coefficients),) = encoded.coefficients.items()
         value = builder.coefficients(coefficients, name)
         if name == "columns":
-            n_rows = candidate.layer.sizes[0] * candidate.layer.sizes[1]
-            n_columns = coefficients.integers.size // n_rows
-            value = builder.reshape(value, (n_columns, n_rows))
-            value = builder.node("Transpose", [value], (n_rows, n_columns), np.float32, perm=(1, 0))
-        builder.replace_weight(candidate.layer, value)
+            emit_from_columns(candidate.layer, value, None, builder)
+        else:
+            builder.replace_weight(candidate.layer, value)
 
 
 def _quantize(
@@ -114,8 +113,7 @@ def _restore(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
     ((name, coefficients),) = encoded.coefficients.items()
     values = coefficients.values()
     if name == "columns":
-        n_rows = layer.sizes[0] * layer.sizes[1]
-        values = np.ascontiguousarray(values.reshape(-1, n_rows).T)
+        values = from_columns(values.reshape(-1, count_rows(layer)), None)
     return values.reshape(layer.canonical_shape)
 
 
@@ -124,9 +122,8 @@ def _values(layer: Layer, feedback: Feedback | None) -> NDArray[np.float32]:
 
     With feedback each segment is a column: (n_inner * k, n_batch * n_out).
     """
-    n_batch, n_out, _, _ = layer.sizes
-    n_rows = n_batch * n_out
-    plane = layer.canonical().reshape(n_rows, -1)
     if feedback is not None:
-        return np.ascontiguousarray(plane.T)
+        return to_columns(layer, None)
+    n_rows = count_rows(layer)
+    plane = layer.canonical().reshape(n_rows, -1)
     return plane.reshape(n_rows // rows_per_segment(n_rows, plane.shape[1]), -1)

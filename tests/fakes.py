@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -35,9 +36,14 @@ class FakeCodec:
     """Uniform quantiser, absmax per segment; a rate is the number of steps from zero to absmax."""
 
     rates: Sequence[float] = (1.0, 3.0, 7.0, 31.0, 127.0)
+    is_continuous: ClassVar[bool] = False
 
     def quantize(
-        self, values: NDArray[np.float32], rate: float, feedback: Feedback | None = None
+        self,
+        values: NDArray[np.float32],
+        rate: float,
+        feedback: Feedback | None = None,
+        rms: float | None = None,
     ) -> Coefficients:
         """Round (n_segments, length) values to multiples of absmax / rate."""
         assert values.ndim == 2

@@ -68,7 +68,11 @@ CASES = [
     for p, name in zip(PASSES, NAMES, strict=True)
     for layer in (
         *p.examples,
-        *(with_statistics(la) for la in p.examples if p.name in ("scalar", "dct", "codebook")),
+        *(
+            with_statistics(la)
+            for la in p.examples
+            if p.name in ("scalar", "dct", "codebook", "lowrank")
+        ),
     )
 ]
 

@@ -19,8 +19,9 @@ from onnxzip.graph import Model, find_layers, read_model
 from onnxzip.passbase import Pass
 from onnxzip.patches import patches
 from onnxzip.quantize import FixedRate
-from onnxzip.statistics import DAMPING, collect_statistics
+from onnxzip.statistics import DAMPING, collect_statistics, damped, noise_share
 from onnxzip.types import Candidate, Layer
+from onnxzip.vectors import OuterSum
 from tests.test_models import MODELS
 
 RNG = np.random.default_rng(0)
@@ -99,16 +100,49 @@ def test_moment_of_shared_matrices(transposed: int) -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model = read_model(proto)
     layers, _ = find_layers(model)
-    x = RNG.standard_normal((50, 16)).astype(np.float32)
-    feeds = FeedSet(({"x": x[:20]}, {"x": x[20:]}), (20, 30))
+    x = RNG.standard_normal((500, 16)).astype(np.float32) * np.geomspace(0.01, 1, 16, dtype=np.float32)
+    feeds = FeedSet(({"x": x[:200]}, {"x": x[200:]}), (200, 300))
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     found = measured.statistics
     both = np.concatenate([x, np.tanh(x)])
-    expected = both.T @ both / 100
+    expected = both.T @ both / 1000
     expected += DAMPING * np.trace(expected) / 16 * np.eye(16)
     assert not skips
-    assert found["w"].n_samples == 100
+    assert found["w"].n_samples == 1000
     np.testing.assert_allclose(found["w"].second_moment, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_columns", "n_vectors"), [(20, 4000), (60, 300), (200, 100)])
+def test_few_vectors_are_damped_as_is_best(n_columns: int, n_vectors: int) -> None:
+    """Scaled to the same trace, hardly any other damping comes nearer to the true moment."""
+    rng = np.random.default_rng(n_columns)
+    mixing = rng.standard_normal((n_columns, n_columns)) * np.geomspace(0.03, 1, n_columns)[:, None]
+    true = mixing.T @ mixing
+    x = (rng.standard_normal((n_vectors, n_columns)) @ mixing).astype(np.float32)
+    total = OuterSum(n_columns)
+    total.add(x[:7])
+    total.add(x[7:])
+    assert total.n_vectors == n_vectors
+    assert total.fourth == pytest.approx(np.square(np.square(x, dtype=float).sum(1)).sum(), rel=1e-4)
+    moment = total.total() / np.float32(n_vectors)
+    level = np.trace(moment) / n_columns
+
+    def distance(share: float) -> float:
+        mixed = (moment + share * level * np.eye(n_columns)) / (1 + share)
+        return float(np.linalg.norm(mixed - true))
+
+    share = noise_share(moment, n_vectors, total.fourth / n_vectors)
+    assert distance(share) <= 1.05 * min(distance(s) for s in np.geomspace(1e-4, 10, 60))
+    damped_moment = damped(moment, n_vectors, share)
+    assert damped_moment is not None
+    added = np.diag(damped_moment.second_moment - moment) / level
+    np.testing.assert_allclose(added, max(share, DAMPING), rtol=1e-2)
+
+
+def test_noise_alone_is_damped_by_as_much_again() -> None:
+    x = RNG.standard_normal((50, 100)).astype(np.float32)
+    moment = (x.T @ x / 50).astype(np.float32)
+    assert noise_share(moment, 50, float(np.square(np.square(x).sum(1)).mean())) == 1.0
 
 
 def test_noise_gives_no_statistics() -> None:

@@ -4,8 +4,8 @@ Truncated SVD, the best approximation of rank r (Eckart and Young, Psychometrika
 
     A = U S Vᵀ ≈ L R,  L = U_r S_r^(1/2) (m, r),  R = S_r^(1/2) V_rᵀ (r, n),  |A - L R|² = Σ_(i>r) σ_i²
 
-Weighted by a second moment H = E[x xᵀ] of the inputs: the SVD of A H^(1/2), R times H^(-1/2)
-minimises tr((A - L R) H (A - L R)ᵀ), the error of the layer's output.
+For inputs x with the second moment H = E[x xᵀ] the error of the output, tr((A - L R) H (A - L R)ᵀ), is
+least with L = U_r of A H^(1/2) = U S Vᵀ, and R = Lᵀ A (the eigenvectors of A H Aᵀ are U).
 
 A kernel is a matrix in three ways (`Method`), each a pair of thinner convolutions:
 
@@ -36,9 +36,6 @@ HOOI_ITERATIONS = 3
 
 MAX_GRAM_BYTES = 1 << 26
 """float64 bytes of a slab of a matrix while its Gram matrix is summed."""
-
-DAMPING = 1e-6
-"""Added to H, relative to its mean diagonal, so that H^(1/2) can be inverted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,24 +108,29 @@ def leading_eigenvectors(
     return values[::-1][:rank], vectors[:, ::-1][:, :rank]
 
 
-def weighted_svd(matrix: NDArray[np.float32], second_moment: NDArray[np.float64]) -> Decomposition:
-    """Decompose so that truncation is best for inputs with the given second moment.
+def output_directions(
+    plane: NDArray[np.float32], second_moment: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the orthogonal directions of A x for x with the given second moment, by falling energy.
 
     Args:
-        matrix: (1, m, n) float32.
-        second_moment: H, (n, n) float64.
+        plane: A, (m, n) float32.
+        second_moment: H, (n, n) float32, positive definite.
 
     Returns:
-        The decomposition of A H^(1/2) with `right` times H^(-1/2): left @ right = A all the same,
-        `singular` are the weighted ones.
+        The eigenvalues (r,) of A H Aᵀ and their vectors (m, r), with r = min(m, n). They are the squared
+        singular values and the left singular vectors of A H^(1/2); zero where there is no energy.
     """
-    damping = DAMPING * max(float(np.trace(second_moment)) / len(second_moment), 1e-30)
-    values, vectors = eigh(second_moment)
-    roots = np.sqrt(np.maximum(values, 0) + damping)
-    root = (vectors * roots) @ vectors.T
-    inverse = (vectors / roots) @ vectors.T
-    whole = svd((matrix.astype(np.float64) @ root).astype(np.float32))
-    return Decomposition(whole.left, (whole.right @ inverse).astype(np.float32), whole.singular)
+    if len(plane) <= plane.shape[1]:
+        values, vectors = leading_eigenvectors(
+            (plane @ second_moment @ plane.T).astype(np.float64), len(plane)
+        )
+        return np.maximum(values, 0), vectors.astype(np.float32)
+    values, vectors = eigh(second_moment.astype(np.float64), driver="evd")
+    root = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
+    left, _, singular = _tall_svd(plane @ root)
+    norms = np.sqrt(np.maximum(np.square(left, dtype=np.float64).sum(axis=0), 1e-300))
+    return np.square(singular), (left / norms).astype(np.float32)
 
 
 def rank_for_energy(singular: NDArray[np.float64], fraction: float) -> int:
