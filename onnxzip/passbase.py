@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from onnxzip.feedback import Feedback, make_feedback
 from onnxzip.types import (
@@ -30,6 +31,9 @@ from onnxzip.types import (
 )
 
 _BLOCK = 1 << 20
+
+FILLING_MOMENT = 0.01
+"""Second moment, in multiples of the mean one, of columns that only fill the last group."""
 
 NODE_OVERHEAD_BYTES = 60
 """Estimated cost of one emitted node with its value_info entry, in bytes."""
@@ -241,8 +245,9 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
 
     Args:
         layer: its columns are a grid of n_inner channels x k spatial positions.
-        basis: B, (n_kept, k): the coefficients of a channel's k numbers w are B w, by position, then by
-            channel. None: they are the columns themselves, in canonical order.
+        basis: B, (k, k): k neighbouring numbers are w = c B, and the columns are the coefficients c, by
+            position and then by group; the last group may be filled up. None: they are the numbers
+            themselves, in canonical order.
 
     Returns:
         None without statistics, or where the second moment cannot be factorised.
@@ -254,12 +259,17 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
     moment = statistics.second_moment
     if basis is None:
         return make_feedback(moment, n_inner if k > 1 else 1)
-    grid = moment.reshape(n_inner, k, n_inner, k)
+    k = len(basis)
+    n_groups = -(-len(moment) // k)
+    n_columns = k * n_groups
+    if n_filling := n_columns - len(moment):
+        filling = np.full(n_filling, FILLING_MOMENT * np.trace(moment) / len(moment), np.float32)
+        moment = np.asarray(block_diag(moment, np.diag(filling)), np.float32)
+    grid = moment.reshape(n_groups, k, n_groups, k)
     turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
-    n_columns = len(basis) * n_inner
     # The highest frequencies first: at low rates they become zero, and the errors go to where bits are.
     falling = np.arange(n_columns)[::-1]
-    return make_feedback(turned.reshape(n_columns, n_columns), len(basis), falling)
+    return make_feedback(turned.reshape(n_columns, n_columns), k, falling)
 
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:

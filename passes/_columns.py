@@ -1,7 +1,8 @@
-"""A weight as columns, which is how error feedback rounds it: a column holds what all rows have there.
+"""A weight as columns, as error feedback rounds it: a column holds what all rows have at its place.
 
-Kernels are transformed first, where that is asked for: with B the DCT basis of the kernel's k positions
-(transforms/dct.py), the columns are k x n_inner coefficients, by position and then by channel.
+Columns may be transformed first, k neighbours at a time (a kernel's positions, a tile): with the basis B,
+w = c B for the coefficients c of k numbers w. The columns then are k x n_groups coefficients, ordered by
+position and then by group. Where k does not divide the columns, the last one is repeated.
 """
 
 from __future__ import annotations
@@ -18,24 +19,44 @@ def count_rows(layer: Layer) -> int:
     return layer.sizes[0] * layer.sizes[1]
 
 
-def to_columns(layer: Layer, basis: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return the layer's columns, (n_columns, n_rows); with a basis (k, k) those of its coefficients."""
+def to_columns(
+    layer: Layer, basis: NDArray[np.float32] | None, analysis: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return the layer's columns, (n_columns, n_rows).
+
+    Args:
+        layer: of any layout.
+        basis: B, (k, k); None leaves the columns as they are.
+        analysis: A, (k, k), with c = A w; by default B, which is right where it is orthogonal.
+    """
     n_rows = count_rows(layer)
+    plane = layer.canonical().reshape(n_rows, -1)
     if basis is None:
-        return np.ascontiguousarray(layer.canonical().reshape(n_rows, -1).T)
+        return np.ascontiguousarray(plane.T)
     k = len(basis)
-    vectors = layer.canonical().reshape(-1, k)
-    grid = (basis @ vectors.T).reshape(k, n_rows, -1)
+    if plane.shape[1] % k:
+        plane = np.pad(plane, ((0, 0), (0, -plane.shape[1] % k)), mode="edge")
+    vectors = plane.reshape(-1, k)
+    grid = ((basis if analysis is None else analysis) @ vectors.T).reshape(k, n_rows, -1)
     return np.ascontiguousarray(grid.transpose(0, 2, 1)).reshape(-1, n_rows)
 
 
-def from_columns(columns: NDArray[np.float32], basis: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return the plane (n_rows, n_inner * k) of columns; the inverse of `to_columns`."""
+def from_columns(
+    columns: NDArray[np.float32], basis: NDArray[np.float32] | None, n_columns: int | None = None
+) -> NDArray[np.float32]:
+    """Return the plane (n_rows, n_columns) of columns; the inverse of `to_columns`.
+
+    Args:
+        columns: (n_columns, n_rows), filled up to whole groups.
+        basis: B, (k, k).
+        n_columns: where the groups hold more.
+    """
     n_rows = columns.shape[1]
     if basis is None:
         return np.ascontiguousarray(columns.T)
     grid = columns.reshape(len(basis), -1, n_rows)
-    return np.ascontiguousarray(grid.transpose(2, 1, 0) @ basis).reshape(n_rows, -1)
+    plane = np.ascontiguousarray(grid.transpose(2, 1, 0) @ basis).reshape(n_rows, -1)
+    return plane if n_columns is None else np.ascontiguousarray(plane[:, :n_columns])
 
 
 def emit_from_columns(
@@ -43,14 +64,23 @@ def emit_from_columns(
 ) -> None:
     """Emit what makes the layer's weight of a value of as many numbers as its columns have."""
     n_rows = count_rows(layer)
+    n_columns = layer.weight.size // n_rows
     if basis is None:
-        n_columns = layer.weight.size // n_rows
         value = builder.reshape(value, (n_columns, n_rows))
         value = builder.node("Transpose", [value], (n_rows, n_columns), np.float32, perm=(1, 0))
     else:
-        k, n_inner = len(basis), layer.sizes[2]
-        value = builder.reshape(value, (k, n_inner, n_rows))
-        value = builder.node("Transpose", [value], (n_rows, n_inner, k), np.float32, perm=(2, 1, 0))
+        k, n_groups = len(basis), -(-n_columns // len(basis))
+        value = builder.reshape(value, (k, n_groups, n_rows))
+        value = builder.node("Transpose", [value], (n_rows, n_groups, k), np.float32, perm=(2, 1, 0))
         inputs = [value, builder.constant(basis, "basis")]
-        value = builder.node("MatMul", inputs, (n_rows, n_inner, k), np.float32)
+        value = builder.node("MatMul", inputs, (n_rows, n_groups, k), np.float32)
+        if n_columns < k * n_groups:
+            value = builder.reshape(value, (n_rows, k * n_groups))
+            value = emit_slice(value, (n_rows, n_columns), axis=1, builder=builder)
     builder.replace_weight(layer, value)
+
+
+def emit_slice(value: str, shape: tuple[int, ...], axis: int, builder: Builder) -> str:
+    """Emit the first `shape[axis]` entries along an axis."""
+    bounds = [builder.constant(np.array([n], np.int64), "bound") for n in (0, shape[axis], axis)]
+    return builder.node("Slice", [value, *bounds], shape, np.float32)

@@ -1,5 +1,9 @@
 """Multi-level 2-D wavelet transform of the (out, in*k) plane, thresholded and quantised.
 
+With input statistics only the columns are transformed, a tile at a time, and rounded with error feedback
+in that domain (onnxzip/feedback.py): a transform of the rows leaves the second moment as it is, and
+thresholds follow from what a bit is worth. Without them:
+
 Coefficients are stored as one stream from the coarsest band to the finest, in segments of equal
 length, so that a band is a run of segments. The graph rebuilds the plane level by level with the
 synthesis matrices of transforms/wavelet.py, plane = S_rows [[A, V], [H, D]] S_columns^T.
@@ -13,13 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 import pywt
 from numpy.typing import NDArray
 
-from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.feedback import Feedback
+from onnxzip.passbase import (
+    NODE_OVERHEAD_BYTES,
+    Builder,
+    Codec,
+    Pass,
+    layer_feedback,
+    relative_error,
+)
 from onnxzip.quantize import MIN_SEGMENT
 from onnxzip.transforms.wavelet import (
     Geometry,
@@ -27,19 +40,22 @@ from onnxzip.transforms.wavelet import (
     halve,
     inverse,
     plan_geometry,
+    pyramid_matrix,
     synthesis_matrix,
     threshold_levels,
+    tile_axis,
     universal_threshold,
 )
 from onnxzip.types import Candidate, Coefficients, Encoded, Form, Layer, Scalar, Skip
 
+from ._columns import count_rows, emit_from_columns, emit_slice, from_columns, to_columns
 from .keep import example_layers
 from .scalar import payload, refusal
 
 EXPANSION_BYTES = 3 * NODE_OVERHEAD_BYTES + 80
 """Nodes and shape constants that rebuild a synthesis matrix from its filters."""
 
-
+_N_TILED_NODES = 6
 MAX_ELEMENTS = 8_000_000
 """Above this the transform's copies would be the peak of the whole run, 36 bytes a weight."""
 
@@ -88,6 +104,9 @@ class Wavelet(Pass):
             reason = f"{layer.weight.size} elements; above {MAX_ELEMENTS} it takes too much memory"
             yield Skip(layer.name, self.name, reason)
             return
+        if (tile := self._tile_for(layer)) is not None:
+            yield from self._with_feedback(layer, tile, codec)
+            return
         planes = _planes(layer)
         geometry = plan_geometry(_planes_shape(layer), self.wavelet, self.levels, self.tile)
         coefficients = forward(planes, geometry)
@@ -105,6 +124,8 @@ class Wavelet(Pass):
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Transform, threshold at `multiple` times the universal threshold, quantise at `rate`."""
+        if settings.get("feedback", False):
+            return _Tiled(layer, settings).encode(float(settings["rate"]), codec)
         geometry = _geometry_of(layer, settings)
         coefficients = forward(_planes(layer), geometry)
         multiple = float(settings["multiple"])
@@ -118,11 +139,18 @@ class Wavelet(Pass):
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the inverse transform, canonical shape."""
+        if candidate.settings.get("feedback", False):
+            return _restore_columns(candidate.layer, payload(candidate))
         geometry = _geometry_of(candidate.layer, candidate.settings)
         return _decode(payload(candidate), geometry).reshape(candidate.layer.canonical_shape)
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
-        """Emit Split into bands, and two MatMuls a level."""
+        """Emit Split into bands, and two MatMuls a level; or one MatMul of all tiles of columns."""
+        if candidate.settings.get("feedback", False):
+            encoded = payload(candidate)
+            value = builder.coefficients(encoded.coefficients["columns"], "columns")
+            emit_from_columns(candidate.layer, value, encoded.tables["columns"], builder)
+            return
         geometry = _geometry_of(candidate.layer, candidate.settings)
         encoded = payload(candidate)
         plane, *details = _emit_bands(encoded.coefficients["bands"], geometry, builder)
@@ -132,6 +160,30 @@ class Wavelet(Pass):
             details = details[3:]
             plane = _emit_level(corners, geometry, level, matrices, builder)
         builder.replace_weight(candidate.layer, _emit_crop(plane, geometry, builder))
+
+    def _tile_for(self, layer: Layer) -> dict[str, Scalar] | None:
+        """Return the settings of a transform of whole tiles; None without statistics or columns."""
+        n_columns = _planes_shape(layer)[2]
+        levels = min(self.levels, n_columns.bit_length() - 1)
+        if layer.statistics is None or levels < 1:
+            return None
+        tile = tile_axis(n_columns, levels, self.wavelet, self.tile).tile
+        tile = max(tile - tile % 2**levels, 2**levels)
+        return {"wavelet": self.wavelet, "levels": levels, "tile": tile, "feedback": True}
+
+    def _with_feedback(
+        self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec
+    ) -> Iterator[Candidate]:
+        """Offer one candidate per rate, rounded with error feedback."""
+        tiled, n_bytes = _Tiled(layer, settings), 0
+        for rate in codec.rates:
+            encoded = tiled.encode(rate, codec)
+            error = relative_error(layer.canonical(), _restore_columns(layer, encoded))
+            size = codec.n_bytes(encoded) + _N_TILED_NODES * NODE_OVERHEAD_BYTES
+            if size >= n_bytes:
+                n_bytes = size
+                full = {"rate": float(rate), **settings}
+                yield Candidate(layer, self.name, full, "stored", size, error, layer.macs, encoded)
 
     def _multiples(self) -> tuple[float, ...]:
         """Multiples to try, largest first; 0 (no thresholding) is always there."""
@@ -168,6 +220,43 @@ class Wavelet(Pass):
             kept = threshold_levels(coefficients, geometry.details(), scaled, soft=soft)
             encoded = _quantize(kept, geometry, rate, codec)
         return multiple, encoded
+
+
+@dataclass(frozen=True, eq=False)
+class _Tiled:
+    """A layer's columns, transformed a tile at a time."""
+
+    layer: Layer
+    settings: Mapping[str, Scalar]
+
+    @cached_property
+    def _synthesis(self) -> NDArray[np.float64]:
+        tile, levels = int(self.settings["tile"]), int(self.settings["levels"])
+        return pyramid_matrix(tile, levels, str(self.settings["wavelet"]))
+
+    @cached_property
+    def _basis(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._synthesis.T, np.float32)
+
+    @cached_property
+    def _columns(self) -> NDArray[np.float32]:
+        return to_columns(self.layer, self._basis, np.linalg.inv(self._synthesis).astype(np.float32))
+
+    @cached_property
+    def _feedback(self) -> Feedback | None:
+        return layer_feedback(self.layer, self._basis)
+
+    def encode(self, rate: float, codec: Codec) -> Encoded:
+        """Quantise all coefficients, a column each: (tile * n_tiles, n_rows)."""
+        quantised = codec.quantize(self._columns, rate, self._feedback)
+        return Encoded({"columns": quantised}, tables={"columns": self._basis})
+
+
+def _restore_columns(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
+    columns = encoded.coefficients["columns"].values().reshape(-1, count_rows(layer))
+    n_columns = layer.weight.size // count_rows(layer)
+    plane = from_columns(columns, encoded.tables["columns"], n_columns)
+    return plane.reshape(layer.canonical_shape)
 
 
 def _planes_shape(layer: Layer) -> tuple[int, int, int]:
@@ -255,7 +344,7 @@ def _emit_matrices(encoded: Encoded, builder: Builder) -> dict[int, str]:
             shape = builder.constant(np.array([2, even - 1, even], np.int64), "shape")
             value = builder.node("Expand", [value, shape], (2, even - 1, even), np.float32)
             value = builder.reshape(value, (even, 2 * even - 2))
-            value = _emit_slice(value, (2 * half, n), axis=1, builder=builder)
+            value = emit_slice(value, (2 * half, n), axis=1, builder=builder)
         matrices[n] = value
     return matrices
 
@@ -296,11 +385,5 @@ def _emit_crop(plane: str, geometry: Geometry, builder: Builder) -> str:
         return plane
     plane = builder.reshape(plane, filled)
     if filled != shape:
-        plane = _emit_slice(plane, shape, axis=1, builder=builder)
-    return plane if shape == target else _emit_slice(plane, target, axis=2, builder=builder)
-
-
-def _emit_slice(value: str, shape: tuple[int, ...], axis: int, builder: Builder) -> str:
-    """Emit the first `shape[axis]` entries along an axis."""
-    bounds = [builder.constant(np.array([n], np.int64), "bound") for n in (0, shape[axis], axis)]
-    return builder.node("Slice", [value, *bounds], shape, np.float32)
+        plane = emit_slice(plane, shape, axis=1, builder=builder)
+    return plane if shape == target else emit_slice(plane, target, axis=2, builder=builder)

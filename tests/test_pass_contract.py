@@ -63,16 +63,13 @@ def with_statistics(layer: Layer) -> Layer:
     )
 
 
+STATISTICAL = ("scalar", "dct", "wavelet", "codebook", "lowrank")
 CASES = [
     pytest.param(p, layer, id=f"{name}-{layer.name}")
     for p, name in zip(PASSES, NAMES, strict=True)
     for layer in (
         *p.examples,
-        *(
-            with_statistics(la)
-            for la in p.examples
-            if p.name in ("scalar", "dct", "codebook", "lowrank")
-        ),
+        *(with_statistics(la) for la in p.examples if p.name in STATISTICAL),
     )
 ]
 

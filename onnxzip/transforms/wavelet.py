@@ -57,6 +57,24 @@ def analysis_matrix(n: int, wavelet: str) -> NDArray[np.float64]:
     return np.asarray(np.vstack(pywt.dwt(units, wavelet, mode="periodization", axis=0)), np.float64)
 
 
+@cache
+def pyramid_matrix(n: int, levels: int, wavelet: str) -> NDArray[np.float64]:
+    """Return S, (n, n), with x = S c for the coefficients c of all levels, coarse to fine.
+
+    Args:
+        n: a multiple of 2^levels.
+        levels: of the pyramid.
+        wavelet: as in PyWavelets.
+    """
+    matrix = np.eye(n)
+    for level in range(levels):
+        inner = np.eye(n)
+        length = n >> level
+        inner[:length, :length] = synthesis_matrix(length, wavelet)
+        matrix = matrix @ inner
+    return matrix
+
+
 def halve(n: int) -> tuple[int, int]:
     """Return the numbers of approximations and details of an axis of length n."""
     return ((n + 1) // 2, (n + 1) // 2) if n > 1 else (1, 0)

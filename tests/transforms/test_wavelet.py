@@ -15,6 +15,7 @@ from onnxzip.transforms.wavelet import (
     forward,
     inverse,
     plan_geometry,
+    pyramid_matrix,
     synthesis_matrix,
     threshold,
     threshold_levels,
@@ -40,6 +41,18 @@ def gaussian(*shape: int, seed: int = 0) -> np.ndarray:
 
 def whole(rows: int, columns: int, wavelet: str, levels: int, n_batch: int = 1) -> Geometry:
     return Geometry(wavelet, levels, n_batch, Tiling(rows, rows, 1), Tiling(columns, columns, 1))
+
+
+@pytest.mark.parametrize("wavelet", WAVELETS)
+@pytest.mark.parametrize(("n", "levels"), [(2, 1), (8, 3), (12, 2), (40, 3)])
+def test_pyramid_matrix_is_pywts(n: int, levels: int, wavelet: str) -> None:
+    x = gaussian(n).astype(np.float64)
+    coefficients, approximation = [], x
+    for _ in range(levels):
+        approximation, detail = pywt.dwt(approximation, wavelet, mode="periodization")
+        coefficients.insert(0, detail)
+    stacked = np.concatenate([approximation, *coefficients])
+    np.testing.assert_allclose(pyramid_matrix(n, levels, wavelet) @ stacked, x, atol=1e-9)
 
 
 @pytest.mark.parametrize("wavelet", WAVELETS)
