@@ -28,7 +28,7 @@ STEPS_PER_OCTAVE = 4
 MAX_COLUMNS = 8192
 """Most columns that errors are fed back through: the factor takes 4 bytes times the square of that."""
 
-Quantise: TypeAlias = Callable[[int, NDArray[Any]], NDArray[Any]]
+Quantise: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], NDArray[Any]]
 
 _BLOCK = 64
 _ERROR_BLOCK = 1 << 18
@@ -43,9 +43,10 @@ class Feedback:
     """How the rounding error of one column is made up for by the others.
 
     Attributes:
-        order: (n_columns,) int64, the columns in the order in which they are rounded.
-        factor: U, (n_columns, n_columns) upper triangular with H^-1 = U^T U, rows and columns of H in
-            that order; float64 for few columns, float32 for many.
+        order: (n_rounds, n_blocks) int64, the columns that are rounded in each round. H consists of
+            blocks that are all alike; errors stay within a block, and rounds take one column of each.
+        factor: U, (n_rounds, n_rounds) upper triangular with H^-1 = U^T U, where H is that of a block,
+            rows and columns in that order; float64 for few columns, float32 for many.
         outer: (n_outer,) int64 exponents of the steps, in 1 / STEPS_PER_OCTAVE octaves.
         inner: (n_inner,) int64, likewise; the step of column (p, c) is 2^((outer[p] + inner[c]) / 4)
             times a common one, and n_columns = n_outer * n_inner.
@@ -59,8 +60,8 @@ class Feedback:
     @property
     def importance(self) -> NDArray[np.float64]:
         """What a squared error in each column costs the layer's output: 1 / U[j, j]^2, (n_columns,)."""
-        importance = np.empty(len(self.order))
-        importance[self.order] = 1.0 / np.square(np.diag(self.factor).astype(np.float64))
+        importance = np.empty(self.order.size)
+        importance[self.order] = 1.0 / np.square(np.diag(self.factor).astype(np.float64))[:, None]
         return importance
 
     @property
@@ -75,20 +76,18 @@ def make_feedback(
     """Factorise the second moment of a layer's columns, in the order in which they are rounded.
 
     Args:
-        second_moment: (n_columns, n_columns) symmetric; positive definite, so damped.
+        second_moment: of a block, (n_rounds, n_rounds) symmetric, in the order in which its columns are
+            rounded; positive definite, so damped.
         n_outer: rows of the grid of columns.
-        order: (n_columns,) of a permutation; by default as they come.
+        order: (n_rounds, n_blocks), the columns that each row of the moment stands for; by default there
+            is a single block, and its columns are rounded as they come.
 
     Returns:
         None where it cannot be factorised in floating point.
     """
     dtype = np.float64 if len(second_moment) <= _DOUBLE_COLUMNS else np.float32
     # With J reversing the order, J H J = L L^T gives H = (J L J)(J L J)^T, and J L J is upper.
-    if order is None:
-        order, turned = np.arange(len(second_moment)), second_moment[::-1, ::-1]
-    else:
-        turned = second_moment[np.ix_(order[::-1], order[::-1])]
-    reversed_moment = np.asarray(turned, dtype, order="F")
+    reversed_moment = np.asarray(second_moment[::-1, ::-1], dtype, order="F")
     factorise, invert = get_lapack_funcs(("potrf", "trtri"), (reversed_moment,))
     lower, failed = factorise(reversed_moment, lower=1, clean=1)
     if failed:
@@ -100,8 +99,10 @@ def make_feedback(
     diagonal = np.diag(factor).astype(np.float64)
     if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
         return None
-    exponents = np.empty(len(order))
-    exponents[order] = STEPS_PER_OCTAVE * np.log2(diagonal)
+    if order is None:
+        order = np.arange(len(second_moment))[:, None]
+    exponents = np.empty(order.size)
+    exponents[order] = STEPS_PER_OCTAVE * np.log2(diagonal)[:, None]
     grid = exponents.reshape(n_outer, -1)
     mean = grid.mean()
     outer = _to_grid(grid.mean(axis=1) - mean)
@@ -132,15 +133,15 @@ def round_columns(
     inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
     rounded = np.empty(columns.shape, np.float32)
 
-    def quantise(j: int, column: NDArray[Any]) -> NDArray[Any]:
-        scaled = column * inverse[j]
+    def quantise(where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+        scaled = values * inverse[where]
         integers: NDArray[Any] = np.rint(scaled)
         if bit_price:
-            integers = round_at(scaled, least[j], shift[j])
+            integers = round_at(scaled, least[where, None], shift[where, None])
         if highest is not None:
             np.clip(integers, -highest, highest, out=integers)
-        rounded[j] = integers
-        decoded: NDArray[Any] = integers * steps[j]
+        rounded[where] = integers
+        decoded: NDArray[Any] = integers * steps[where]
         return decoded
 
     feed_back(columns, feedback, quantise)
@@ -185,22 +186,23 @@ def round_at(scaled: NDArray[Any], least: Array | float, shift: Array | float) -
 
 
 def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise) -> None:
-    """Quantise columns one by one, pushing each one's error onto those not yet quantised.
+    """Quantise columns round by round, pushing each round's errors onto those not yet quantised.
 
     Args:
         columns: (n_columns, n_rows).
         feedback: of these columns.
-        quantise: gets a column's position and its (n_rows,) values as they are by then; returns what
-            they are decoded to.
+        quantise: gets the positions of a round's columns, (n_blocks,), and their values as they are by
+            then, (n_blocks, n_rows); returns what they are decoded to.
     """
     factor, order = feedback.factor, feedback.order
-    work = columns[order].astype(factor.dtype)
-    n_columns = len(columns)
-    for start in range(0, n_columns, _BLOCK):
-        end = min(start + _BLOCK, n_columns)
-        errors = np.empty((end - start, columns.shape[1]), factor.dtype)
+    n_rounds, n_blocks = order.shape
+    work = columns[order.ravel()].reshape(n_rounds, -1).astype(factor.dtype)
+    for start in range(0, n_rounds, _BLOCK):
+        end = min(start + _BLOCK, n_rounds)
+        errors = np.empty((end - start, work.shape[1]), factor.dtype)
         for j in range(start, end):
-            error = (work[j] - quantise(int(order[j]), work[j])) / factor[j, j]
+            decoded = quantise(order[j], work[j].reshape(n_blocks, -1))
+            error = (work[j] - decoded.ravel()) / factor[j, j]
             errors[j - start] = error
             work[j + 1 : end] -= factor[j, j + 1 : end, None] * error
         work[end:] -= factor[start:end, end:].T @ errors
@@ -215,14 +217,18 @@ class OutputError:
     """
 
     def __init__(self, original: NDArray[np.float32], statistics: Statistics) -> None:
-        self._moment = statistics.second_moment
-        self._plane = original.reshape(-1, len(self._moment))
-        self._signal = _energy(self._plane, self._moment)
+        self._statistics = statistics
+        self._plane = original.reshape(-1, len(statistics.second_moment) * statistics.n_blocks)
+        self._signal = self._energy(self._plane)
 
     def __call__(self, restored: NDArray[np.float32]) -> float:
         """Return the error of a restored weight, of the same shape as the original."""
-        noise = _energy(self._plane - restored.reshape(self._plane.shape), self._moment)
+        noise = self._energy(self._plane - restored.reshape(self._plane.shape))
         return _relative(noise, self._signal)
+
+    def _energy(self, plane: NDArray[np.float32]) -> float:
+        seen = self._statistics.times(plane)
+        return max(float(np.einsum("ij,ij->", seen, plane, dtype=np.float64)), 0.0)
 
 
 class RowError:
@@ -259,10 +265,6 @@ def _relative(noise: float, signal: float) -> float:
     if signal > 0:
         return float(np.sqrt(noise / signal))
     return 0.0 if noise == 0 else float("inf")
-
-
-def _energy(plane: NDArray[np.float32], moment: NDArray[np.float32]) -> float:
-    return max(float(np.einsum("ij,ij->", plane @ moment, plane, dtype=np.float64)), 0.0)
 
 
 def _to_grid(exponents: NDArray[np.float64]) -> NDArray[np.int64]:

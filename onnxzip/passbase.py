@@ -256,20 +256,21 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
     if statistics is None:
         return None
     n_inner, k = layer.sizes[2], int(np.prod(layer.sizes[3]))
-    moment = statistics.second_moment
+    moment, n_blocks = statistics.second_moment, statistics.n_blocks
     if basis is None:
-        return make_feedback(moment, n_inner if k > 1 else 1)
+        order = np.arange(len(moment) * n_blocks).reshape(n_blocks, -1).T
+        return make_feedback(moment, n_inner, order) if k > 1 else make_feedback(moment, 1, order)
     k = len(basis)
     n_groups = -(-len(moment) // k)
-    n_columns = k * n_groups
-    if n_filling := n_columns - len(moment):
+    if n_filling := k * n_groups - len(moment):
         filling = np.full(n_filling, FILLING_MOMENT * np.trace(moment) / len(moment), np.float32)
         moment = np.asarray(block_diag(moment, np.diag(filling)), np.float32)
     grid = moment.reshape(n_groups, k, n_groups, k)
     turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
     # The highest frequencies first: at low rates they become zero, and the errors go to where bits are.
-    falling = np.arange(n_columns)[::-1]
-    return make_feedback(turned.reshape(n_columns, n_columns), k, falling)
+    places = np.arange(k * n_blocks * n_groups).reshape(k, n_blocks, n_groups)
+    falling = np.swapaxes(places, 1, 2).reshape(-1, n_blocks)[::-1]
+    return make_feedback(turned.reshape(k * n_groups, -1)[::-1, ::-1], k, falling)
 
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:

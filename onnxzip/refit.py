@@ -74,7 +74,11 @@ class Refitter:
         self._staged = StagedModel(proposal.model, ())
         floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
         measured = {la.name for la in floats if la.statistics is not None and la.op_type in _REFITTED}
-        if measured and all(la.weight.dtype.name in _NUMPY_FLOATS for la in floats):
+        if (
+            self._feeds.seed is None
+            and measured
+            and all(la.weight.dtype.name in _NUMPY_FLOATS for la in floats)
+        ):
             try:
                 staged = cut_stages(proposal.model, floats, measured, proposal.is_kept)
                 self._feeds = _enough(self._try(staged), self._feeds)

@@ -27,6 +27,10 @@ DAMPING = 0.01
 """Least share of the mean diagonal that is added to a second moment: inputs that calibration never saw
 may still occur."""
 
+SPATIAL_DAMPING = 0.2
+"""The same for the moment of a kernel's positions on generated inputs. Of 0.05, 0.2 and 0.5, it is where
+resnet20 and resnet44 lose no more on real images than with no moment at all, in a sixth fewer bytes."""
+
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
 
@@ -67,13 +71,15 @@ def collect_statistics(
         show: called with the fraction done.
 
     Returns:
-        What was measured, and why there is nothing at all where the model cannot be tapped. Nothing on
-        generated inputs: noise tells nothing about which inputs of a layer go together, and errors
-        that are moved to where noise hides them cost accuracy on real inputs (resnet20: 6.6 points).
+        What was measured, and why there is nothing at all where the model cannot be tapped. Generated
+        inputs tell nothing about which channels of a layer go together, and errors that are moved to
+        where they hide them cost accuracy on real inputs (resnet20: 6.6 points). But they do tell how
+        much alike the neighbours in a channel are: that alone is taken from them, the mean of all
+        channels.
     """
-    if feeds.seed is not None:
-        return Measured(), []
     sources = _find_sources(model, layers)
+    if feeds.seed is not None:
+        sources = {name: found for name, found in sources.items() if all(map(_is_spatial, found))}
     wanted = list(dict.fromkeys(source for found in sources.values() for source in found))
     if not wanted:
         return Measured(), []
@@ -119,16 +125,27 @@ def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[Sourc
     return sources
 
 
-class _Moment:
-    """A sum of outer products."""
+def _is_spatial(source: Source) -> bool:
+    """Whether a weight has kernels of more than one position."""
+    return int(np.prod(source.kernel)) > 1
 
-    def __init__(self, n_columns: int) -> None:
-        self.sum = OuterSum(n_columns)
-        self._n_columns = n_columns
+
+class _Moment:
+    """A sum of outer products of a weight's vectors, or of those of each channel."""
+
+    def __init__(self, source: Source, by_channel: bool) -> None:
+        self._n_columns = source.n_columns
+        self._n_together = int(np.prod(source.kernel)) if by_channel else source.n_columns
+        self.by_channel = by_channel
+        self.sum = OuterSum(self._n_together)
+
+    @property
+    def n_blocks(self) -> int:
+        return self._n_columns // self._n_together
 
     def add(self, vectors: NDArray[np.float32]) -> None:
         if vectors.shape[1] == self._n_columns and is_finite(vectors):
-            self.sum.add(vectors)
+            self.sum.add(vectors.reshape(-1, self._n_together))
 
 
 class _Reads:
@@ -158,7 +175,10 @@ def _measure(
     feeds: FeedSet,
     show: ShowFraction,
 ) -> dict[Source, _Moment | _Reads]:
-    moments = {s: (_Reads if s.tap.op_type == "Gather" else _Moment)(s.n_columns) for s in sources}
+    moments: dict[Source, _Moment | _Reads] = {
+        s: _Reads(s.n_columns) if s.tap.op_type == "Gather" else _Moment(s, feeds.seed is not None)
+        for s in sources
+    }
     outputs = list(names.values())
     groups = [outputs[i : i + _FIRST_GROUP] for i in range(0, len(outputs), _FIRST_GROUP)]
     for i_run, run in enumerate(feeds):
@@ -203,6 +223,9 @@ def _combine(moments: Sequence[_Moment]) -> Statistics | None:
     for moment in moments[1:]:
         total += moment.sum.total()
     total *= np.float32(1 / n_vectors)
+    if moments[0].by_channel:
+        found = damped(total, n_vectors, SPATIAL_DAMPING)
+        return found and replace(found, n_blocks=moments[0].n_blocks)
     fourth = sum(moment.sum.fourth for moment in moments) / n_vectors
     return damped(total, n_vectors, noise_share(total, n_vectors, fourth))
 

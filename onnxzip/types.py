@@ -55,13 +55,21 @@ class Statistics:
     """Second moment of what a layer's columns are multiplied with.
 
     Attributes:
-        second_moment: H = E[x xᵀ], (inner * prod(spatial),) * 2, float32, columns in canonical order;
-            damped, so that it is positive definite.
+        second_moment: M, float32, symmetric; damped, so that it is positive definite. H = E[x xᵀ] of all
+            columns in canonical order, n_inner * prod(spatial), is M repeated along the diagonal.
         n_samples: number of input vectors averaged over.
+        n_blocks: how often M is repeated: 1, or n_inner where M is that of the spatial positions alone.
     """
 
     second_moment: NDArray[np.float32]
     n_samples: int
+    n_blocks: int = 1
+
+    def times(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return plane @ H for (n_rows, n_columns) float32."""
+        n_columns = len(self.second_moment)
+        product: NDArray[np.float32] = plane.reshape(-1, n_columns) @ self.second_moment
+        return product.reshape(plane.shape)
 
 
 @dataclass(frozen=True, eq=False)

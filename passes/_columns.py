@@ -1,8 +1,8 @@
 """A weight as columns, as error feedback rounds it: a column holds what all rows have at its place.
 
-Columns may be transformed first, k neighbours at a time (a kernel's positions, a tile): with the basis B,
-w = c B for the coefficients c of k numbers w. The columns then are k x n_groups coefficients, ordered by
-position and then by group. Where k does not divide the columns, the last one is repeated.
+Columns may be transformed first, k neighbours at a time (a kernel's positions, a tile): with the basis
+B, w = c B for the coefficients c of k numbers w. The columns then are k x n_groups coefficients, ordered
+by position and then by group. Where k does not divide the columns, the last one is repeated.
 """
 
 from __future__ import annotations

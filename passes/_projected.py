@@ -23,7 +23,7 @@ from onnxzip.feedback import Feedback, make_feedback
 from onnxzip.passbase import Builder, Codec, layer_feedback
 from onnxzip.transforms import lowrank
 from onnxzip.transforms.dct import spatial_basis
-from onnxzip.types import Encoded, Layer
+from onnxzip.types import Encoded, Layer, Statistics
 
 from ._columns import count_rows, emit_from_columns, from_columns, to_columns
 
@@ -68,12 +68,14 @@ class Projection:
         """What a step of 1 costs the output in a typical column of the weight, as a reciprocal."""
         if self._feedback is not None:
             return self._feedback.mean_step
-        return float(np.exp(-np.log(np.diag(self._moment).astype(np.float64)).mean() / 2))
+        return float(
+            np.exp(-np.log(np.diag(self._statistics.second_moment).astype(np.float64)).mean() / 2)
+        )
 
     @cached_property
-    def _moment(self) -> NDArray[np.float32]:
+    def _statistics(self) -> Statistics:
         assert self.layer.statistics is not None
-        return self.layer.statistics.second_moment
+        return self.layer.statistics
 
     @cached_property
     def _plane(self) -> NDArray[np.float32]:
@@ -81,7 +83,7 @@ class Projection:
 
     @cached_property
     def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        return lowrank.output_directions(self._plane, self._moment)
+        return lowrank.output_directions(self._plane, self._statistics)
 
     @cached_property
     def _rms(self) -> float:
@@ -103,7 +105,7 @@ class Projection:
         columns = np.ascontiguousarray(to_columns(self.layer, self.basis) @ directions)
         right = codec.quantize(columns, rate, self._feedback, self._rms)
         decoded = from_columns(right.values().reshape(columns.shape), self.basis)
-        seen = decoded @ self._moment
+        seen = self._statistics.times(decoded)
         moment = (seen @ decoded.T).astype(np.float64)
         moment += DAMPING * max(float(np.trace(moment)) / len(moment), 1e-30) * np.eye(len(moment))
         fitted = solve(moment, (seen @ self._plane.T).astype(np.float64), assume_a="pos")

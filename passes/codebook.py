@@ -210,10 +210,10 @@ def _encode(
     words = tables["codebook"].astype(np.float32)
     columns = np.empty((len(plane), plane.shape[1] // length), np.int32)
 
-    def quantise(j: int, column: NDArray[Any]) -> NDArray[Any]:
-        vectors = (column / scales[0]).astype(np.float32).reshape(-1, length)
-        columns[j] = codebook.assign(vectors, words)
-        decoded: NDArray[np.float32] = words[columns[j]].ravel() * scales[0]
+    def quantise(where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+        vectors = (values / scales).astype(np.float32).reshape(-1, length)
+        columns[where] = codebook.assign(vectors, words).reshape(len(where), -1)
+        decoded: NDArray[np.float32] = words[columns[where]].reshape(values.shape) * scales
         return decoded
 
     feed_back(plane, feedback, quantise)

@@ -165,8 +165,8 @@ class Wavelet(Pass):
         """Return the settings of a transform of whole tiles; None without statistics or columns."""
         n_columns = _planes_shape(layer)[2]
         levels = min(self.levels, n_columns.bit_length() - 1)
-        if layer.statistics is None or levels < 1:
-            return None
+        if layer.statistics is None or layer.statistics.n_blocks > 1 or levels < 1:
+            return None  # tiles are no blocks of the moment
         tile = tile_axis(n_columns, levels, self.wavelet, self.tile).tile
         tile = max(tile - tile % 2**levels, 2**levels)
         return {"wavelet": self.wavelet, "levels": levels, "tile": tile, "feedback": True}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.feedback import STEPS_PER_OCTAVE, OutputError, make_feedback, round_columns
+from onnxzip.passbase import layer_feedback
 from onnxzip.quantize import FixedRate, VariableRate
-from onnxzip.types import Statistics
+from onnxzip.transforms.dct import spatial_basis
+from onnxzip.types import Layer, Layout, Statistics
 
 
 def moment_of(n_columns: int, seed: int, spread: float = 1.0) -> np.ndarray:
@@ -42,7 +46,7 @@ def test_loss_is_the_sum_of_scaled_rounding_errors(order: np.ndarray) -> None:
     """With the recursion tr(E H E^T) = sum (e_j / U_jj)^2, so that each |e_j| <= step / 2 bounds it."""
     moment, rng = moment_of(70, 3), np.random.default_rng(0)
     columns = rng.standard_normal((70, 5)).astype(np.float32)
-    feedback = make_feedback(moment, 1, order)
+    feedback = make_feedback(moment[np.ix_(order, order)], 1, order[:, None])
     assert feedback is not None
     np.testing.assert_allclose(feedback.importance[order], 1 / np.diag(feedback.factor) ** 2)
     steps = np.full((70, 1), 0.25, np.float32)
@@ -120,3 +124,30 @@ def test_output_error_is_the_error_of_the_output() -> None:
     moment = (inputs.T @ inputs / 500).astype(np.float32)
     expected = np.linalg.norm(inputs @ (weight - restored).T) / np.linalg.norm(inputs @ weight.T)
     assert OutputError(weight, Statistics(moment, 500))(restored) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("basis", [None, spatial_basis((3, 3))])
+def test_alike_blocks_are_rounded_as_the_whole_moment_says(basis: np.ndarray | None) -> None:
+    block, n_inner = moment_of(9, 3), 5
+    weight = np.random.default_rng(0).standard_normal((20, n_inner, 3, 3)).astype(np.float32)
+    layer = Layer("w", "Conv", weight, Layout((), (0,), (1,), (2, 3)))
+    columns = weight.reshape(20, n_inner, 9) @ (
+        np.eye(9, dtype=np.float32) if basis is None else basis.T
+    )
+    columns = columns.transpose(1, 2, 0) if basis is None else columns.transpose(2, 1, 0)
+    columns = np.ascontiguousarray(columns).reshape(-1, 20)
+    whole = np.kron(np.eye(n_inner, dtype=np.float32), block)
+    found = []
+    for statistics in (Statistics(block, 9, n_inner), Statistics(whole, 9)):
+        feedback = layer_feedback(replace(layer, statistics=statistics), basis)
+        assert feedback is not None
+        rounded = round_columns(columns, np.full((1, 1), 0.5, np.float32), feedback)
+        found.append((rounded, feedback.importance, feedback.mean_step, feedback.outer, feedback.inner))
+        error = OutputError(layer.canonical(), statistics)(layer.canonical() * np.float32(0.9))
+        assert error == pytest.approx(0.1, rel=1e-4)
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4)
+    plane = weight.reshape(20, -1)
+    np.testing.assert_allclose(
+        Statistics(block, 9, n_inner).times(plane), plane @ whole, rtol=1e-4, atol=1e-4
+    )

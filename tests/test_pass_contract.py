@@ -64,12 +64,25 @@ def with_statistics(layer: Layer) -> Layer:
 
 
 STATISTICAL = ("scalar", "dct", "wavelet", "codebook", "lowrank")
+
+
+def with_spatial_statistics(layer: Layer) -> Layer:
+    """Return the layer with the moment of its kernels' positions, the same in every channel."""
+    _, _, n_inner, spatial = layer.sizes
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in spatial), indexing="ij"), axis=-1)
+    places = places.reshape(-1, len(spatial))
+    moment = 0.7 ** np.abs(places[:, None] - places).sum(axis=2) + 0.1 * np.eye(len(places))
+    known = Statistics(moment.astype(np.float32), 99, n_inner)
+    return replace(layer, name=f"{layer.name}_smooth", statistics=known)
+
+
 CASES = [
     pytest.param(p, layer, id=f"{name}-{layer.name}")
     for p, name in zip(PASSES, NAMES, strict=True)
     for layer in (
         *p.examples,
         *(with_statistics(la) for la in p.examples if p.name in STATISTICAL),
+        *(with_spatial_statistics(la) for la in p.examples if p.name in STATISTICAL and la.sizes[3]),
     )
 ]
 

@@ -19,7 +19,7 @@ from onnxzip.graph import Model, find_layers, read_model
 from onnxzip.passbase import Pass
 from onnxzip.patches import patches
 from onnxzip.quantize import FixedRate
-from onnxzip.statistics import DAMPING, collect_statistics, damped, noise_share
+from onnxzip.statistics import DAMPING, SPATIAL_DAMPING, collect_statistics, damped, noise_share
 from onnxzip.types import Candidate, Layer
 from onnxzip.vectors import OuterSum
 from tests.test_models import MODELS
@@ -145,10 +145,29 @@ def test_noise_alone_is_damped_by_as_much_again() -> None:
     assert noise_share(moment, 50, float(np.square(np.square(x).sum(1)).mean())) == 1.0
 
 
-def test_noise_gives_no_statistics() -> None:
+def test_generated_inputs_tell_how_alike_neighbours_are_and_no_more() -> None:
     model = read_model(MODELS / "digits_cnn.onnx")
     layers, _ = find_layers(model)
-    feeds = FeedSet(({},), (1,), seed=0)
+    smooth = np.cumsum(RNG.standard_normal((40, 1, 8, 8)), axis=3).astype(np.float32)
+    feeds = FeedSet(({model.proto.graph.input[0].name: smooth},), (40,), seed=0)
+    measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
+    assert not skips
+    assert not measured.row_weights
+    kernels = {layer.name: layer for layer in layers if int(np.prod(layer.sizes[3])) > 1}
+    assert set(measured.statistics) == set(kernels)
+    for name, found in measured.statistics.items():
+        n_inner, k = kernels[name].sizes[2], int(np.prod(kernels[name].sizes[3]))
+        assert (found.n_blocks, found.second_moment.shape) == (n_inner, (k, k))
+    (first,) = (la for la in kernels.values() if la.sizes[2] == 1)
+    vectors = patches(smooth, (3, 3), "Conv", {"pads": (1, 1, 1, 1)}, 10**6, RNG)[0].astype(float)
+    expected = vectors.T @ vectors / len(vectors)
+    expected += SPATIAL_DAMPING * np.trace(expected) / 9 * np.eye(9)
+    np.testing.assert_allclose(measured.statistics[first.name].second_moment, expected, rtol=1e-3)
+
+
+def test_generated_inputs_tell_nothing_of_matrices() -> None:
+    model, layers = make_table(40)
+    feeds = FeedSet(({"ids": np.array([1, 1, 3])},), (3,), seed=0)
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     assert not measured.statistics
     assert not measured.row_weights

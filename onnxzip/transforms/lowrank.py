@@ -20,12 +20,14 @@ Lathauwer et al., SIAM J. Matrix Anal. Appl. 21(4), 2000).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
+
+from onnxzip.types import Statistics
 
 Method: TypeAlias = Literal["out", "in", "spatial"]
 
@@ -109,13 +111,13 @@ def leading_eigenvectors(
 
 
 def output_directions(
-    plane: NDArray[np.float32], second_moment: NDArray[np.float32]
+    plane: NDArray[np.float32], statistics: Statistics
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the orthogonal directions of A x for x with the given second moment, by falling energy.
 
     Args:
         plane: A, (m, n) float32.
-        second_moment: H, (n, n) float32, positive definite.
+        statistics: have H.
 
     Returns:
         The eigenvalues (r,) of A H Aᵀ and their vectors (m, r), with r = min(m, n). They are the squared
@@ -123,12 +125,12 @@ def output_directions(
     """
     if len(plane) <= plane.shape[1]:
         values, vectors = leading_eigenvectors(
-            (plane @ second_moment @ plane.T).astype(np.float64), len(plane)
+            (statistics.times(plane) @ plane.T).astype(np.float64), len(plane)
         )
         return np.maximum(values, 0), vectors.astype(np.float32)
-    values, vectors = eigh(second_moment.astype(np.float64), driver="evd")
+    values, vectors = eigh(statistics.second_moment.astype(np.float64), driver="evd")
     root = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
-    left, _, singular = _tall_svd(plane @ root)
+    left, _, singular = _tall_svd(replace(statistics, second_moment=root).times(plane))
     norms = np.sqrt(np.maximum(np.square(left, dtype=np.float64).sum(axis=0), 1e-300))
     return np.square(singular), (left / norms).astype(np.float32)
 

@@ -128,7 +128,7 @@ def weighted_error(difference: NDArray[np.float64], moment: NDArray[np.float64])
 @pytest.mark.parametrize("n_rows", [8, 12, 40])
 def test_output_directions_are_the_best_for_the_inputs(n_rows: int) -> None:
     matrix, moment, rank = gaussian(n_rows, 12), second_moment(12), 4
-    energies, directions = lowrank.output_directions(matrix, moment.astype(np.float32))
+    energies, directions = lowrank.output_directions(matrix, Statistics(moment.astype(np.float32), 9))
     assert directions.shape == (n_rows, min(n_rows, 12))
     kept = directions[:, :rank].astype(np.float64)
     np.testing.assert_allclose(kept.T @ kept, np.eye(rank), atol=1e-5)
