@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.coding.packed import n_packed_bytes
+from onnxzip.coding.packed import choose_alphabet, n_packed_bytes
 from onnxzip.feedback import STEPS_PER_OCTAVE, Feedback, round_at, round_columns, thresholds
 from onnxzip.types import Coefficients, Encoded
 
@@ -49,9 +49,13 @@ class FixedRate:
     """A codec (`passbase.Codec`) of packed integers with a step per group.
 
     A rate is the largest integer: 1 (1.6 bits), 2 (2.67), 7 (4), 127 (8), 32767 (16 bits).
+
+    Attributes:
+        n_sharing: weights among which the tables that unpack several integers of a byte are shared.
     """
 
     rates: Sequence[float] = (1, 2, 7, 127, 32767)
+    n_sharing: int = 1
     is_continuous: ClassVar[bool] = False
 
     def quantize(
@@ -98,10 +102,15 @@ class FixedRate:
         total = 0
         for coefficients in encoded.coefficients.values():
             n_step_bytes = step_dtype(coefficients.steps).itemsize * coefficients.steps.size
-            total += n_packed_bytes(coefficients.integers) + n_step_bytes + _N_BYTES_PER_ARRAY
+            total += self._n_bytes(coefficients.integers) + n_step_bytes
         for integers in encoded.integers.values():
-            total += n_packed_bytes(integers) + _N_BYTES_PER_ARRAY
+            total += self._n_bytes(integers)
         return total + sum(t.nbytes + _N_BYTES_PER_TABLE for t in encoded.tables.values())
+
+    def _n_bytes(self, integers: NDArray[np.signedinteger[Any]]) -> int:
+        alphabet = choose_alphabet(integers)
+        n_table_bytes = alphabet.table().nbytes if alphabet.digits > 1 else 0
+        return n_packed_bytes(integers) + _N_BYTES_PER_ARRAY + n_table_bytes // self.n_sharing
 
 
 @dataclass(frozen=True)

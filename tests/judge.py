@@ -29,6 +29,8 @@ LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 EXACT = 1e-5
+EXACT_OF_HALVES = 1e-4
+"""A few outputs may be rounded the other way, which is 5e-4 of each."""
 
 
 def open_session(path: Path, level: str = "all", saved: Path | None = None) -> ort.InferenceSession:
@@ -209,10 +211,12 @@ def basic_operators(path: Path) -> Counter[str]:
 def judge_outputs(before: Path, after: Path, feeds: list[Feeds]) -> float:
     """Load at every level; the levels agree as the original's do; return the drift at the highest."""
     old, new = ({level: run_all(path, level, feeds) for level in LEVELS} for path in (before, after))
+    halves = any(array.dtype == np.float16 for run in old["off"] for array in run.values())
+    exact = EXACT_OF_HALVES if halves else EXACT
     for level in LEVELS:
         apart = relative_drift(zip(new["off"], new[level], strict=True))
         own = relative_drift(zip(old["off"], old[level], strict=True))
-        assert apart <= EXACT + 3 * own, f"optimisation off and {level} are {apart} apart, {own} before"
+        assert apart <= exact + 3 * own, f"optimisation off and {level} are {apart} apart, {own} before"
     return relative_drift(zip(old["all"], new["all"], strict=True))
 
 

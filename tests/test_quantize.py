@@ -149,12 +149,15 @@ def test_large_arrays_are_quantised_in_pieces_alike() -> None:
 @given(weights(), st.sampled_from(RATES))
 @settings(derandomize=True, deadline=None, max_examples=60)
 def test_byte_count_covers_payload_and_steps(values: np.ndarray, rate: float) -> None:
-    """The estimate is what is stored, and an allowance of a few hundred bytes."""
+    """The estimate is what is stored, tables too, and an allowance of a few hundred bytes."""
     coefficients = CODEC.quantize(values, rate)
-    payload = pack([coefficients.integers], choose_alphabet(coefficients.integers))
+    alphabet = choose_alphabet(coefficients.integers)
+    payload = pack([coefficients.integers], alphabet)
+    table = alphabet.table().nbytes if alphabet.digits > 1 else 0
     stored = payload.nbytes + coefficients.steps.astype(step_dtype(coefficients.steps)).nbytes
-    estimate = CODEC.n_bytes(Encoded({"w": coefficients}))
-    assert stored < estimate <= stored + 300
+    for n_sharing in (1, 40):
+        estimate = FixedRate(n_sharing=n_sharing).n_bytes(Encoded({"w": coefficients}))
+        assert stored + table // n_sharing < estimate <= stored + table // n_sharing + 300
 
 
 @pytest.mark.parametrize(
