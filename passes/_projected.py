@@ -27,7 +27,7 @@ from onnxzip.types import Encoded, Layer, Statistics
 
 from ._columns import count_rows, emit_from_columns, from_columns, to_columns
 
-MAX_SIDE = 2048
+MAX_SIDE = 1024
 """Largest shorter side of a plane; the eigenvectors are found again for every encoding."""
 
 LEAST_ENERGY = 0.25

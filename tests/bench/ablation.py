@@ -19,9 +19,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from onnxzip.passes import _projected
 
 import onnxzip
-from onnxzip import passbase, probing, proposal, quantize, refit
+from onnxzip import feedback, passbase, probing, proposal, quantize, refit, statistics
 from onnxzip.coding import contexts, encoder, plans
 from onnxzip.types import Rounding
 from tests.bench.cifar import accuracy, feed_of
@@ -29,15 +30,24 @@ from tests.bench.command import split
 
 
 def _one_step_per_layer(*arguments: Any) -> Any:
-    made = passbase.feedback_with_all_steps(*arguments)  # type: ignore[attr-defined]
+    made = feedback.make_feedback(*arguments)
     return made and replace(made, outer=np.zeros_like(made.outer), inner=np.zeros_like(made.inner))
 
 
 @contextlib.contextmanager
-def _without_column_steps() -> Iterator[None]:
+def _with_feedback_by(make: Callable[..., Any]) -> Iterator[None]:
     with (
-        mock.patch.object(passbase, "feedback_with_all_steps", passbase.make_feedback, create=True),
-        mock.patch.object(passbase, "make_feedback", _one_step_per_layer),
+        mock.patch.object(passbase, "make_feedback", make),
+        mock.patch.object(_projected, "make_feedback", make),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _with_little_damping() -> Iterator[None]:
+    with (
+        mock.patch.object(statistics, "noise_share", return_value=0.0),
+        mock.patch.object(refit, "noise_share", return_value=0.0),
     ):
         yield
 
@@ -47,8 +57,9 @@ def _one_context(arrays: Any) -> contexts.Contexts:
 
 
 PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
-    "error feedback": lambda: mock.patch.object(passbase, "make_feedback", return_value=None),
-    "a step for each column": _without_column_steps,
+    "error feedback": lambda: _with_feedback_by(lambda *_: None),
+    "a step for each column": lambda: _with_feedback_by(_one_step_per_layer),
+    "damping by the number of vectors": _with_little_damping,
     "rounding by rate and distortion": lambda: mock.patch.object(quantize, "BIT_PRICE", 0.0),
     "refits of weights and biases": lambda: mock.patch.object(refit.Refitter, "is_able", False),
     "refits of biases": lambda: mock.patch.object(refit._Job, "_shift_bias", return_value=None),
