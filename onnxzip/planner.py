@@ -30,7 +30,7 @@ PROBE_ERROR = 0.05
 _CLOSE_ENOUGH = 1.04
 _AIMED_WELL = 1.1
 _LARGEST_STEP = 8.0
-_STEP_BELOW = 2.0
+_FIRST_STEP_BELOW = 0.15
 _STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
 _SMALLEST_BUDGET = 1e-6
 _LARGEST_BUDGET = 2.0
@@ -232,7 +232,7 @@ def search(
             break
         budget = _next_budget(budget, below, above, trial, tolerance)
         if len(tried) >= max_trials:
-            budget = min(budget, above / _STEP_BELOW)
+            budget = min(budget, above / (1 + _FIRST_STEP_BELOW * 2 ** (len(tried) - max_trials)))
     _look_above(plan_for, measure, below, tried, max_trials)
     _close_in(plan_for, measure, tried, max_trials)
     return list(tried.values())

@@ -19,6 +19,12 @@ def count_rows(layer: Layer) -> int:
     return layer.sizes[0] * layer.sizes[1]
 
 
+def has_kernel_basis(layer: Layer) -> bool:
+    """Whether the layer has kernels, and a (k, k) basis of their positions is small beside it."""
+    k = int(np.prod(layer.sizes[3]))
+    return k > 1 and 2 * k * k <= layer.weight.size
+
+
 def to_columns(
     layer: Layer, basis: NDArray[np.float32] | None, analysis: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:

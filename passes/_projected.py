@@ -25,7 +25,13 @@ from onnxzip.transforms import lowrank
 from onnxzip.transforms.dct import spatial_basis
 from onnxzip.types import Encoded, Layer, Statistics
 
-from ._columns import count_rows, emit_from_columns, from_columns, to_columns
+from ._columns import (
+    count_rows,
+    emit_from_columns,
+    from_columns,
+    has_kernel_basis,
+    to_columns,
+)
 
 MAX_SIDE = 1024
 """Largest shorter side of a plane; the eigenvectors are found again for every encoding."""
@@ -55,9 +61,7 @@ class Projection:
     @cached_property
     def basis(self) -> NDArray[np.float32] | None:
         """The DCT basis of the kernels, None without kernels."""
-        spatial = self.layer.sizes[3]
-        k = int(np.prod(spatial))
-        return spatial_basis(spatial) if k > 1 and 2 * k * k <= self.layer.weight.size else None
+        return spatial_basis(self.layer.sizes[3]) if has_kernel_basis(self.layer) else None
 
     @cached_property
     def _feedback(self) -> Feedback | None:
