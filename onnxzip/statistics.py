@@ -34,6 +34,7 @@ resnet20 and resnet44 lose no more on real images than with no moment at all, in
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
 
+_MOST_EXPONENT = 40
 _MAX_GROUP_BYTES = 16 << 20
 _FIRST_GROUP = 4
 
@@ -53,9 +54,20 @@ class Measured:
     row_weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def attach(self, layer: Layer) -> Layer:
-        """Return the layer with what was measured for it."""
+        """Return the layer with what was measured for it.
+
+        No second moment where its product with the squared weights could leave float32.
+        """
         found, weights = self.statistics.get(layer.name), self.row_weights.get(layer.name)
+        if found is not None and not _is_ordinary(layer, found):
+            found = None
         return replace(layer, statistics=found, row_weights=weights)
+
+
+def _is_ordinary(layer: Layer, found: Statistics) -> bool:
+    peak = float(max(layer.weight.max(initial=0), -layer.weight.min(initial=0)))
+    level = float(np.diag(found.second_moment).max())
+    return all(2.0**-_MOST_EXPONENT < x < 2.0**_MOST_EXPONENT for x in (peak, peak * level**0.5))
 
 
 def collect_statistics(

@@ -30,7 +30,7 @@ from onnxzip.transforms import codebook
 from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from .keep import example_layers
-from .scalar import payload, refusal
+from .scalar import payload, refusal_of_transforms
 
 RUNGS = (
     *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
@@ -130,7 +130,7 @@ class CodebookPass(Pass):
         """Return why there is no candidate, None when there are some."""
         if "stored" not in forms:
             return Skip(layer.name, self.name, "a codebook has no computed form")
-        if (skip := refusal(layer, self.name)) is not None:
+        if (skip := refusal_of_transforms(layer, self.name)) is not None:
             return skip
         if not layer.weight.any():
             return Skip(layer.name, self.name, f"all {layer.weight.size} elements are zero")

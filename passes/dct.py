@@ -40,7 +40,7 @@ from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from ._columns import count_rows, emit_from_columns, from_columns, to_columns
 from .keep import example_layers
-from .scalar import payload, refusal
+from .scalar import payload, refusal_of_transforms
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Dct(Pass):
         self, layer: Layer, codec: Codec, forms: Sequence[Form]
     ) -> Iterator[Candidate | Skip]:
         """Offer one stored candidate per rate, and a computed one per rate and number of positions."""
-        if (skip := refusal(layer, self.name) or self._refusal(layer)) is not None:
+        if (skip := refusal_of_transforms(layer, self.name) or self._refusal(layer)) is not None:
             yield skip
             return
         parts = self._transform(layer, self.block)

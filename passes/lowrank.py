@@ -21,7 +21,7 @@ from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from . import _factors, _projected
 from .keep import example_layers
-from .scalar import payload, refusal
+from .scalar import payload, refusal_of_transforms
 
 ENERGY_FRACTIONS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.9995, 1.0)
 """Kept parts of the energy that ranks are tried at."""
@@ -62,7 +62,7 @@ class LowRankPass(Pass):
         self, layer: Layer, codec: Codec, forms: Sequence[Form]
     ) -> Iterator[Candidate | Skip]:
         """Offer (method, rank, rate) along the curve of error over bytes (and operations), per form."""
-        if (skip := refusal(layer, self.name)) is not None:
+        if (skip := refusal_of_transforms(layer, self.name)) is not None:
             yield skip
             return
         if not layer.weight.any():

@@ -32,11 +32,25 @@ MIN_ELEMENTS = 256
 """Below this size the decode nodes cost more than quantisation saves."""
 
 
+MOST_EXPONENT = 40
+"""Binary exponent of the largest magnitude beyond which nothing but `scalar` takes a weight."""
+
+
 def refusal(layer: Layer, pass_name: str) -> Skip | None:
     """Refuse a weight that is too small to pay for a decode subgraph."""
     if layer.weight.size >= MIN_ELEMENTS:
         return None
     return Skip(layer.name, pass_name, f"{layer.weight.size} elements; needs at least {MIN_ELEMENTS}")
+
+
+def refusal_of_transforms(layer: Layer, pass_name: str) -> Skip | None:
+    """Refuse a small weight, and one whose squares leave float32."""
+    if (skip := refusal(layer, pass_name)) is not None:
+        return skip
+    peak = float(max(layer.weight.max(), -layer.weight.min()))
+    if peak == 0 or abs(np.log2(peak)) < MOST_EXPONENT:
+        return None
+    return Skip(layer.name, pass_name, f"magnitudes up to {peak:.2g}; their squares leave float32")
 
 
 def payload(candidate: Candidate) -> Encoded:

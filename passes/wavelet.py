@@ -57,7 +57,7 @@ from ._columns import (
     to_columns,
 )
 from .keep import example_layers
-from .scalar import payload, refusal
+from .scalar import payload, refusal_of_transforms
 
 EXPANSION_BYTES = 3 * NODE_OVERHEAD_BYTES + 80
 """Nodes and shape constants that rebuild a synthesis matrix from its filters."""
@@ -104,7 +104,7 @@ class Wavelet(Pass):
         if "stored" not in forms:
             yield Skip(layer.name, self.name, "wavelets have no computed form")
             return
-        if (skip := refusal(layer, self.name)) is not None:
+        if (skip := refusal_of_transforms(layer, self.name)) is not None:
             yield skip
             return
         if layer.weight.size > MAX_ELEMENTS:

@@ -165,6 +165,31 @@ def test_generated_inputs_tell_how_alike_neighbours_are_and_no_more() -> None:
     np.testing.assert_allclose(measured.statistics[first.name].second_moment, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e20, 1e-20])
+def test_extreme_weights_are_rounded_without_a_moment(scale: float) -> None:
+    """Whatever the units that a model computes in: no product of a moment and weights overflows."""
+    first = (RNG.standard_normal((64, 96)) * scale).astype(np.float32)
+    second = (RNG.standard_normal((96, 32)) / scale / 10).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "first"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "second"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 64))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 32))],
+        [numpy_helper.from_array(w, n) for w, n in ((first, "first"), (second, "second"))],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = RNG.standard_normal((128, 64)).astype(np.float32)
+    report = onnxzip.compress(proto, calibration={"x": x}, tolerance=0.2).report
+    assert {skip.layer for skip in report.skips if "squares leave float32" in skip.reason}
+    assert len(report.layers) == 2
+    assert report.ratio > 4
+
+
 def test_generated_inputs_tell_nothing_of_matrices() -> None:
     model, layers = make_table(40)
     feeds = FeedSet(({"ids": np.array([1, 1, 3])},), (3,), seed=0)
