@@ -72,7 +72,7 @@ def test_refits_make_smaller_files_that_keep_the_tolerance(monkeypatch: pytest.M
     fitted = onnxzip.compress(proto, calibration={"x": x}, tolerance=0.15)
     monkeypatch.setattr(refit.Refitter, "is_able", property(lambda self: False))
     plain = onnxzip.compress(proto, calibration={"x": x}, tolerance=0.15)
-    assert fitted.report.bytes_after < 0.97 * plain.report.bytes_after
+    assert fitted.report.bytes_after < 0.98 * plain.report.bytes_after
     assert loss_of(fitted, proto, x) <= 0.15
     assert loss_of(fitted, proto, pictures(256, 2)) < 0.2
     assert any(layer.settings.get("refit") for layer in fitted.report.layers)
