@@ -259,7 +259,7 @@ def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Fe
     moment, n_blocks = statistics.second_moment, statistics.n_blocks
     if basis is None:
         order = np.arange(len(moment) * n_blocks).reshape(n_blocks, -1).T
-        return make_feedback(moment, n_inner, order) if k > 1 else make_feedback(moment, 1, order)
+        return make_feedback(moment, n_inner if k > 1 else 1, order)
     k = len(basis)
     n_groups = -(-len(moment) // k)
     if n_filling := k * n_groups - len(moment):

@@ -71,7 +71,7 @@ class OuterSum:
 
     Attributes:
         n_vectors: how many were added.
-        fourth: the sum of |x|^4.
+        fourth: the sum of |x|^4, where there is no y.
     """
 
     def __init__(self, n_columns: int, n_others: int | None = None) -> None:
@@ -85,9 +85,10 @@ class OuterSum:
         if not len(x):
             return
         a = np.ascontiguousarray(x, np.float32).T
-        squares = np.einsum("ij,ij->j", a, a).astype(np.float64)
-        self.n_vectors, self.fourth = self.n_vectors + len(x), self.fourth + float(squares @ squares)
+        self.n_vectors += len(x)
         if y is None:
+            squares = np.einsum("ij,ij->j", a, a).astype(np.float64)
+            self.fourth += float(squares @ squares)
             self._sum = ssyrk(1.0, a, beta=1.0, c=self._sum, overwrite_c=1)
         else:
             b = np.ascontiguousarray(y, np.float32).T

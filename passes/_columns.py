@@ -65,6 +65,15 @@ def from_columns(
     return plane if n_columns is None else np.ascontiguousarray(plane[:, :n_columns])
 
 
+def restore_columns(
+    layer: Layer, values: NDArray[np.float32], basis: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return the canonical weight whose columns are `values`, in any shape: as `emit_from_columns`."""
+    n_rows = count_rows(layer)
+    plane = from_columns(values.reshape(-1, n_rows), basis, layer.weight.size // n_rows)
+    return plane.reshape(layer.canonical_shape)
+
+
 def emit_from_columns(
     layer: Layer, value: str, basis: NDArray[np.float32] | None, builder: Builder
 ) -> None:

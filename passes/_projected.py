@@ -30,6 +30,7 @@ from ._columns import (
     emit_from_columns,
     from_columns,
     has_kernel_basis,
+    restore_columns,
     to_columns,
 )
 
@@ -123,8 +124,7 @@ class Projection:
 def restore(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
     """Return the product of the factors, canonical shape."""
     right, left = _planes(layer, encoded)
-    columns = right @ left
-    return from_columns(columns, encoded.tables.get("basis")).reshape(layer.canonical_shape)
+    return restore_columns(layer, right @ left, encoded.tables.get("basis"))
 
 
 def emit(layer: Layer, encoded: Encoded, builder: Builder) -> None:

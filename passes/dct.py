@@ -38,7 +38,13 @@ from onnxzip.quantize import rows_per_segment
 from onnxzip.transforms.dct import kept_positions, spatial_basis
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
-from ._columns import count_rows, emit_from_columns, from_columns, to_columns
+from ._columns import (
+    count_rows,
+    emit_from_columns,
+    has_kernel_basis,
+    restore_columns,
+    to_columns,
+)
 from .keep import example_layers
 from .scalar import payload, refusal_of_transforms
 
@@ -122,7 +128,8 @@ class Dct(Pass):
         encoded = payload(candidate)
         n_rows = count_rows(candidate.layer)
         if "columns" in encoded.coefficients:
-            return _restore_columns(candidate.layer, encoded)
+            values = encoded.coefficients["columns"].values()
+            return restore_columns(candidate.layer, values, encoded.tables["columns"])
         parts = []
         for name, coefficients in encoded.coefficients.items():
             basis = encoded.tables[name]
@@ -162,7 +169,7 @@ class Dct(Pass):
         """Refuse a kernel that is larger than its layer can pay for, or a matrix that is too narrow."""
         _, _, n_inner, spatial = layer.sizes
         k = int(np.prod(spatial))
-        if k > 1 and 2 * k * k > layer.weight.size:
+        if k > 1 and not has_kernel_basis(layer):
             reason = (
                 f"the {k} x {k} basis is more than half of the weight's {layer.weight.size} elements"
             )
@@ -214,13 +221,14 @@ class Dct(Pass):
     ) -> Candidate:
         """Return the stored candidate of a rate, rounded with error feedback."""
         encoded = _quantize_columns(layer, part.basis, rate, codec, feedback)
+        values = encoded.coefficients["columns"].values()
         return Candidate(
             layer,
             self.name,
             {"rate": float(rate), "keep_fraction": 1.0, "block": self.block, "feedback": True},
             "stored",
             codec.n_bytes(encoded) + 4 * NODE_OVERHEAD_BYTES,
-            relative_error(layer.canonical(), _restore_columns(layer, encoded)),
+            relative_error(layer.canonical(), restore_columns(layer, values, part.basis)),
             layer.macs,
             encoded,
         )
@@ -284,11 +292,6 @@ def _quantize_columns(
     """Quantise all positions of all channels, a column each: (k * n_inner, n_rows)."""
     quantised = codec.quantize(to_columns(layer, basis), rate, feedback)
     return Encoded({"columns": quantised}, tables={"columns": basis})
-
-
-def _restore_columns(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
-    columns = encoded.coefficients["columns"].values().reshape(-1, count_rows(layer))
-    return from_columns(columns, encoded.tables["columns"]).reshape(layer.canonical_shape)
 
 
 def _error(parts: Sequence[_Part], keep_fraction: float, encoded: Encoded) -> float:

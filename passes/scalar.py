@@ -25,7 +25,7 @@ from onnxzip.passbase import (
 from onnxzip.quantize import rows_per_segment
 from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
-from ._columns import count_rows, emit_from_columns, from_columns, to_columns
+from ._columns import count_rows, emit_from_columns, restore_columns, to_columns
 from .keep import example_layers
 
 MIN_ELEMENTS = 256
@@ -127,7 +127,7 @@ def _restore(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
     ((name, coefficients),) = encoded.coefficients.items()
     values = coefficients.values()
     if name == "columns":
-        values = from_columns(values.reshape(-1, count_rows(layer)), None)
+        return restore_columns(layer, values, None)
     return values.reshape(layer.canonical_shape)
 
 

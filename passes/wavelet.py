@@ -49,11 +49,10 @@ from onnxzip.transforms.wavelet import (
 from onnxzip.types import Candidate, Coefficients, Encoded, Form, Layer, Scalar, Skip
 
 from ._columns import (
-    count_rows,
     emit_from_columns,
     emit_slice,
-    from_columns,
     has_kernel_basis,
+    restore_columns,
     to_columns,
 )
 from .keep import example_layers
@@ -147,7 +146,9 @@ class Wavelet(Pass):
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the inverse transform, canonical shape."""
         if candidate.settings.get("feedback", False):
-            return _restore_columns(candidate.layer, payload(candidate))
+            encoded = payload(candidate)
+            values = encoded.coefficients["columns"].values()
+            return restore_columns(candidate.layer, values, encoded.tables["columns"])
         geometry = _geometry_of(candidate.layer, candidate.settings)
         return _decode(payload(candidate), geometry).reshape(candidate.layer.canonical_shape)
 
@@ -188,7 +189,8 @@ class Wavelet(Pass):
         tiled, n_bytes = _Tiled(layer, settings), 0
         for rate in codec.rates[:: 2 if has_kernel_basis(layer) else 1]:
             encoded = tiled.encode(rate, codec)
-            error = relative_error(layer.canonical(), _restore_columns(layer, encoded))
+            values, basis = encoded.coefficients["columns"].values(), encoded.tables["columns"]
+            error = relative_error(layer.canonical(), restore_columns(layer, values, basis))
             size = codec.n_bytes(encoded) + _N_TILED_NODES * NODE_OVERHEAD_BYTES
             if size >= n_bytes:
                 n_bytes = size
@@ -260,13 +262,6 @@ class _Tiled:
         """Quantise all coefficients, a column each: (tile * n_tiles, n_rows)."""
         quantised = codec.quantize(self._columns, rate, self._feedback)
         return Encoded({"columns": quantised}, tables={"columns": self._basis})
-
-
-def _restore_columns(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
-    columns = encoded.coefficients["columns"].values().reshape(-1, count_rows(layer))
-    n_columns = layer.weight.size // count_rows(layer)
-    plane = from_columns(columns, encoded.tables["columns"], n_columns)
-    return plane.reshape(layer.canonical_shape)
 
 
 def _planes_shape(layer: Layer) -> tuple[int, int, int]:
