@@ -13,7 +13,9 @@ from onnxzip.errors import (
     VerificationError,
 )
 from onnxzip.options import Options, Result
-from onnxzip.types import Check, LayerReport, Report, Skip
+from onnxzip.records.check import Check
+from onnxzip.records.plan import Skip
+from onnxzip.report.record import LayerReport, Report
 
 __all__ = [
     "CalibrationError",

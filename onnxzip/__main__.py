@@ -2,7 +2,7 @@
 
 import sys
 
-from onnxzip.cli import main
+from onnxzip.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

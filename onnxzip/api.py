@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzip.errors import UsageError
 from onnxzip.options import Options, Result
-from onnxzip.types import Check
+from onnxzip.records.check import Check
 
 if TYPE_CHECKING:
-    from onnxzip.graph import ModelProto
-    from onnxzip.pipeline import Source
-    from onnxzip.tables import Inspection
+    from onnxzip.graph import ModelLike, ModelProto
+    from onnxzip.report.record import Inspection
+
 
 _LISTS = ("passes", "skip", "keep", "providers")
 
 
-def compress(source: Source, output: str | Path | None = None, **settings: Any) -> Result:
+def compress(source: ModelLike, output: str | Path | None = None, **settings: Any) -> Result:
     """Compress a model within the loss allowed.
 
     Args:
@@ -43,7 +43,7 @@ def compress(source: Source, output: str | Path | None = None, **settings: Any) 
     return pipeline.compress(source, output, options=_options(settings))
 
 
-def verify(source: Source, against: Source | None = None, **settings: Any) -> tuple[Check, ...]:
+def verify(source: ModelLike, against: ModelLike | None = None, **settings: Any) -> tuple[Check, ...]:
     """Test a compressed model: it loads, decodes and folds; with `against`, what it loses.
 
     Args:
@@ -54,23 +54,23 @@ def verify(source: Source, against: Source | None = None, **settings: Any) -> tu
     Returns:
         The checks, passed or not.
     """
-    from onnxzip import archive
+    from onnxzip import listing as archive
 
     return archive.verify(source, against, options=_options(settings))
 
 
-def inspect(source: Source) -> Inspection:
+def inspect(source: ModelLike) -> Inspection:
     """Say how each weight of a model is stored."""
-    from onnxzip import archive
+    from onnxzip import listing as archive
 
     return archive.inspect(source)
 
 
 def decompress(
-    source: Source, output: str | Path | None = None, *, overwrite: bool = False
+    source: ModelLike, output: str | Path | None = None, *, overwrite: bool = False
 ) -> ModelProto | None:
     """Return (and write) the model with plain weights, bit for bit what the runtime decodes."""
-    from onnxzip import archive
+    from onnxzip import listing as archive
 
     return archive.decompress(source, output, overwrite=overwrite)
 

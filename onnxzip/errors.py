@@ -10,11 +10,15 @@
     ├── UsageError             arguments that contradict each other; exit 2
     └── ToleranceError         no smaller file meets the tolerance; exit 3
 
-Every message is one line that names the place, the finding and the next step.
+Every message is one line that names the place, the finding and the next step. A setting stands in
+backticks in it, `target_size`, and is worded as the interface calls it that was used: target_size, or
+--target-size.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import ClassVar
 
 
@@ -22,6 +26,14 @@ class OnnxzipError(Exception):
     """Base of every error raised on purpose; `exit_code` is what the command line returns."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        """Return the message in the words of the Python interface."""
+        return self.worded(lambda setting: setting)
+
+    def worded(self, word: Callable[[str], str]) -> str:
+        """Return the message with each setting as `word` words its name."""
+        return re.sub(r"`(\w+)`", lambda found: word(found[1]), super().__str__())
 
 
 class InputError(OnnxzipError):

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from onnxzip.types import Array, Report, Scalar
+from onnxzip.records.aliases import Array, Scalar
+from onnxzip.report.record import Report
 
 if TYPE_CHECKING:
-    from onnxzip.calibrate import CalibrationSource
     from onnxzip.graph import ModelProto
+    from onnxzip.inputs.from_files import CalibrationSource
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,25 @@ class Options:
     seed: int = 0
     overwrite: bool = False
 
+    def described(self) -> dict[str, Scalar]:
+        """Return the settings that shape the result, as scalars for the report."""
+        settings: dict[str, Scalar] = {
+            "metric": self.metric,
+            "objective": self.objective,
+            "passes": "all" if self.passes is None else ",".join(self.passes),
+            "skip": ",".join(self.skip),
+            "keep": ",".join(self.keep),
+            "seed": self.seed,
+            "calibration": _describe_calibration(self.calibration),
+        }
+        if self.tolerance is not None:
+            settings["tolerance"] = self.tolerance
+        if self.target_size is not None:
+            settings["target_size"] = self.target_size
+        for pass_name, values in self.pass_settings.items():
+            settings.update({f"{pass_name}.{key}": _scalar(value) for key, value in values.items()})
+        return settings
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -69,3 +89,13 @@ class Result:
 
     model: ModelProto | None
     report: Report
+
+
+def _scalar(value: object) -> Scalar:
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _describe_calibration(calibration: CalibrationSource | None) -> str:
+    if calibration is None:
+        return "generated inputs"
+    return str(calibration) if isinstance(calibration, str | Path) else type(calibration).__name__

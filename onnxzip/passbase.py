@@ -14,26 +14,13 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
-from onnxzip.feedback import Feedback, make_feedback
-from onnxzip.types import (
-    Array,
-    AttributeValue,
-    Candidate,
-    Coefficients,
-    Encoded,
-    Form,
-    Layer,
-    Rewrite,
-    Scalar,
-    Skip,
-)
+from onnxzip.records.aliases import Array, AttributeValue, Form, Scalar
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Coefficients, Encoded, Feedback
+from onnxzip.records.plan import Candidate, Rewrite, Skip
 
 _BLOCK = 1 << 20
-
-FILLING_MOMENT = 0.01
-"""Second moment, in multiples of the mean one, of columns that only fill the last group."""
 
 NODE_OVERHEAD_BYTES = 60
 """Estimated cost of one emitted node with its value_info entry, in bytes."""
@@ -238,39 +225,6 @@ class GraphPass(ABC):
     @abstractmethod
     def rewrite(self, editor: Editor) -> Iterator[Rewrite | Skip]:
         """Rewrite in place; yield one record per change or refusal."""
-
-
-def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Feedback | None:
-    """Return how rounding errors of a layer's coefficients are fed back.
-
-    Args:
-        layer: its columns are a grid of n_inner channels x k spatial positions.
-        basis: B, (k, k): k neighbouring numbers are w = c B, and the columns are the coefficients c, by
-            position and then by group; the last group may be filled up. None: they are the numbers
-            themselves, in canonical order.
-
-    Returns:
-        None without statistics, or where the second moment cannot be factorised.
-    """
-    statistics = layer.statistics
-    if statistics is None:
-        return None
-    n_inner, k = layer.sizes[2], int(np.prod(layer.sizes[3]))
-    moment, n_blocks = statistics.second_moment, statistics.n_blocks
-    if basis is None:
-        order = np.arange(len(moment) * n_blocks).reshape(n_blocks, -1).T
-        return make_feedback(moment, n_inner if k > 1 else 1, order)
-    k = len(basis)
-    n_groups = -(-len(moment) // k)
-    if n_filling := k * n_groups - len(moment):
-        filling = np.full(n_filling, FILLING_MOMENT * np.trace(moment) / len(moment), np.float32)
-        moment = np.asarray(block_diag(moment, np.diag(filling)), np.float32)
-    grid = moment.reshape(n_groups, k, n_groups, k)
-    turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
-    # The highest frequencies first: at low rates they become zero, and the errors go to where bits are.
-    places = np.arange(k * n_blocks * n_groups).reshape(k, n_blocks, n_groups)
-    falling = np.swapaxes(places, 1, 2).reshape(-1, n_blocks)[::-1]
-    return make_feedback(turned.reshape(k * n_groups, -1)[::-1, ::-1], k, falling)
 
 
 def relative_error(original: NDArray[np.float32], restored: NDArray[np.float32]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Editor, NodeView
-from onnxzip.types import Array
+from onnxzip.records.aliases import Array
 
 Producers = Mapping[str, NodeView]
 

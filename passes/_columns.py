@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder
-from onnxzip.types import Layer
+from onnxzip.records.layer import Layer
 
 
 def count_rows(layer: Layer) -> int:

@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Site
+from onnxzip.records.aliases import AttributeValue, Form, Scalar
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Coefficients, Encoded
 from onnxzip.transforms import lowrank
-from onnxzip.types import AttributeValue, Coefficients, Encoded, Form, Layer, Scalar
 
 DOUBLE = 11
 """TensorProto.DOUBLE, the target of Cast."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class Factor:
     """One factor as a layer of its own.
 
     Attributes:
@@ -40,33 +42,33 @@ class Stage:
     axes: tuple[int, ...]
 
 
-def stages(layer: Layer, settings: Mapping[str, Scalar]) -> tuple[Stage, ...]:
+def factors(layer: Layer, settings: Mapping[str, Scalar]) -> tuple[Factor, ...]:
     """Return the chain for a layer without batch axes, in the order it runs."""
     _, n_out, n_in, kernel = layer.sizes
     rank = int(settings["rank"])
     axes = tuple(range(len(kernel)))
     flat = (1,) * len(kernel)
     if settings["method"] == "in":
-        first = Stage("left", (rank, n_in, *flat), False, ())
-        return first, Stage("right", (rank, n_out, *kernel), True, axes)
+        first = Factor("left", (rank, n_in, *flat), False, ())
+        return first, Factor("right", (rank, n_out, *kernel), True, axes)
     if settings["method"] == "spatial":
-        first = Stage("left", (rank, n_in, kernel[0], *flat[1:]), False, (0,))
-        return first, Stage("right", (rank, n_out, 1, *kernel[1:]), True, axes[1:])
+        first = Factor("left", (rank, n_in, kernel[0], *flat[1:]), False, (0,))
+        return first, Factor("right", (rank, n_out, 1, *kernel[1:]), True, axes[1:])
     if settings["method"] == "tucker":
         rank_in = int(settings["rank_in"])
         return (
-            Stage("in_basis", (rank_in, n_in, *flat), False, ()),
-            Stage("core", (rank, rank_in, *kernel), False, axes),
-            Stage("out_basis", (rank, n_out, *flat), True, ()),
+            Factor("in_basis", (rank_in, n_in, *flat), False, ()),
+            Factor("core", (rank, rank_in, *kernel), False, axes),
+            Factor("out_basis", (rank, n_out, *flat), True, ()),
         )
-    first = Stage("right", (rank, n_in, *kernel), False, axes)
-    return first, Stage("left", (rank, n_out, *flat), True, ())
+    first = Factor("right", (rank, n_in, *kernel), False, axes)
+    return first, Factor("left", (rank, n_out, *flat), True, ())
 
 
 def count_macs(layer: Layer, settings: Mapping[str, Scalar]) -> int:
     """Return the multiply-accumulates of the chain, from those of the node it replaces.
 
-    A stage runs at the output resolution times the strides that only later stages take. Borders are not
+    A stage runs at the output resolution times the strides that only later factors take. Borders are not
     known here: a kernel without padding reads a little more than that.
     """
     if layer.macs is None:
@@ -75,7 +77,7 @@ def count_macs(layer: Layer, settings: Mapping[str, Scalar]) -> int:
     strides = _ints(layer.attributes, "strides", n_axes)
     taken: set[int] = set()
     total = 0
-    for stage in stages(layer, settings):
+    for stage in factors(layer, settings):
         taken |= set(stage.axes)
         ahead = int(np.prod([strides[a] for a in range(n_axes) if a not in taken], dtype=np.int64))
         total += int(np.prod(stage.shape, dtype=np.int64)) * ahead
@@ -84,7 +86,7 @@ def count_macs(layer: Layer, settings: Mapping[str, Scalar]) -> int:
 
 def _count_chain_nodes(layer: Layer, settings: Mapping[str, Scalar]) -> int:
     """Return how many nodes `emit_chain` adds, decoding and running, beyond the one it replaces."""
-    chain = stages(layer, settings)
+    chain = factors(layer, settings)
     per_stage = int(bool(layer.sizes[3])) + int(layer.weight.dtype == np.float64)
     n_transposes = sum(stage.swapped for stage in chain) if layer.op_type != "Gemm" else 0
     return len(chain) * (per_stage + 1) - 1 + n_transposes
@@ -121,9 +123,9 @@ def emit_chain(
     builder: Builder,
 ) -> None:
     """Emit the factors and replace the layer's node by the chain."""
-    chain = stages(layer, settings)
+    chain = factors(layer, settings)
     flips = {"Gemm": lambda stage: False, "MatMul": lambda stage: stage.swapped == _is_left(layer)}
-    flip: Callable[[Stage], bool] = flips.get(layer.op_type, lambda stage: stage.swapped)
+    flip: Callable[[Factor], bool] = flips.get(layer.op_type, lambda stage: stage.swapped)
     weights = [_emit_factor(layer, s, coefficients[s.key], flip(s), builder) for s in chain]
 
     def emit(site: Site) -> None:
@@ -150,7 +152,7 @@ def _is_left(layer: Layer) -> bool:
 
 
 def _emit_factor(
-    layer: Layer, stage: Stage, coefficients: Coefficients, flipped: bool, builder: Builder
+    layer: Layer, stage: Factor, coefficients: Coefficients, flipped: bool, builder: Builder
 ) -> str:
     """Emit a factor in the stage's shape, its first two axes exchanged when `flipped`."""
     value, shape = builder.coefficients(coefficients, stage.key), stage.shape
@@ -166,7 +168,7 @@ def _emit_factor(
 
 
 def _conv_attributes(
-    attributes: Mapping[str, AttributeValue], stage: Stage, is_last: bool
+    attributes: Mapping[str, AttributeValue], stage: Factor, is_last: bool
 ) -> dict[str, AttributeValue]:
     """Return the Conv's attributes on the axes that the stage carries, neutral ones elsewhere."""
     n_axes = len(stage.shape) - 2
@@ -183,7 +185,7 @@ def _conv_attributes(
 
 
 def _gemm_attributes(
-    attributes: Mapping[str, AttributeValue], stage: Stage, is_last: bool
+    attributes: Mapping[str, AttributeValue], stage: Factor, is_last: bool
 ) -> dict[str, AttributeValue]:
     """Return transA for the first Gemm, on (r, in), and alpha and beta for the last, on (r, out)."""
     if is_last:

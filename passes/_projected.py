@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
 
-from onnxzip.feedback import Feedback, make_feedback
-from onnxzip.passbase import Builder, Codec, layer_feedback
+from onnxzip.codec.feedback import layer_feedback, make_feedback
+from onnxzip.passbase import Builder, Codec
+from onnxzip.records.layer import Layer, Statistics
+from onnxzip.records.payload import Encoded, Feedback
 from onnxzip.transforms import lowrank
 from onnxzip.transforms.dct import spatial_basis
-from onnxzip.types import Encoded, Layer, Statistics
 
 from ._columns import (
     count_rows,

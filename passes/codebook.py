@@ -17,17 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.feedback import Feedback, feed_back
-from onnxzip.passbase import (
-    NODE_OVERHEAD_BYTES,
-    Builder,
-    Codec,
-    Pass,
-    layer_feedback,
-    relative_error,
-)
+from onnxzip.codec.feedback import feed_back, layer_feedback
+from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.records.aliases import Array, Form, Scalar
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Encoded, Feedback
+from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import codebook
-from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from .keep import example_layers
 from .scalar import payload, refusal_of_transforms

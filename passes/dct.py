@@ -24,19 +24,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.feedback import Feedback
-from onnxzip.passbase import (
-    NODE_OVERHEAD_BYTES,
-    Builder,
-    Codec,
-    Pass,
-    Site,
-    layer_feedback,
-    relative_error,
-)
-from onnxzip.quantize import rows_per_segment
+from onnxzip.codec.feedback import layer_feedback
+from onnxzip.codec.variable_rate import rows_per_segment
+from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, Site, relative_error
+from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Encoded, Feedback
+from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms.dct import kept_positions, spatial_basis
-from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from ._columns import (
     count_rows,

@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from onnxzip.passbase import Editor, GraphPass, NodeView
-from onnxzip.types import Array, Rewrite, Skip
+from onnxzip.records.aliases import Array
+from onnxzip.records.plan import Rewrite, Skip
 
 from ._affine import RefusedError, fold_affine
 

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass
-from onnxzip.types import AttributeValue, Candidate, Encoded, Form, Layer, Layout, Scalar, Skip
+from onnxzip.records.aliases import AttributeValue, Form, Scalar
+from onnxzip.records.layer import Layer, Layout
+from onnxzip.records.payload import Encoded
+from onnxzip.records.plan import Candidate, Skip
 
 
 def _conv(name: str, shape: tuple[int, ...], group: int = 1) -> Layer:

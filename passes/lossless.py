@@ -20,9 +20,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.codec.variable_rate import rows_per_segment
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass
-from onnxzip.quantize import rows_per_segment
-from onnxzip.types import Array, Candidate, Encoded, Form, Layer, Layout, Scalar, Skip
+from onnxzip.records.aliases import Array, Form, Scalar
+from onnxzip.records.layer import Layer, Layout
+from onnxzip.records.payload import Encoded
+from onnxzip.records.plan import Candidate, Skip
 
 from .scalar import payload
 

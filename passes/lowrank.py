@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Encoded
+from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import lowrank
-from onnxzip.types import Candidate, Encoded, Form, Layer, Scalar, Skip
 
 from . import _factors, _projected
 from .keep import example_layers

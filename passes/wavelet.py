@@ -24,16 +24,13 @@ import numpy as np
 import pywt
 from numpy.typing import NDArray
 
-from onnxzip.feedback import Feedback
-from onnxzip.passbase import (
-    NODE_OVERHEAD_BYTES,
-    Builder,
-    Codec,
-    Pass,
-    layer_feedback,
-    relative_error,
-)
-from onnxzip.quantize import MIN_SEGMENT
+from onnxzip.codec.feedback import layer_feedback
+from onnxzip.codec.variable_rate import MIN_SEGMENT
+from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
+from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Coefficients, Encoded, Feedback
+from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms.wavelet import (
     Geometry,
     forward,
@@ -46,7 +43,6 @@ from onnxzip.transforms.wavelet import (
     tile_axis,
     universal_threshold,
 )
-from onnxzip.types import Candidate, Coefficients, Encoded, Form, Layer, Scalar, Skip
 
 from ._columns import (
     emit_from_columns,

@@ -12,9 +12,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzip.feedback import Feedback, round_columns
+from onnxzip.codec.feedback import round_columns
 from onnxzip.passbase import Site
-from onnxzip.types import Array, AttributeValue, Coefficients, Encoded, Feeds, Layer
+from onnxzip.records.aliases import Array, AttributeValue, Feeds
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Coefficients, Encoded, Feedback
 
 SAFE_OPS = {
     *("Cast", "Gather", "Reshape", "Concat", "Split", "Slice", "Transpose", "Expand", "ScatterND"),

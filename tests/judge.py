@@ -17,7 +17,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from onnxzip.types import Check, Report
+from onnxzip.records.check import Check
+from onnxzip.report.record import Report
 
 Arrays = Mapping[str, NDArray[Any]]
 Feeds = Mapping[str, NDArray[Any]]

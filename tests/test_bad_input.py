@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 import onnxzip
-from onnxzip.cli import main
+from onnxzip.cli.main import main
 from onnxzip.errors import CalibrationError, ToleranceError, UsageError
 from tests.cases import BAD_FILES, CASES, BadFile
 from tests.test_models import MODELS

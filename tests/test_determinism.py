@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import onnxzip
-from onnxzip.types import Report
+from onnxzip.report.record import Report
 from tests.cases import CASES
 from tests.test_models import MODELS
 

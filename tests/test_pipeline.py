@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import onnxzip
-from onnxzip.cli import main
+from onnxzip.cli.main import main
 from onnxzip.errors import (
     CalibrationError,
     ModelError,
@@ -18,7 +18,9 @@ from onnxzip.errors import (
     ToleranceError,
     UsageError,
 )
-from onnxzip.types import Report
+from onnxzip.report.json import from_json, to_json
+from onnxzip.report.markdown import to_markdown
+from onnxzip.report.record import Report
 from tests.cases import CASES, Case
 from tests.judge import drift_on_cpu, judge, open_session, run
 from tests.test_models import MODELS
@@ -201,7 +203,7 @@ def test_metrics_on_real_models(model: str, metric: str, tolerance: float, tmp_p
     y, z = (outputs(p, images(n_samples)) for p in (path, out))
     loss = own_loss(metric, y, z, classes(n_samples))
     assert loss >= tolerance if metric == "psnr" else loss <= tolerance
-    stated = drift_on_cpu(onnxzip.report.from_json(report.read_text()).checks)
+    stated = drift_on_cpu(from_json(report.read_text()).checks)
     held = np.arange(n_samples) // 8 % 4 == 3
     loss = own_loss(metric, y[held], z[held], classes(n_samples)[held])
     assert stated.value == pytest.approx(loss, rel=1e-3, abs=1e-6)
@@ -232,7 +234,7 @@ def test_keep_patterns(tmp_path: Path) -> None:
     old, new = ({t.name: t for t in onnx.load(p).graph.initializer} for p in (path, out))
     for name in ("6.weight", "8.weight"):
         assert new[name].SerializeToString() == old[name].SerializeToString()
-    report = onnxzip.report.from_json((tmp_path / "r.json").read_text())
+    report = from_json((tmp_path / "r.json").read_text())
     assert {s.layer for s in report.skips if s.pass_name == "keep"} == {"6.weight", "8.weight"}
     assert {layer.name for layer in report.layers} == {"0.0.weight", "1.0.weight", "3.0.weight"}
 
@@ -287,9 +289,9 @@ def test_target_size(level: int, n_bytes: int, tmp_path: Path) -> None:
     assert stated.passed
     assert stated.limit == np.inf
     assert 0 < stated.value < 1
-    text = onnxzip.report.to_markdown(result.report)
+    text = to_markdown(result.report)
     assert "| none |" in text
-    assert onnxzip.report.from_json(onnxzip.report.to_json(result.report)) == result.report
+    assert from_json(to_json(result.report)) == result.report
 
 
 def test_larger_target_smaller_loss() -> None:

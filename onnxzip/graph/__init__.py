@@ -1,37 +1,45 @@
-"""Reads, rewrites and writes ONNX graphs: the only package that imports onnx and onnx_graphsurgeon."""
+"""Reads, changes and writes ONNX graphs: the only package that imports onnx and onnx_graphsurgeon."""
 
 from onnx import ModelProto
 
-from onnxzip.graph.archive import (
+from onnxzip.graph.changing.constants import with_constants
+from onnxzip.graph.changing.editor import GraphEditor
+from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
+from onnxzip.graph.changing.operand_outputs import with_operand_outputs
+from onnxzip.graph.changing.opset import raise_opset
+from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
+from onnxzip.graph.changing.prune import prune
+from onnxzip.graph.changing.short_names import shorten_names
+from onnxzip.graph.reading.index_bounds import index_bounds
+from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
+from onnxzip.graph.reading.model import Model, ModelLike, detach, read_model
+from onnxzip.graph.reading.operands import Operand, find_operands
+from onnxzip.graph.reading.shapes import annotate_layers
+from onnxzip.graph.reading.small_tensors import find_small_layers
+from onnxzip.graph.reading.weights import find_layers
+from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
+from onnxzip.graph.writing.decoder_view import decoded_names, decoded_types, decoder, with_plain_weights
+from onnxzip.graph.writing.files import (
+    MAX_INLINE_BYTES,
+    check_output,
+    inline_bytes,
+    n_bytes_of,
+    to_proto,
+    write_model,
+)
+from onnxzip.graph.writing.loadable import loadable
+from onnxzip.graph.writing.mark import (
     Judgement,
     StoredValue,
     decode_inputs,
-    decoded_names,
-    decoded_types,
-    decoder,
     float_initializers,
     is_intact,
-    is_stamped,
+    is_marked,
     read_judgement,
-    read_stamp,
-    stamp,
-    with_plain_weights,
+    read_mark,
+    write_mark,
 )
-from onnxzip.graph.builder import EmitStored, GraphBuilder
-from onnxzip.graph.compare import count_differences, structure
-from onnxzip.graph.edit import GraphEditor, prune
-from onnxzip.graph.inputs import index_bounds
-from onnxzip.graph.lift import lift_weights, make_overridable
-from onnxzip.graph.mapping import release_pages, share_with_disk
-from onnxzip.graph.model import Model, detach, read_model
-from onnxzip.graph.opset import raise_opset
-from onnxzip.graph.rename import shorten_names
-from onnxzip.graph.shapes import annotate_layers
-from onnxzip.graph.small import find_small_layers
-from onnxzip.graph.stages import Stage, StagedModel, cut_stages, with_constants
-from onnxzip.graph.taps import Tap, find_taps, with_taps
-from onnxzip.graph.weights import find_layers
-from onnxzip.graph.write import MAX_INLINE_BYTES, inline_bytes, n_bytes_of, to_proto, write_model
+from onnxzip.graph.writing.structure import count_differences, structure
 
 __all__ = [
     "MAX_INLINE_BYTES",
@@ -40,43 +48,46 @@ __all__ = [
     "GraphEditor",
     "Judgement",
     "Model",
+    "ModelLike",
     "ModelProto",
-    "Stage",
-    "StagedModel",
+    "Operand",
+    "Partition",
+    "PartitionedModel",
     "StoredValue",
-    "Tap",
     "annotate_layers",
+    "check_output",
     "count_differences",
-    "cut_stages",
     "decode_inputs",
     "decoded_names",
     "decoded_types",
     "decoder",
     "detach",
     "find_layers",
+    "find_operands",
     "find_small_layers",
-    "find_taps",
     "float_initializers",
+    "hoist_weights",
     "index_bounds",
     "inline_bytes",
     "is_intact",
-    "is_stamped",
-    "lift_weights",
+    "is_marked",
+    "loadable",
     "make_overridable",
     "n_bytes_of",
+    "partition_model",
     "prune",
     "raise_opset",
     "read_judgement",
+    "read_mark",
     "read_model",
-    "read_stamp",
     "release_pages",
     "share_with_disk",
     "shorten_names",
-    "stamp",
     "structure",
     "to_proto",
     "with_constants",
+    "with_operand_outputs",
     "with_plain_weights",
-    "with_taps",
+    "write_mark",
     "write_model",
 ]

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from onnxzip.types import Statistics
+from onnxzip.records.layer import Statistics
 
 Method: TypeAlias = Literal["out", "in", "spatial"]
 

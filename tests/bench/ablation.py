@@ -22,22 +22,30 @@ import numpy as np
 from onnxzip.passes import _projected
 
 import onnxzip
-from onnxzip import feedback, passbase, probing, proposal, quantize, refit, statistics
-from onnxzip.coding import contexts, encoder, plans
-from onnxzip.types import Rounding
+from onnxzip.choose import refit
+from onnxzip.choose import sensitivity as probing
+from onnxzip.codec import feedback
+from onnxzip.codec import variable_rate as quantize
+from onnxzip.codec.coding import code_plan as plans
+from onnxzip.codec.coding import contexts, encoder
+from onnxzip.measure import second_moments as statistics
+from onnxzip.propose import proposal
+from onnxzip.records.plan import Rounding
 from tests.bench.cifar import accuracy, feed_of
 from tests.bench.command import split
 
+_MAKE_FEEDBACK = feedback.make_feedback
+
 
 def _one_step_per_layer(*arguments: Any) -> Any:
-    made = feedback.make_feedback(*arguments)
+    made = _MAKE_FEEDBACK(*arguments)
     return made and replace(made, outer=np.zeros_like(made.outer), inner=np.zeros_like(made.inner))
 
 
 @contextlib.contextmanager
 def _with_feedback_by(make: Callable[..., Any]) -> Iterator[None]:
     with (
-        mock.patch.object(passbase, "make_feedback", make),
+        mock.patch.object(feedback, "make_feedback", make),
         mock.patch.object(_projected, "make_feedback", make),
     ):
         yield
@@ -62,7 +70,7 @@ PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "damping by the number of vectors": _with_little_damping,
     "rounding by rate and distortion": lambda: mock.patch.object(quantize, "BIT_PRICE", 0.0),
     "refits of weights and biases": lambda: mock.patch.object(refit.Refitter, "is_able", False),
-    "refits of biases": lambda: mock.patch.object(refit._Job, "_shift_bias", return_value=None),
+    "refits of biases": lambda: mock.patch.object(refit._PlanRefit, "_shift_bias", return_value=None),
     "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", return_value=1.0),
     "rates between rates": lambda: mock.patch.object(proposal, "with_midpoints", lambda ladder: ladder),
     "small tensors in 8 bits": lambda: mock.patch.object(

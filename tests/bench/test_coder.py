@@ -5,7 +5,6 @@ python -m pytest tests/bench/test_coder.py -m bench -s
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -13,14 +12,11 @@ import numpy as np
 import onnx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "coding"))
-
-from model_builder import ModelBuilder, build_model, wrap
-from test_prefix import assert_same, entropy_bits
-
-from onnxzip.coding.encoder import encode
-from onnxzip.coding.prefix import decode
+from onnxzip.codec.coding.encoder import encode
+from onnxzip.codec.coding.prefix import decode
 from tests.bench.loading import run_child
+from tests.codec.coding.model_builder import ModelBuilder, build_model, wrap
+from tests.codec.coding.test_prefix import assert_same, entropy_bits
 
 pytestmark = pytest.mark.bench
 

@@ -1,4 +1,4 @@
-"""Write the golden file of the coefficient coder: `python tests/golden/make_coder.py`.
+"""Write the golden file of the coefficient coder: `python -m tests.golden.make_coder`.
 
 coder.onnx is a model whose outputs are the arrays of coder.npz, coded. Files that are out there decode
 by themselves, as their decoder is in them; the golden one shows that, and that today's encoder still
@@ -8,18 +8,15 @@ the one before under the next number (coder_1.onnx, ...): what was written once 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from onnxzip.codec.coding.encoder import encode
+from tests.codec.coding.model_builder import build_model
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "coding"))
-
-from model_builder import build_model  # noqa: E402
-
-from onnxzip.coding.encoder import encode  # noqa: E402
 
 INTEGERS = {3}
 

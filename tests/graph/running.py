@@ -11,9 +11,9 @@ import onnx
 import onnxruntime as ort
 
 from onnxzip.graph import to_proto
-from onnxzip.graph.model import Model
+from onnxzip.graph.reading.model import Model
 from onnxzip.passbase import Builder
-from onnxzip.types import Coefficients
+from onnxzip.records.payload import Coefficients
 from tests.cases import CASES, Case
 
 RUNNABLE = [case for case in CASES.values() if case.runnable]

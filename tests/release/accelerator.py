@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from onnxzip.providers import long_name
+from onnxzip.runtime.providers import long_name
 from tests.bench.command import compress, split
 
 N_CREATIONS, N_RUNS = 4, 1000

@@ -20,7 +20,7 @@ import onnx
 
 import onnxzip
 from onnxzip import graph
-from onnxzip.proof import decode_weights
+from onnxzip.prove.decoded_weights import decode_weights
 from tests.casebook.formats import network, newest_opset
 
 VERSIONS = ("1.17.3", "1.20.1", "1.23.2", "1.27.0", "newest")
@@ -49,7 +49,7 @@ def compress(source: Path, level: int) -> None:
     onnxzip.compress(source, small, level=level, passes=("scalar", "dct", "codebook"))
     onnxzip.decompress(small, Path(f"{stem}.{level}.plain"))
     model = graph.read_model(small)
-    n_nodes, _ = graph.read_stamp(model)
+    n_nodes, _ = graph.read_mark(model)
     graph.write_model(graph.decoder(model, n_nodes), Path(f"{stem}.{level}.decoder"))
     np.savez(f"{stem}.{level}.npz", **decode_weights(model, n_nodes))
 

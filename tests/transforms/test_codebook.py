@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnxzip.passes.codebook import CodebookPass
 from scipy.cluster.vq import kmeans2
 
+from onnxzip.records.layer import Layer, Layout
+from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import codebook
-from onnxzip.types import Candidate, Layer, Layout, Skip
 from tests.fakes import FakeCodec
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from onnxzip.passes import _factors
 from onnxzip.passes.lowrank import LowRankPass
 
-from onnxzip.feedback import OutputError
-from onnxzip.quantize import VariableRate
+from onnxzip.codec.variable_rate import VariableRate
+from onnxzip.measure.distortion import OutputDistortion
+from onnxzip.records.aliases import AttributeValue, Scalar
+from onnxzip.records.layer import Layer, Layout, Statistics
+from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import lowrank
-from onnxzip.types import AttributeValue, Candidate, Layer, Layout, Scalar, Skip, Statistics
 from tests.fakes import FakeBuilder, FakeCodec, run
 
 CODEC = FakeCodec()
@@ -323,7 +325,7 @@ def test_factors_for_known_inputs_lose_less_of_the_output(shape: tuple[int, ...]
     blind = Layer("w", "", weight, layout)
     seeing = replace(blind, statistics=Statistics(moment, 9))
     curves = []
-    measure = OutputError(blind.canonical(), Statistics(moment, 9))
+    measure = OutputDistortion(blind.canonical(), Statistics(moment, 9))
     for layer in (blind, seeing):
         found = [
             c for c in LowRankPass().candidates(layer, VariableRate(), ("stored",)) if is_candidate(c)

@@ -1,0 +1,178 @@
+"""Chooses a plan: what a layer's error costs, then the plans that a tolerance or a size allows.
+
+A `Chooser` is what stays while plans come and go: the sensitivities measured so far, the payloads of the
+latest plan, and whatever weights can be fitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from onnxzip.choose.lagrangian import Sensitivity
+from onnxzip.choose.refit import Refitter
+from onnxzip.choose.refusals import advice, refusal
+from onnxzip.choose.sensitivity import Prober
+from onnxzip.choose.to_loss import LossSearch
+from onnxzip.choose.to_size import fill
+from onnxzip.errors import ToleranceError
+from onnxzip.measure.subject import Subject
+from onnxzip.options import Options
+from onnxzip.progress import ShowProgress
+from onnxzip.propose.ladders import Ladders
+from onnxzip.propose.offers import with_true_error
+from onnxzip.propose.proposal import Proposal
+from onnxzip.records.check import Check
+from onnxzip.records.plan import Plan, Skip
+from onnxzip.rewrite.restorer import Restorer
+
+_FIRST_BUDGET = 0.05
+"""Predicted loss to begin with where the metric's unit is not that of predictions."""
+_TIGHTEN = 0.85
+_MAX_TIGHTENINGS = 4
+
+
+class Chooser:
+    """Chooses plans for a model, the first one and tighter ones after it.
+
+    Attributes:
+        skips: what was left alone, and why, besides what the proposal says.
+    """
+
+    def __init__(
+        self,
+        proposal: Proposal,
+        subject: Subject,
+        options: Options,
+        restorer: Restorer,
+        show: ShowProgress,
+    ) -> None:
+        """Measure every layer's sensitivity, and decide how small tensors are stored."""
+        self._proposal, self._subject, self._show = proposal, subject, show
+        self._restorer = restorer
+        self._refitter = Refitter(proposal, subject)
+        others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
+        self._prober = Prober(proposal, subject, restorer, others)
+        self._by_macs = options.objective == "speed"
+        self._unseen = self._prober.probe_all(show)
+        metric = subject.sample.metric
+        is_aimed = metric.is_proportional and options.target_size is None
+        self._first_budget = metric.limit if is_aimed else _FIRST_BUDGET
+        self._ladders = _cap_unseen(
+            proposal.ladders, self._prober.sensitivities, self._unseen, self._first_budget
+        )
+        self._rounding = self._prober.choose_rounding(
+            proposal.small_layers, self._first_budget, keeps_names=options.keep_names
+        )
+        self._n_tightenings = 0
+
+    def plan_to_loss(self) -> Plan:
+        """Return the plan that saves most among those whose measured loss meets the tolerance.
+
+        Raises:
+            ToleranceError: there is none.
+        """
+        search = LossSearch(
+            self._plan_for, self._refit if self._refitter.is_able else None, self._prober, self._show
+        )
+        found = search.run(self._first_budget)
+        if search.best is None:
+            raise ToleranceError(refusal(self._proposal, found, self._subject))
+        self._rest()
+        return search.best
+
+    def plan_to_size(self, n_bytes: int, size_of: Callable[[Plan], int]) -> Plan:
+        """Return the plan with the least predicted loss whose file takes at most `n_bytes`.
+
+        Args:
+            n_bytes: what the file may take.
+            size_of: returns the size of the file that a plan makes.
+
+        Raises:
+            ToleranceError: no plan is that small.
+        """
+        model = self._proposal.model
+        plan, smallest = fill(
+            lambda budget: self._refit(self._plan_for(budget)),
+            self._plan_for,
+            size_of,
+            n_bytes,
+            model.n_bytes,
+        )
+        if plan is None:
+            raise ToleranceError(
+                f"{model.source}: the smallest file that was found takes {smallest} bytes, more than "
+                f"`target_size` {n_bytes}; allow more, or a higher `level`"
+            )
+        self._rest()
+        return plan
+
+    def tighter(self, plan: Plan, drifts: Sequence[Check]) -> Plan:
+        """Return a plan of less predicted loss than one that failed a provider's drift check.
+
+        Raises:
+            ToleranceError: there were enough of them.
+        """
+        if self._n_tightenings == _MAX_TIGHTENINGS:
+            failed = next(check for check in drifts if not check.passed)
+            raise ToleranceError(
+                f"{self._proposal.model.source}: {failed.metric} is {failed.value:.3g} on "
+                f"{failed.provider}, the tolerance is {failed.limit:.3g}, and no tighter plan meets it; "
+                f"{advice(self._subject)}"
+            )
+        self._n_tightenings += 1
+        tighter = self._refit(self._plan_for(plan.budget * _TIGHTEN))
+        self._rest()
+        return tighter
+
+    def settle(self, plan: Plan) -> Plan:
+        """Return the plan with measured errors only, where they were interpolated between two rates."""
+        passes, encode = self._proposal.passes, self._restorer.encode
+        chosen = {
+            name: with_true_error(encode(c), passes[c.pass_name]) if c.is_estimate else c
+            for name, c in plan.chosen.items()
+        }
+        return replace(plan, chosen=chosen, error=max((c.error for c in chosen.values()), default=0.0))
+
+    def skips(self, plan: Plan) -> tuple[Skip, ...]:
+        """Say which layers the plan leaves as they are, and which it had to choose blindly."""
+        ladders = self._proposal.ladders
+        kept = [name for name, ladder in ladders.items() if ladder and name not in plan.chosen]
+        reason = "left as it is: no candidate is worth its share of the loss allowed"
+        blind = "no feed reached it: its error is bounded by that of a sensitive layer"
+        return (
+            *self._refitter.skips,
+            *(Skip(name, "planner", reason) for name in kept),
+            *(Skip(name, "planner", blind) for name in self._unseen if name in plan.chosen),
+        )
+
+    def _plan_for(self, budget: float) -> Plan:
+        """Return the cheapest plan within a budget of predicted loss."""
+        plan = self._prober.plan_for(self._ladders, budget, by_macs=self._by_macs)
+        constants = {layer.name: layer.weight for layer in self._rounding.layers}
+        return replace(plan, constants=constants, rounding=self._rounding)
+
+    def _refit(self, plan: Plan) -> Plan:
+        """Fit the plan's weights and biases again, where there is data to fit them to."""
+        return self._refitter.refit(plan, self._restorer, lambda stage, _: self._show(stage, 0.75))
+
+    def _rest(self) -> None:
+        """Give back memory that checks need; what was given back is made again when it is asked for."""
+        self._prober.close()
+        if self._subject.fitted is not self._subject.sample:
+            self._subject.fitted.reference.forget()
+        self._proposal.release_statistics()
+
+
+def _cap_unseen(
+    ladders: Ladders, sensitivities: Mapping[str, Sensitivity], unseen: Sequence[str], budget: float
+) -> Ladders:
+    """Let a layer that no feed reached have no more error than the first budget would allow it.
+
+    The search raises the budget as far as the measured loss permits, and these layers' errors are
+    not in that loss.
+    """
+    capped = dict(ladders)
+    for name in unseen:
+        capped[name] = [c for c in ladders[name] if c.error * sensitivities[name].at(c.error) <= budget]
+    return capped

@@ -1,0 +1,58 @@
+"""What the parts of a model that are still to run read, for every run; on disk where it is much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from onnxzip.graph import release_pages, share_with_disk
+from onnxzip.inputs.feedset import FeedSet
+from onnxzip.records.aliases import Array
+from onnxzip.runtime.session import Session
+
+_MAX_BYTES_IN_MEMORY = 64 << 20
+Values: TypeAlias = Mapping[str, Array]
+
+
+class PartRun:
+    """Runs one stage."""
+
+    def __init__(self, session: Session, inputs: frozenset[str]) -> None:
+        self._session = session
+        self._inputs = inputs
+
+    def __call__(self, values: Values, weights: Values, names: Sequence[str]) -> dict[str, Array]:
+        """Return the named values; `weights` by the name that the stage has for them."""
+        fed = {name: array for name, array in values.items() if name in self._inputs}
+        return self._session.run({**fed, **weights}, names)
+
+    def __enter__(self) -> PartRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+
+class Frontier:
+    """What stages to come read, for every run: the model's inputs, and values that are made already."""
+
+    def __init__(self, feeds: FeedSet) -> None:
+        self._feeds = list(feeds)
+        self._made: list[dict[str, Array]] = [{} for _ in self._feeds]
+        self._n_bytes = 0
+
+    def __getitem__(self, run: int) -> Values:
+        return {**self._feeds[run], **self._made[run]}
+
+    def __iter__(self) -> Iterator[Values]:
+        return (self[run] for run in range(len(self._feeds)))
+
+    def replace(self, run: int, values: Values, live: frozenset[str]) -> None:
+        """Add a run's values and drop what no later stage reads; on disk where it is much in all."""
+        before = self._made[run]
+        kept = {name: array for name, array in {**before, **values}.items() if name in live}
+        self._n_bytes += sum(a.nbytes for a in kept.values()) - sum(a.nbytes for a in before.values())
+        if self._n_bytes > _MAX_BYTES_IN_MEMORY:
+            kept = dict(zip(kept, share_with_disk(list(kept.values())), strict=True))
+            release_pages(kept.values())
+        self._made[run] = kept

@@ -1,0 +1,111 @@
+"""Settings of the passes as options: --PASS-FIELD for every dataclass field of every pass.
+
+The passes are imported when a function here is called, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
+from typing import Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+from onnxzip.cli.parsers import read_choice, read_float, read_int, read_names
+from onnxzip.errors import UsageError
+from onnxzip.records.aliases import Scalar
+
+Setting: TypeAlias = Scalar | tuple["Setting", ...]
+
+
+def add_pass_options(parser: argparse.ArgumentParser) -> None:
+    """Add a group of options for each pass; their values go to "PASS.FIELD" of the namespace."""
+    from onnxzip.propose import registry
+
+    for name, pass_type in registry.passes().items():
+        group = parser.add_argument_group(f"pass {name}", (pass_type.__doc__ or "").partition("\n")[0])
+        for field, hint in _fields(pass_type):
+            convert, value = reader_of(hint, f"{name}.{field.name}")
+            group.add_argument(
+                _flag(name, field.name),
+                type=convert,
+                dest=f"{name}.{field.name}",
+                metavar=value,
+                default=argparse.SUPPRESS,
+                help=f"default {_show(field.default)}",
+            )
+
+
+def take_settings(given: MutableMapping[str, object]) -> dict[str, dict[str, object]]:
+    """Remove the settings of passes from a namespace and return them by pass and field."""
+    settings: dict[str, dict[str, object]] = {}
+    for key in [key for key in given if "." in key]:
+        pass_name, _, field = key.partition(".")
+        settings.setdefault(pass_name, {})[field] = given.pop(key)
+    return settings
+
+
+def check_passes(
+    wanted: Sequence[str] | None, skipped: Sequence[str], settings: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Refuse unknown passes, settings of passes that are not used, and values a pass refuses.
+
+    Raises:
+        UsageError: one of these.
+    """
+    from onnxzip.propose import registry
+
+    used = registry.select(None if wanted is None else tuple(wanted), tuple(skipped))
+    if not used:
+        raise UsageError("--passes and --skip leave no pass to use")
+    for name, values in settings.items():
+        if name not in used:
+            raise UsageError(f"{_flag(name, next(iter(values)))}: the pass {name} is not used")
+        try:
+            used[name](**values)
+        except ValueError as error:
+            raise UsageError(f"settings of the pass {name}: {error}") from error
+
+
+def reader_of(hint: object, where: str) -> tuple[Callable[[str], Setting], str]:
+    """Return how to read a dataclass field of this type, and what to call its value in the help.
+
+    Args:
+        hint: bool, int, float, str, Literal[...] or tuple[X, ...] of these.
+        where: what to call the field in a message.
+
+    Raises:
+        TypeError: no command line option can have this type.
+    """
+    arguments = get_args(hint)
+    if get_origin(hint) is Literal:
+        return partial(read_choice, arguments), "|".join(map(str, arguments))
+    if get_origin(hint) is tuple and arguments[1:] == (...,):
+        convert, value = reader_of(arguments[0], where)
+        return lambda text: tuple(map(convert, read_names(text))), f"{value},..."
+    if hint is bool:
+        return lambda text: read_choice(("true", "false"), text) == "true", "true|false"
+    if hint is int:
+        return read_int, "N"
+    if hint is float:
+        return read_float, "X"
+    if hint is str:
+        return str, "NAME"
+    raise TypeError(f"{where} has type {hint}, which no command line option can have")
+
+
+def _fields(pass_type: type) -> list[tuple[dataclasses.Field[Scalar], object]]:
+    if not dataclasses.is_dataclass(pass_type):
+        return []
+    hints = get_type_hints(pass_type)
+    return [(field, hints[field.name]) for field in dataclasses.fields(pass_type)]
+
+
+def _flag(pass_name: str, field: str) -> str:
+    return f"--{pass_name}-{field}".replace("_", "-")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,102 @@
+"""Emits the decode subgraphs of coefficients, packed or entropy coded, and scales them by their steps.
+
+Packed arrays with the same alphabet share one payload and one table (Cast, Gather, Split). Every node
+has a static shape and depends on initializers only, so a runtime folds it when the session is created
+(CODEC.md, section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.codec.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
+from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
+from onnxzip.codec.emit_steps import emit_scaled, emit_steps, split_if_many
+from onnxzip.passbase import Builder
+from onnxzip.records.payload import Coefficients
+
+_LARGE_ARRAY = 1 << 16
+"""From this size on an array has a payload of its own: a few nodes more, a copy less at load."""
+
+
+def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
+    """Emit all decoders; return one value name per item, (n_segments, length) float32 or int32."""
+    names: dict[int, str] = {}
+    for is_float in (True, False):
+        members = [i for i, item in enumerate(items) if isinstance(item, Coefficients) == is_float]
+        parts = emit_groups([integers_of(items[i]) for i in members], is_float, builder)
+        names.update(zip(members, parts, strict=True))
+    coefficients = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
+    steps = emit_steps(list(coefficients.values()), builder)
+    for i, item in coefficients.items():
+        names[i] = emit_scaled(item, names[i], steps[id(item)], builder)
+    return [names[i] for i in range(len(items))]
+
+
+def emit_groups(arrays: Sequence[Integers], is_float: bool, builder: Builder) -> list[str]:
+    """Emit packed arrays, those with the same alphabet together; return their values' names."""
+    groups: dict[Alphabet, list[int]] = {}
+    for i, array in enumerate(arrays):
+        groups.setdefault(choose_alphabet(array), []).append(i)
+    names: dict[int, str] = {}
+    for alphabet, members in groups.items():
+        parts = _emit_payload([arrays[i] for i in members], alphabet, is_float, builder)
+        names.update(zip(members, parts, strict=True))
+    return [names[i] for i in range(len(arrays))]
+
+
+def integers_of(item: Coefficients | NDArray[np.int32]) -> Integers:
+    """Return the integers of coefficients, or the integers themselves."""
+    return item.integers if isinstance(item, Coefficients) else item
+
+
+def _emit_payload(
+    arrays: Sequence[Integers], alphabet: Alphabet, is_float: bool, builder: Builder
+) -> list[str]:
+    """Decode one payload and split it; each output has its array's shape."""
+    dtype, code = (np.float32, ONNX_FLOAT) if is_float else (np.int32, ONNX_INT32)
+    if alphabet.digits == 1:  # nothing to unpack: without a Split, 4 bytes a weight less at load
+        stored = [builder.constant(a.astype(alphabet.dtype), "payload") for a in arrays]
+        return [
+            builder.node("Cast", [name], array.shape, dtype, to=code)
+            for name, array in zip(stored, arrays, strict=True)
+        ]
+    table = alphabet.table()
+    name = builder.constant(table, "table")
+    wide = builder.node("Cast", [name], table.shape, dtype, to=code)
+    names: dict[int, str] = {}
+    small = [i for i, array in enumerate(arrays) if array.size < _LARGE_ARRAY]
+    for members in (small, *([i] for i in range(len(arrays)) if i not in small)):
+        parts = _look_up([arrays[i] for i in members], alphabet, wide, dtype, builder)
+        names.update(zip(members, parts, strict=True))
+    return [names[i] for i in range(len(arrays))]
+
+
+def _look_up(
+    arrays: Sequence[Integers], alphabet: Alphabet, table: str, dtype: type[np.generic], builder: Builder
+) -> list[str]:
+    """Decode arrays from one payload, a Gather from the table for all."""
+    if not arrays:
+        return []
+    payload = pack(arrays, alphabet)
+    name = builder.constant(payload, "payload")
+    index = builder.node("Cast", [name], payload.shape, np.int32, to=ONNX_INT32)
+    value = builder.node("Gather", [table, index], (payload.size, alphabet.digits), dtype, axis=0)
+    rows = [n_padded(a.size, alphabet) // alphabet.digits for a in arrays]
+    parts = split_if_many(value, [(n, alphabet.digits) for n in rows], dtype, builder)
+    return [_cut(part, array, dtype, builder) for part, array in zip(parts, arrays, strict=True)]
+
+
+def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) -> str:
+    """Drop the padding behind an array and give it its shape."""
+    alphabet = choose_alphabet(array)
+    n_all = n_padded(array.size, alphabet)
+    if n_all != array.size:
+        part = builder.reshape(part, (n_all,), dtype)
+        starts = builder.constant(np.zeros(1, np.int64), "starts")
+        ends = builder.constant(np.array([array.size], np.int64), "ends")
+        part = builder.node("Slice", [part, starts, ends], (array.size,), dtype)
+    return builder.reshape(part, array.shape, dtype)

@@ -1,0 +1,76 @@
+"""Emits the steps of coefficients, and the products with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
+from onnxzip.codec.estimates import step_dtype
+from onnxzip.passbase import Builder
+from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients
+
+
+def emit_scaled(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
+    """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6)."""
+    shape, view = item.integers.shape, item.view
+    if view != shape:
+        part = builder.reshape(part, view)
+    part = builder.node("Mul", [part, steps], view, np.float32)
+    return builder.reshape(part, shape)
+
+
+def emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
+    """Store the steps of all coefficients, float16 ones apart, in one initializer a type."""
+    names = _emit_grids([item for item in items if item.outer is not None], builder)
+    items = [item for item in items if item.outer is None]
+    for dtype in (np.dtype(np.float16), np.dtype(np.float32)):
+        members = [item for item in items if step_dtype(item.steps) == dtype]
+        if not members:
+            continue
+        joined = np.concatenate([item.steps.ravel() for item in members]).astype(dtype)
+        value = builder.constant(joined, "steps")
+        if dtype == np.float16:
+            value = builder.node("Cast", [value], joined.shape, np.float32, to=ONNX_FLOAT)
+        parts = split_if_many(value, [(m.steps.size,) for m in members], np.float32, builder)
+        for item, part in zip(members, parts, strict=True):
+            is_single = item.steps.size == 1
+            names[id(item)] = part if is_single else builder.reshape(part, item.steps.shape)
+    return names
+
+
+def _emit_grids(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
+    """Store the steps of columns as exponents, a byte each; return each item's (n_outer, n_inner, 1)."""
+    names = _emit_powers([item.steps for item in items], builder)
+    outer = {
+        i: item.outer for i, item in enumerate(items) if item.outer is not None and item.outer.size > 1
+    }
+    for (i, array), name in zip(outer.items(), _emit_powers([*outer.values()], builder), strict=True):
+        shape = (len(array), len(items[i].steps), 1)
+        names[i] = builder.node("Mul", [name, names[i]], shape, np.float32)
+    return {id(item): name for item, name in zip(items, names, strict=True)}
+
+
+def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> list[str]:
+    """Look up powers of 2 ** (1 / STEPS_PER_OCTAVE) by their exponents; arrays differ in length only."""
+    if not arrays:
+        return []
+    joined = np.concatenate(arrays)
+    exponents = np.rint(np.log2(joined.astype(np.float64)) * STEPS_PER_OCTAVE).astype(np.int64)
+    lowest, highest = int(exponents.min()), int(exponents.max())
+    powers = np.exp2(np.arange(lowest, highest + 1) / STEPS_PER_OCTAVE).astype(np.float32)
+    stored = (exponents - lowest).astype(np.min_scalar_type(highest - lowest))
+    index = builder.constant(stored, "exponents")
+    index = builder.node("Cast", [index], joined.shape, np.int32, to=ONNX_INT32)
+    table = builder.constant(powers, "powers")
+    value = builder.node("Gather", [table, index], joined.shape, np.float32, axis=0)
+    return split_if_many(value, [array.shape for array in arrays], np.float32, builder)
+
+
+def split_if_many(
+    value: str, shapes: Sequence[tuple[int, ...]], dtype: type[np.generic], builder: Builder
+) -> list[str]:
+    """Split along axis 0 where there is anything to split."""
+    return [value] if len(shapes) == 1 else builder.split(value, shapes, dtype)

@@ -1,0 +1,214 @@
+"""Error-feedback rounding: each column's rounding error is pushed onto the columns not yet rounded.
+
+A layer's output error is tr(E H E^T) with E = W - W' and H the second moment of what its columns are
+multiplied with. Rounding column j and moving its error e_j onto the later columns by
+-e_j U[j, j+1:] / U[j, j], where H^-1 = U^T U with U upper triangular, makes the output error the sum
+of (e_j / U[j, j])^2: that is the GPTQ recursion (Frantar et al. 2022, arXiv 2210.17323). With an
+entropy coder behind it that sum is least, at equal entropy, where a column's step is proportional to
+U[j, j], the reciprocal of that input's standard deviation given the inputs behind it (WaterSIC, arXiv
+2603.04956). Columns come as a grid of n_outer x n_inner (channels and kernel positions), and their
+steps as a product of one for each row and one for each column of the grid, which cost little to store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag, get_lapack_funcs
+
+from onnxzip.records.aliases import Array
+from onnxzip.records.layer import Layer
+from onnxzip.records.payload import STEPS_PER_OCTAVE, Feedback
+
+MAX_COLUMNS = 8192
+"""Most columns that errors are fed back through: the factor takes 4 bytes times the square of that."""
+
+Quantise: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], NDArray[Any]]
+_BLOCK = 64
+_MAX_EXPONENT = 24
+_DOUBLE_COLUMNS = 1024
+
+_LEAST_MEAN, _MOST_LEAST, _MOST_SHIFT = 0.1, 0.8, 0.3
+"""What errors that are fed back add to a column is not in its mean: no threshold goes too far."""
+
+
+def make_feedback(
+    second_moment: NDArray[np.float32], n_outer: int, order: NDArray[np.int64] | None = None
+) -> Feedback | None:
+    """Factorise the second moment of a layer's columns, in the order in which they are rounded.
+
+    Args:
+        second_moment: of a block, (n_rounds, n_rounds) symmetric, in the order in which its columns are
+            rounded; positive definite, so damped.
+        n_outer: rows of the grid of columns.
+        order: (n_rounds, n_blocks), the columns that each row of the moment stands for; by default there
+            is a single block, and its columns are rounded as they come.
+
+    Returns:
+        None where it cannot be factorised in floating point.
+    """
+    dtype = np.float64 if len(second_moment) <= _DOUBLE_COLUMNS else np.float32
+    # With J reversing the order, J H J = L L^T gives H = (J L J)(J L J)^T, and J L J is upper.
+    reversed_moment = np.asarray(second_moment[::-1, ::-1], dtype, order="F")
+    factorise, invert = get_lapack_funcs(("potrf", "trtri"), (reversed_moment,))
+    lower, failed = factorise(reversed_moment, lower=1, clean=1)
+    if failed:
+        return None
+    inverse, failed = invert(lower, lower=1)
+    if failed:
+        return None
+    factor = np.ascontiguousarray(inverse[::-1, ::-1])
+    diagonal = np.diag(factor).astype(np.float64)
+    if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
+        return None
+    if order is None:
+        order = np.arange(len(second_moment))[:, None]
+    exponents = np.empty(order.size)
+    exponents[order] = STEPS_PER_OCTAVE * np.log2(diagonal)[:, None]
+    grid = exponents.reshape(n_outer, -1)
+    mean = grid.mean()
+    outer = _to_grid(grid.mean(axis=1) - mean)
+    return Feedback(order, factor, outer, _to_grid(grid.mean(axis=0) - mean))
+
+
+def round_columns(
+    columns: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    feedback: Feedback,
+    highest: float | None = None,
+    bit_price: float = 0.0,
+) -> NDArray[np.float32]:
+    """Round columns one by one to multiples of their steps, feeding errors back.
+
+    Args:
+        columns: (n_columns, n_rows): what the weight's rows have in one column lies together.
+        steps: broadcastable to (n_columns, n_rows); where a step is zero the integer is zero.
+        feedback: of these columns.
+        highest: largest magnitude of an integer; None for any.
+        bit_price: what a bit of an entropy coder behind is worth, in squared steps (`thresholds`).
+
+    Returns:
+        Whole numbers, (n_columns, n_rows) float32.
+    """
+    least, shift = thresholds(columns, steps, bit_price)
+    steps = np.broadcast_to(steps.astype(feedback.factor.dtype), columns.shape)
+    inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
+    rounded = np.empty(columns.shape, np.float32)
+
+    def quantise(where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+        scaled = values * inverse[where]
+        integers: NDArray[Any] = np.rint(scaled)
+        if bit_price:
+            integers = round_at(scaled, least[where, None], shift[where, None])
+        if highest is not None:
+            np.clip(integers, -highest, highest, out=integers)
+        rounded[where] = integers
+        decoded: NDArray[Any] = integers * steps[where]
+        return decoded
+
+    feed_back(columns, feedback, quantise)
+    return rounded
+
+
+def thresholds(
+    columns: NDArray[np.float32], steps: NDArray[np.float32], bit_price: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where rounding pays that weighs the squared error against the bits of the integer.
+
+    An integer k is taken instead of k - 1 where that gains more than it costs: from the magnitude
+    k - 1/2 + price * (bits(k) - bits(k - 1)) / 2 on. For a Laplace distribution of mean magnitude m, the
+    difference in bits is 1 / (m ln 2) for each k above 1 (Sullivan 1996, doi 10.1109/18.532878).
+
+    Args:
+        columns: (n_columns, n_rows).
+        steps: broadcastable to (n_columns, n_rows).
+        bit_price: what a bit is worth, in squared steps.
+
+    Returns:
+        The least magnitude, in steps, that does not become zero, and how far the other thresholds lie
+        above the middle, (n_columns,) each.
+    """
+    if not bit_price:
+        return np.full(len(columns), 0.5), np.zeros(len(columns))
+    size = np.broadcast_to(np.asarray(steps, np.float64), columns.shape).mean(axis=1)
+    mean = np.divide(np.abs(columns).mean(axis=1), size, out=np.zeros_like(size), where=size > 0)
+    mean = np.maximum(mean, _LEAST_MEAN)
+    decay = np.exp(-0.5 / mean)
+    first = np.maximum(np.log2((1 - decay) / (0.5 * (decay - decay**3))), 0.0)
+    least = np.minimum(0.5 + bit_price / 2 * first, _MOST_LEAST)
+    return least, np.minimum(bit_price / (2 * np.log(2)) / mean, _MOST_SHIFT)
+
+
+def round_at(scaled: NDArray[Any], least: Array | float, shift: Array | float) -> NDArray[Any]:
+    """Round numbers, in steps, at the thresholds that `thresholds` gives."""
+    magnitude = np.abs(scaled)
+    integers = np.where(magnitude < least, 0.0, np.maximum(np.floor(magnitude + (0.5 - shift)), 1.0))
+    rounded: NDArray[Any] = np.copysign(integers, scaled)
+    return rounded
+
+
+def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise) -> None:
+    """Quantise columns round by round, pushing each round's errors onto those not yet quantised.
+
+    Args:
+        columns: (n_columns, n_rows).
+        feedback: of these columns.
+        quantise: gets the positions of a round's columns, (n_blocks,), and their values as they are by
+            then, (n_blocks, n_rows); returns what they are decoded to.
+    """
+    factor, order = feedback.factor, feedback.order
+    n_rounds, n_blocks = order.shape
+    work = columns[order.ravel()].reshape(n_rounds, -1).astype(factor.dtype)
+    for start in range(0, n_rounds, _BLOCK):
+        end = min(start + _BLOCK, n_rounds)
+        errors = np.empty((end - start, work.shape[1]), factor.dtype)
+        for j in range(start, end):
+            decoded = quantise(order[j], work[j].reshape(n_blocks, -1))
+            error = (work[j] - decoded.ravel()) / factor[j, j]
+            errors[j - start] = error
+            work[j + 1 : end] -= factor[j, j + 1 : end, None] * error
+        work[end:] -= factor[start:end, end:].T @ errors
+
+
+def _to_grid(exponents: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip(np.rint(exponents), -_MAX_EXPONENT, _MAX_EXPONENT).astype(np.int64)
+
+
+FILLING_MOMENT = 0.01
+"""Second moment, in multiples of the mean one, of columns that only fill the last group."""
+
+
+def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Feedback | None:
+    """Return how rounding errors of a layer's coefficients are fed back.
+
+    Args:
+        layer: its columns are a grid of n_inner channels x k spatial positions.
+        basis: B, (k, k): k neighbouring numbers are w = c B, and the columns are the coefficients c, by
+            position and then by group; the last group may be filled up. None: they are the numbers
+            themselves, in canonical order.
+
+    Returns:
+        None without statistics, or where the second moment cannot be factorised.
+    """
+    statistics = layer.statistics
+    if statistics is None:
+        return None
+    n_inner, k = layer.sizes[2], int(np.prod(layer.sizes[3]))
+    moment, n_blocks = statistics.second_moment, statistics.n_blocks
+    if basis is None:
+        order = np.arange(len(moment) * n_blocks).reshape(n_blocks, -1).T
+        return make_feedback(moment, n_inner if k > 1 else 1, order)
+    k = len(basis)
+    n_groups = -(-len(moment) // k)
+    if n_filling := k * n_groups - len(moment):
+        filling = np.full(n_filling, FILLING_MOMENT * np.trace(moment) / len(moment), np.float32)
+        moment = np.asarray(block_diag(moment, np.diag(filling)), np.float32)
+    grid = moment.reshape(n_groups, k, n_groups, k)
+    turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
+    # The highest frequencies first: at low rates they become zero, and the errors go to where bits are.
+    places = np.arange(k * n_blocks * n_groups).reshape(k, n_blocks, n_groups)
+    falling = np.swapaxes(places, 1, 2).reshape(-1, n_blocks)[::-1]
+    return make_feedback(turned.reshape(k * n_groups, -1)[::-1, ::-1], k, falling)

@@ -1,0 +1,139 @@
+"""Fixed rate: integers that fit a small alphabet, with a step for each group.
+
+A group of consecutive coefficients of a segment shares one step, and its integers fit
+-h ... h. The step is the one of a few clipped ranges, c * max|x| / h with c <= 1, that has the least
+squared error: for few levels, clipping the largest values costs less than a coarser grid for all
+(Jacob et al. 2018, arXiv 1712.05877, with the range search of Banner et al. 2019, arXiv 1810.05723).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.codec.coding.packed import choose_alphabet, n_packed_bytes
+from onnxzip.codec.estimates import N_BYTES_PER_ARRAY, N_BYTES_PER_TABLE, step_dtype
+from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
+from onnxzip.codec.feedback import round_columns
+from onnxzip.codec.variable_rate import CHUNK
+from onnxzip.records.payload import Coefficients, Encoded, Feedback
+
+_CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_GROUP = 64
+_FLOAT16_NORMAL = (6.2e-5, 6.5e4)
+
+
+@dataclass(frozen=True)
+class FixedRate:
+    """A codec (`passbase.Codec`) of packed integers with a step per group.
+
+    A rate is the largest integer: 1 (1.6 bits), 2 (2.67), 7 (4), 127 (8), 32767 (16 bits).
+
+    Attributes:
+        n_sharing: weights among which the tables that unpack several integers of a byte are shared.
+    """
+
+    rates: Sequence[float] = (1, 2, 7, 127, 32767)
+    n_sharing: int = 1
+    is_continuous: ClassVar[bool] = False
+
+    def quantize(
+        self,
+        values: NDArray[np.float32],
+        rate: float,
+        feedback: Feedback | None = None,
+        rms: float | None = None,
+    ) -> Coefficients:
+        """Quantise (n_segments, length) float32 values to integers in -rate ... rate.
+
+        Args:
+            values: with feedback each segment is a column.
+            rate: the largest integer.
+            feedback: where each column's error goes; None rounds every value for itself.
+            rms: not used: a rate says nothing of the step.
+
+        Returns:
+            Coefficients whose steps are (n_segments, n_groups, 1) where the length is a multiple of the
+            group size, else (n_segments, 1).
+        """
+        exponent = extreme_exponent(values)
+        if exponent:
+            return rescaled(self.quantize(np.ldexp(values, -exponent), rate, feedback), exponent)
+        n_segments, length = values.shape
+        n_groups = length // _GROUP if rate < 127 and length > _GROUP and length % _GROUP == 0 else 1
+        dtype = np.int8 if rate <= 127 else np.int16
+        integers = np.empty((n_segments, n_groups, length // n_groups), dtype)
+        steps = np.empty((n_segments, n_groups, 1), np.float32)
+        n_rows = max(1, CHUNK // max(length, 1))
+        for i in range(0, n_segments, n_rows):
+            view = values[i : i + n_rows].reshape(-1, n_groups, length // n_groups)
+            steps[i : i + n_rows] = _best_steps(view, np.float32(rate))
+            if feedback is None:
+                integers[i : i + n_rows] = _integers(view, steps[i : i + n_rows], np.float32(rate))
+        if feedback is not None:
+            each = np.repeat(steps[..., 0], length // n_groups, axis=1)
+            integers[:] = round_columns(values, each, feedback, rate).reshape(integers.shape)
+        flat = steps if n_groups > 1 else steps[:, 0]
+        return Coefficients(integers.reshape(values.shape), flat, is_fixed_rate=True)
+
+    def n_bytes(self, encoded: Encoded) -> int:
+        """Return payload, steps and an allowance for the nodes that decode them."""
+        total = 0
+        for coefficients in encoded.coefficients.values():
+            n_step_bytes = step_dtype(coefficients.steps).itemsize * coefficients.steps.size
+            total += self._n_bytes(coefficients.integers) + n_step_bytes
+        for integers in encoded.integers.values():
+            total += self._n_bytes(integers)
+        return total + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
+
+    def _n_bytes(self, integers: NDArray[np.signedinteger[Any]]) -> int:
+        alphabet = choose_alphabet(integers)
+        n_table_bytes = alphabet.table().nbytes if alphabet.digits > 1 else 0
+        return n_packed_bytes(integers) + N_BYTES_PER_ARRAY + n_table_bytes // self.n_sharing
+
+
+def _best_steps(view: NDArray[np.float32], highest: np.float32) -> NDArray[np.float32]:
+    """Return the step of each group, (..., 1), that leaves the least squared error."""
+    largest = np.abs(view).max(axis=-1, keepdims=True, initial=0)
+    best_steps = _round_steps(largest / highest)
+    if highest >= 127:
+        return best_steps
+    best = _squared_error(view, best_steps, highest)
+    for clip in _CLIPS[1:]:
+        steps = _round_steps(largest * np.float32(clip) / highest)
+        error = _squared_error(view, steps, highest)
+        best_steps = np.where(error < best, steps, best_steps)
+        best = np.minimum(error, best)
+    return best_steps
+
+
+def _round_steps(steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round all steps to float16 where none leaves its normal range; zeros stay zero."""
+    used = steps[steps > 0]
+    if used.size and (used.min() < _FLOAT16_NORMAL[0] or used.max() > _FLOAT16_NORMAL[1]):
+        return steps
+    return steps.astype(np.float16).astype(np.float32)
+
+
+def _integers(
+    view: NDArray[np.float32], steps: NDArray[np.float32], highest: np.float32
+) -> NDArray[np.float32]:
+    is_normal = steps >= np.finfo(np.float32).tiny  # the reciprocal of a smaller one may be infinite
+    inverse = np.divide(np.float32(1), steps, out=np.zeros_like(steps), where=is_normal)
+    scaled = view * inverse
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -highest, highest, out=scaled)
+
+
+def _squared_error(
+    view: NDArray[np.float32], steps: NDArray[np.float32], highest: np.float32
+) -> NDArray[np.float32]:
+    difference = _integers(view, steps, highest)
+    difference *= steps
+    difference -= view
+    error: NDArray[np.float32] = np.einsum("...i,...i->...", difference, difference)
+    return error[..., None]

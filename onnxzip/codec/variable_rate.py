@@ -1,0 +1,136 @@
+"""Turns float coefficients into integers and steps.
+
+Fixed rate: a group of consecutive coefficients of a segment shares one step, and its integers fit
+-h ... h. The step is the one of a few clipped ranges, c * max|x| / h with c <= 1, that has the least
+squared error: for few levels, clipping the largest values costs less than a coarser grid for all
+(Jacob et al. 2018, arXiv 1712.05877, with the range search of Banner et al. 2019, arXiv 1810.05723).
+
+Variable rate: all coefficients of an array share one step, a multiple of their rms, and the integers may
+take any value: behind an entropy coder a uniform step is within 0.25 bit of the rate-distortion bound at
+high rate (Gish and Pierce 1968, doi 10.1109/TIT.1968.1054193), and no group needs a step of its own,
+because a group of small coefficients gets small integers, which cost few bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.codec.estimates import N_BYTES_PER_ARRAY, N_BYTES_PER_TABLE, n_ideal_bits
+from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
+from onnxzip.codec.feedback import round_at, round_columns, thresholds
+from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients, Encoded, Feedback
+
+MIN_SEGMENT = 128
+"""Shortest segment worth its own step: a float16 step costs 1/8 bit a weight at this length."""
+
+BIT_PRICE = 0.06
+"""Squared steps that a bit is worth; at high rates a bit less costs ln(2) / 6 = 0.116."""
+
+CHUNK = 1 << 20
+_N_BYTES_PER_GRID = 100
+_CODER_OVERHEAD = 1.02
+_LARGEST_INTEGER = 2.0**20
+
+
+@dataclass(frozen=True)
+class VariableRate:
+    """A codec (`passbase.Codec`) of unbounded integers for the entropy coder.
+
+    A rate is 1 / step in units of the array's rms: 1 is about 2 bits a Gaussian coefficient, and every
+    doubling one bit more. With feedback each column has a step of its own (`onnxzip.feedback`).
+
+    Attributes:
+        plain_bit_price: BIT_PRICE where numbers are rounded each for itself.
+    """
+
+    rates: Sequence[float] = (
+        *(float(f"{2 ** (i / 2 - 2.5):.3g}") for i in range(14)),
+        *(32.0, 64.0, 128.0, 181.0),
+    )
+    plain_bit_price: float = 0.0
+    is_continuous: ClassVar[bool] = True
+
+    def quantize(
+        self,
+        values: NDArray[np.float32],
+        rate: float,
+        feedback: Feedback | None = None,
+        rms: float | None = None,
+    ) -> Coefficients:
+        """Quantise (n_segments, length) float32 values.
+
+        Args:
+            values: with feedback each segment is a column.
+            rate: rms / step.
+            feedback: where each column's error goes; None rounds every value for itself.
+            rms: what the step is relative to; the values' own by default.
+
+        Returns:
+            Coefficients with a single step, (1, 1); with feedback the steps are products
+            (`Coefficients.outer`), and a segment is one column, or several neighbours of few rows.
+        """
+        exponent = extreme_exponent(values)
+        if exponent:
+            normal = np.ldexp(values, -exponent), rate, feedback, rms and float(np.ldexp(rms, -exponent))
+            scaled = rescaled(self.quantize(*normal), exponent)
+            # a step that left the normal numbers has no exponent to be stored by
+            has_lost_steps = scaled.outer is not None and not scaled.steps.all()
+            return self.quantize(values, rate) if has_lost_steps else scaled
+        flat = values.reshape(-1)
+        if rms is None:
+            rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
+        largest = float(np.abs(flat).max(initial=0.0))
+        step = np.float32(max(rms / rate, largest / _LARGEST_INTEGER))
+        if feedback is not None and step > 0:
+            return _with_feedback(values, step, feedback)
+        steps = np.full((1, 1), step, np.float32)
+        if not step > 0:
+            return Coefficients(np.zeros(values.shape, np.int8), np.zeros((1, 1), np.float32))
+        integers = np.empty(values.shape, _smallest_type(largest / float(step) + 1))
+        n_rows = max(1, CHUNK // max(values.shape[1], 1))
+        for i in range(0, len(values), n_rows):
+            part = values[i : i + n_rows]
+            least, shift = thresholds(part, np.full((1, 1), step), self.plain_bit_price)
+            integers[i : i + n_rows] = round_at(part / step, least[:, None], shift[:, None])
+        return Coefficients(integers, steps)
+
+    def n_bytes(self, encoded: Encoded) -> int:
+        """Return the ideal code length by segment contexts, and an allowance for nodes and tables."""
+        total = 0.0
+        for c in encoded.coefficients.values():
+            total += 0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
+        arrays = [c.integers for c in encoded.coefficients.values()]
+        for integers in [*arrays, *encoded.integers.values()]:
+            total += n_ideal_bits(integers) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
+        return int(total) + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
+
+
+def _with_feedback(values: NDArray[np.float32], step: np.float32, feedback: Feedback) -> Coefficients:
+    """Quantise columns with a step each, around `step`."""
+    start = int(np.rint(STEPS_PER_OCTAVE * np.log2(step)))
+    steps = _powers(feedback.inner + start)[:, None]
+    outer = _powers(feedback.outer)[:, None, None]
+    each = (outer * steps).reshape(-1, 1)
+    rounded = round_columns(values, each, feedback, bit_price=BIT_PRICE)
+    integers = rounded.astype(_smallest_type(float(np.abs(rounded).max())))
+    n_joined = rows_per_segment(len(steps), values.shape[1])
+    return Coefficients(integers.reshape(-1, n_joined * values.shape[1]), steps, outer=outer)
+
+
+def _powers(exponents: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.exp2(exponents / STEPS_PER_OCTAVE).astype(np.float32)
+
+
+def rows_per_segment(n_rows: int, row_length: int) -> int:
+    """Return the smallest divisor of `n_rows` that makes segments of at least MIN_SEGMENT elements."""
+    smallest = -(-MIN_SEGMENT // max(row_length, 1))
+    return next((n for n in range(smallest, n_rows) if n_rows % n == 0), n_rows)
+
+
+def _smallest_type(highest: float) -> type[np.signedinteger[Any]]:
+    return next(t for t in (np.int8, np.int16, np.int32) if highest <= np.iinfo(t).max)

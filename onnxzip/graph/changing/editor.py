@@ -1,0 +1,241 @@
+"""Edits the main graph for structural passes, and removes what nothing reads any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from onnxzip.graph.changing.fresh_names import FreshNames
+from onnxzip.graph.changing.hoisting import leave_ir3
+from onnxzip.graph.changing.prune import drop_initializers
+from onnxzip.graph.reading.layouts import node_attributes
+from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
+from onnxzip.graph.reading.scope import local_names, reads_of, sorted_nodes, subgraphs
+from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array, tensor_dtype
+from onnxzip.graph.reading.weights import constant_value
+from onnxzip.passbase import NodeView
+from onnxzip.records.aliases import Array
+
+_MAX_GROWTH = 2
+_MIN_EVALUATED_BYTES = 1 << 20
+
+
+class GraphEditor:
+    """A `passbase.Editor` on a model; all changes of nodes take effect with `commit`.
+
+    Every value knows the nodes that read it, at any depth, so that each edit costs as much as it
+    changes, whatever the size of the graph.
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Index the model.
+
+        Raises:
+            ModelError: the main graph has a cycle.
+        """
+        self._model = model
+        graph = model.proto.graph
+        self._fresh = FreshNames(model.names())
+        self._nodes = dict(enumerate(sorted_nodes(graph, model.source)))
+        self._outputs = {v.name for v in graph.output}
+        overridable = {v.name for v in graph.input} if model.proto.ir_version >= 4 else set()
+        constants = {t.name: t for t in graph.initializer if t.name not in overridable}
+        for node in self._nodes.values():
+            value = constant_value(node)
+            if value is not None:
+                constants[node.output[0]] = value
+        self._tensors = {name: t for name, t in constants.items() if t.data_type in PLAIN_TYPES}
+        self._arrays: dict[str, Array] = {}
+        self._wishes: dict[str, str] = {}
+        self._uses = Counter(v.name for v in graph.output)
+        self._readers: dict[str, dict[int, None]] = {}
+        for key in self._nodes:
+            self._register(key)
+        self._claimable = local_names(graph) - self._outputs - {v.name for v in graph.input}
+
+    @property
+    def opset(self) -> int:
+        """The model's ai.onnx opset."""
+        return self._model.opset
+
+    def nodes(self) -> Sequence[NodeView]:
+        """All nodes of the main graph in topological order, as they are now."""
+        return [_view(key, node) for key, node in self._nodes.items()]
+
+    def constant(self, value: str) -> Array | None:
+        """Return the constant array behind a name (initializer or Constant node), else None.
+
+        Strings, and types that numpy lacks (int4, float8), count as not constant.
+        """
+        if value not in self._tensors:
+            return None
+        if value in self._model.arrays:
+            return self._model.arrays[value]
+        if value not in self._arrays:
+            self._arrays[value] = tensor_array(self._tensors[value])
+        return self._arrays[value]
+
+    def is_output(self, value: str) -> bool:
+        """Whether the value is a graph output."""
+        return value in self._outputs
+
+    def n_uses(self, value: str) -> int:
+        """How often nodes, at any depth, and graph outputs read the value."""
+        return self._uses[value]
+
+    def evaluate(self, node: NodeView) -> Array | None:
+        """Compute a node whose inputs are all constant with onnx's reference implementation.
+
+        The result has the type that shape inference gives it. None is returned where the reference
+        has no implementation, and where the result is far larger than the inputs (Expand, Range).
+        """
+        names = [name for name in node.inputs if name]
+        known = {name: c for name in names if (c := self.constant(name)) is not None}
+        if set(known) != set(names) or len(node.outputs) != 1:
+            return None
+        model = self._one_node_model(node, known)
+        dtype = _inferred_type(model, sum(array.nbytes for array in known.values()))
+        if dtype is None:
+            return None
+        try:
+            (result,) = ReferenceEvaluator(model).run(None, dict(known))
+        except Exception:  # the reference implementations of operators raise whatever numpy raises
+            return None
+        array = np.asarray(result)
+        return array if array.dtype == dtype else None
+
+    def add_constant(self, array: Array, hint: str) -> str:
+        """Add an initializer under a new unique name.
+
+        If `hint` names a value that is gone when the edits are committed, the initializer takes
+        over its name: a folded weight is still called what the user called it.
+        """
+        leave_ir3(self._model.proto)
+        name = self._fresh.new(hint)
+        self._wishes[name] = self._wishes.get(hint, hint)
+        array = np.array(array, order="C")
+        array.flags.writeable = False
+        self._tensors[name] = add_initializer(self._model, name, array)
+        return name
+
+    def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:
+        """Change a node's inputs."""
+        self._unregister(node.key)
+        self._nodes[node.key].input[:] = list(inputs)
+        self._register(node.key)
+
+    def set_outputs(self, node: NodeView, outputs: Sequence[str]) -> None:
+        """Change a node's outputs."""
+        proto = self._nodes[node.key]
+        for old, new in zip(list(proto.output), outputs, strict=True):
+            if old != new and old in self._tensors:
+                self._tensors[new] = self._tensors.pop(old)
+        proto.output[:] = list(outputs)
+
+    def redirect(self, old: str, new: str) -> None:
+        """Make every node that reads `old`, at any depth, read `new`."""
+        for key in list(self._readers.get(old, ())):
+            self._unregister(key)
+            _redirect(self._nodes[key], old, new)
+            self._register(key)
+
+    def remove(self, node: NodeView) -> None:
+        """Remove a node; initializers nobody reads any more go with `prune`."""
+        self._unregister(node.key)
+        for output in self._nodes.pop(node.key).output:
+            self._tensors.pop(output, None)
+
+    def commit(self) -> None:
+        """Write the remaining nodes back into the model, and give new constants their old names."""
+        self._claim_names()
+        graph = self._model.proto.graph
+        kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in self._nodes.values()]
+        del graph.node[:]
+        graph.node.extend(kept)
+
+    def _register(self, key: int) -> None:
+        for name in reads_of(self._nodes[key]):
+            self._uses[name] += 1
+            self._readers.setdefault(name, {})[key] = None
+
+    def _unregister(self, key: int) -> None:
+        for name in reads_of(self._nodes[key]):
+            self._uses[name] -= 1
+            self._readers[name].pop(key, None)
+
+    def _one_node_model(self, node: NodeView, known: dict[str, Array]) -> onnx.ModelProto:
+        """Return a model of this node alone; small constants are in it for shape inference to see."""
+        small = {n: a for n, a in known.items() if a.nbytes < MIN_DETACHED_BYTES}
+        graph = onnx.helper.make_graph(
+            [self._nodes[node.key]],
+            "fold",
+            [
+                onnx.helper.make_tensor_value_info(n, element_type(a.dtype), a.shape)
+                for n, a in known.items()
+            ],
+            [onnx.ValueInfoProto(name=node.outputs[0])],
+            [onnx.numpy_helper.from_array(array, name) for name, array in small.items()],
+        )
+        return onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
+
+    def _claim_names(self) -> None:
+        """Rename new initializers to the names they replace, where those are free now."""
+        produced = {o for node in self._nodes.values() for o in node.output}
+        claims: dict[str, str] = {}
+        for name, wish in self._wishes.items():
+            is_free = wish in self._claimable and wish not in produced and not self._uses[wish]
+            if is_free and self._uses[name]:
+                self._claimable.discard(wish)
+                claims[name] = wish
+        drop_initializers(self._model, set(claims.values()))
+        for name, wish in claims.items():
+            self.redirect(name, wish)
+            self._tensors[wish] = self._tensors.pop(name)
+            self._tensors[wish].name = wish
+            if name in self._model.arrays:
+                self._model.arrays[wish] = self._model.arrays.pop(name)
+        self._wishes.clear()
+
+
+def _inferred_type(model: onnx.ModelProto, n_input_bytes: int) -> np.dtype[np.generic] | None:
+    """Return the element type of a one-node model's output, None if unknown or far too large."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output[0].type
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return None
+    tensor = inferred.tensor_type
+    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+        return None
+    dtype = tensor_dtype(tensor.elem_type)
+    n_bytes = dtype.itemsize * float(np.prod([d.dim_value for d in tensor.shape.dim], dtype=np.float64))
+    return dtype if n_bytes <= max(_MAX_GROWTH * n_input_bytes, _MIN_EVALUATED_BYTES) else None
+
+
+def _redirect(node: onnx.NodeProto, old: str, new: str) -> None:
+    for i, name in enumerate(node.input):
+        if name == old:
+            node.input[i] = new
+    for graph in subgraphs(node):
+        if old not in local_names(graph):
+            for value in graph.output:
+                if value.name == old:
+                    value.name = new
+            for inner in graph.node:
+                _redirect(inner, old, new)
+
+
+def _view(key: int, node: onnx.NodeProto) -> NodeView:
+    return NodeView(
+        key,
+        node.op_type,
+        "" if node.domain == "ai.onnx" else node.domain,
+        node.name,
+        tuple(node.input),
+        tuple(node.output),
+        node_attributes(node),
+        bool(subgraphs(node)),
+    )

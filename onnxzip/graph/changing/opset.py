@@ -1,0 +1,107 @@
+"""Raises a model below opset 11, where the decode operators do not exist."""
+
+from __future__ import annotations
+
+import onnx
+
+from onnxzip.errors import ModelError
+from onnxzip.graph.reading.model import Model, opset_version
+from onnxzip.graph.reading.scope import iter_bodies
+
+DECODE_OPSET = 11
+_CONVERTER_ERRORS = (
+    RuntimeError,
+    ValueError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
+
+
+def raise_opset(model: Model) -> Model:
+    """Return the model at opset 11 or above; the model itself when it is there already.
+
+    onnx's version converter does the work. It has an adapter for every operator whose meaning
+    changed, and refuses the ones it has none for; whether the result computes the same is checked
+    by the caller, with onnxruntime, on the feeds.
+
+    Raises:
+        ModelError: the converter refuses, or the model has operators it knows nothing about.
+    """
+    if model.opset >= DECODE_OPSET:
+        return model
+    where = f"{model.source}: opset {model.opset} has to be raised to {DECODE_OPSET} to decode weights"
+    foreign = {n.domain for b in iter_bodies(model.proto) for n in b.node} - {"", "ai.onnx"}
+    if foreign or model.proto.functions:
+        raise ModelError(
+            f"{where}, but it has operators of {sorted(foreign)}; export at opset 11 or above"
+        )
+    changed = _changed_in_bodies(model)
+    if changed:
+        raise ModelError(
+            f"{where}, but {changed} in a nested graph changed until then; export at opset 11 or above"
+        )
+    raised = model.copy()
+    graph = raised.proto.graph
+    inputs = {v.name for v in graph.input}
+    for tensor in graph.initializer:
+        if tensor.name not in inputs:
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
+    attached = {t.name: onnx.TensorProto.FromString(t.SerializeToString()) for t in graph.initializer}
+    for name in model.arrays:
+        _drop_initializer(graph, name)
+    try:
+        converted = onnx.version_converter.convert_version(raised.proto, DECODE_OPSET)
+    except _CONVERTER_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{where}, but: {reason}; export at opset 11 or above") from error
+    return _reassemble(model, converted, attached, inputs)
+
+
+def _changed_in_bodies(model: Model) -> str:
+    """Return an operator in a nested graph that opset 11 redefines: the converter leaves it alone."""
+    for body in iter_bodies(model.proto):
+        for node in body.node if body is not model.proto.graph else ():
+            try:
+                schemas = [onnx.defs.get_schema(node.op_type, v) for v in (model.opset, DECODE_OPSET)]
+            except onnx.defs.SchemaError:
+                return str(node.op_type)
+            if schemas[0].since_version != schemas[1].since_version:
+                return str(node.op_type)
+    return ""
+
+
+def _reassemble(
+    model: Model,
+    converted: onnx.ModelProto,
+    attached: dict[str, onnx.TensorProto],
+    inputs: set[str],
+) -> Model:
+    """Take nodes and opset from the converted model, everything else from the original."""
+    result = model.copy()
+    graph = result.proto.graph
+    del graph.node[:]
+    graph.node.extend(converted.graph.node)
+    known = {t.name for t in graph.initializer}
+    graph.initializer.extend(
+        t for t in converted.graph.initializer if t.name not in known and t.name not in attached
+    )
+    for entry in result.proto.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = opset_version(converted, model.source)
+    if result.proto.ir_version < 4:
+        for tensor in graph.initializer:
+            if tensor.name not in known and tensor.name not in inputs:
+                graph.input.append(
+                    onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+                )
+    return result
+
+
+def _drop_initializer(graph: onnx.GraphProto, name: str) -> None:
+    for i, tensor in enumerate(graph.initializer):
+        if tensor.name == name:
+            del graph.initializer[i]
+            return

@@ -1,0 +1,253 @@
+"""Cuts a model into stages, one for each weight that may be fitted again, that run one after the other.
+
+A stage begins with the node that multiplies by its weight, and reads what earlier stages made. So each
+weight can be looked at with inputs that all the weights before it have changed already, and the whole
+model runs only once, whatever the number of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
+from onnxzip.graph.reading.layouts import is_known_domain, node_attributes
+from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.operands import Operand
+from onnxzip.graph.reading.scope import reads_of, sorted_nodes
+from onnxzip.graph.reading.tensors import element_type, tensor_array
+from onnxzip.records.aliases import Array
+from onnxzip.records.layer import Layer
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A part of the main graph.
+
+    Attributes:
+        layer: name of the weight that its first node multiplies by; "" for what comes before them all.
+        operand: that node; None likewise.
+        target: the node's output, or the sum behind it if only an Add reads it.
+        bias: the constant that is added for each channel on the way there, "" if there is none that may
+            be changed.
+        weights: what each layer that it reads is called in it, by layer name.
+        reads: values of earlier stages.
+        makes: values that later stages read.
+        nodes: positions of its nodes.
+    """
+
+    layer: str
+    operand: Operand | None
+    target: str
+    bias: str
+    weights: Mapping[str, str]
+    reads: tuple[str, ...]
+    makes: tuple[str, ...]
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionedModel:
+    """A model whose weights are optional inputs, and its stages in the order in which they run."""
+
+    model: Model
+    stages: Sequence[Partition]
+
+    @property
+    def biases(self) -> dict[str, Array]:
+        """The biases that may be changed, by initializer name."""
+        names = {stage.bias for stage in self.stages} - {""}
+        return {t.name: _values(self.model, t) for t in self._graph.initializer if t.name in names}
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """All that a stage may be fed with from outside: the model's inputs, weights and biases."""
+        return frozenset(v.name for v in self._graph.input)
+
+    def build(self, stage: Partition, types: Mapping[str, np.dtype[np.generic]]) -> Model:
+        """Return a stage as a model of its own; its outputs are the target and what it makes.
+
+        Args:
+            stage: one of `stages`.
+            types: element type of each value that the stage reads.
+        """
+        graph, source = onnx.GraphProto(name="stage"), self._graph
+        graph.node.extend(source.node[i] for i in stage.nodes)
+        read = {name for node in graph.node for name in reads_of(node)}
+        graph.input.extend(v for v in source.input if v.name in read)
+        graph.input.extend(
+            onnx.helper.make_tensor_value_info(name, element_type(types[name]), None)
+            for name in stage.reads
+        )
+        graph.initializer.extend(t for t in source.initializer if t.name in read)
+        graph.sparse_initializer.extend(t for t in source.sparse_initializer if t.values.name in read)
+        names = dict.fromkeys((stage.target, *stage.makes)) if stage.target else stage.makes
+        graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+        whole = self.model.proto
+        proto = onnx.ModelProto(ir_version=whole.ir_version, graph=graph)
+        proto.opset_import.extend(whole.opset_import)
+        proto.functions.extend(whole.functions)
+        arrays = {name: array for name, array in self.model.arrays.items() if name in read}
+        return Model(proto, arrays, self.model.source)
+
+    @property
+    def _graph(self) -> onnx.GraphProto:
+        return self.model.proto.graph
+
+
+def partition_model(
+    model: Model,
+    layers: Sequence[Layer],
+    wanted: Collection[str],
+    is_kept: Callable[[str], bool] = lambda name: False,
+) -> PartitionedModel:
+    """Cut a copy of the model in front of every weight that may be fitted again.
+
+    That is one that a single Conv (group 1), Gemm (no factors, A as it is) or MatMul (second operand)
+    of the main graph reads and nothing else.
+
+    Args:
+        model: the (folded) model.
+        layers: all weights that may change.
+        wanted: names of those that should be fitted again, where that is possible.
+        is_kept: whether a bias of this name has to stay as it is.
+
+    Returns:
+        The stages; none where nothing can be fitted again.
+    """
+    changed = model.copy()
+    homes = hoist_weights(changed, {layer.name for layer in layers})
+    graph = changed.proto.graph
+    nodes = sorted_nodes(graph, model.source)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    inputs = {v.name for v in model.proto.graph.input}
+    kept = {t.name for t in graph.initializer if is_kept(t.name)}
+    cutter = _Cutter(changed, homes, inputs | kept)
+    stages = cutter.stages(wanted)
+    make_overridable(changed, {**homes, **{s.bias: s.bias for s in stages if s.bias}})
+    return PartitionedModel(changed, stages)
+
+
+class _Cutter:
+    """What is read where in the main graph."""
+
+    def __init__(self, model: Model, homes: Mapping[str, str], fixed: Collection[str]) -> None:
+        graph = model.proto.graph
+        self._model = model
+        self._nodes = list(graph.node)
+        self._reads = [list(dict.fromkeys(reads_of(node))) for node in self._nodes]
+        self._layers = {home: layer for layer, home in homes.items()}
+        self._outputs = {v.name for v in graph.output}
+        self._made = {o: i for i, node in enumerate(self._nodes) for o in node.output if o}
+        self._weights = {t.name: t for t in graph.initializer}  # also inputs' defaults before IR 4
+        self._constants = {name: t for name, t in self._weights.items() if name not in fixed}
+        self._readers: dict[str, list[int]] = {}
+        for i, node in enumerate(self._nodes):
+            for name in reads_of(node):
+                self._readers.setdefault(name, []).append(i)
+
+    def stages(self, wanted: Collection[str]) -> list[Partition]:
+        """Return all stages, from the first that is needed for some target to the last target."""
+        sites = [i for i, node in enumerate(self._nodes) if self._is_site(node, wanted)]
+        if not sites:
+            return []
+        ends = [*sites[1:], len(self._nodes)]
+        found: list[Partition] = []
+        needed: set[str] = set()
+        for start, end in reversed([(0, sites[0]), *zip(sites, ends, strict=True)]):
+            is_site = end > sites[0]
+            stage = self._stage(start, end, needed, is_site=is_site)
+            needed = (needed - set(stage.makes)) | set(stage.reads)
+            if is_site or stage.nodes:
+                found.append(stage)
+        return found[::-1]
+
+    def _is_site(self, node: onnx.NodeProto, wanted: Collection[str]) -> bool:
+        if node.op_type not in ("Conv", "Gemm", "MatMul") or not is_known_domain(node):
+            return False
+        data, home = node.input[0], node.input[1]
+        is_free = len(self._readers[home]) == 1 and home not in self._outputs
+        if self._layers.get(home) not in wanted or not is_free or data in self._constants:
+            return False
+        rank = len(self._weights[home].dims)
+        if rank < 2 or (node.op_type != "Conv" and rank > 2):
+            return False
+        attributes = node_attributes(node)
+        neutral = {"group": 1, "transA": 0, "alpha": 1.0, "beta": 1.0}
+        return all(attributes.get(key, value) == value for key, value in neutral.items())
+
+    def _stage(self, start: int, end: int, needed: Collection[str], *, is_site: bool) -> Partition:
+        node = self._nodes[start] if is_site else None
+        target, bias = ("", "") if node is None else self._follow(node, end)
+        makes = [n for n in self._made if start <= self._made[n] < end and n in needed]
+        nodes, reads = self._ancestors(start, [*makes, *([target] if target else [])])
+        used = {name for i in nodes for name in self._reads[i]}
+        weights = {layer: home for home, layer in self._layers.items() if home in used}
+        if node is None:
+            return Partition("", None, "", "", weights, reads, tuple(makes), nodes)
+        attributes = tuple(sorted(node_attributes(node).items()))
+        operand = Operand(node.input[0], node.op_type, 1, attributes)
+        layer = self._layers[node.input[1]]
+        return Partition(layer, operand, target, bias, weights, reads, tuple(makes), nodes)
+
+    def _follow(self, node: onnx.NodeProto, end: int) -> tuple[str, str]:
+        """Return the last sum that a node's output alone goes into, and the bias on the way."""
+        n_out, n_spatial = _output_channels(node, self._weights[node.input[1]])
+        value = str(node.output[0])
+        bias = self._bias(node.input[2], (n_out,)) if len(node.input) > 2 else ""
+        while value not in self._outputs and len(self._readers.get(value, ())) == 1:
+            (reader,) = self._readers[value]
+            add = self._nodes[reader]
+            if add.op_type != "Add" or not is_known_domain(add) or reader >= end:
+                break
+            other = add.input[1] if add.input[0] == value else add.input[0]
+            bias = bias or self._bias(other, (n_out, *(1,) * n_spatial))
+            value = str(add.output[0])
+        return value, bias
+
+    def _bias(self, name: str, wanted: tuple[int, ...]) -> str:
+        """Return the name if it is a float constant of that shape that nothing else reads, else ""."""
+        tensor = self._constants.get(name)
+        if tensor is None or len(self._readers[name]) != 1 or name in self._outputs:
+            return ""
+        dims = tuple(tensor.dims)
+        padding = (1,) * (len(dims) - len(wanted))
+        return name if dims == padding + wanted and tensor.data_type in _FLOATS else ""
+
+    def _ancestors(self, start: int, goals: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the nodes from `start` on that the goals need, and what those read from before."""
+        stack = [self._made[goal] for goal in goals]
+        kept: set[int] = set()
+        reads: dict[str, None] = {}
+        while stack:
+            i = stack.pop()
+            if i in kept:
+                continue
+            kept.add(i)
+            for name in self._reads[i]:
+                made = self._made.get(name)
+                if made is not None and made >= start:
+                    stack.append(made)
+                elif made is not None:
+                    reads[name] = None
+        return tuple(sorted(kept)), tuple(sorted(reads))
+
+
+def _output_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> tuple[int, int]:
+    """Return the number of output channels and of the axes behind the channel axis."""
+    dims = list(weight.dims)
+    if node.op_type == "Conv":
+        return dims[0], len(dims) - 2
+    return dims[0 if node_attributes(node).get("transB", 0) else -1], 0
+
+
+def _values(model: Model, tensor: onnx.TensorProto) -> Array:
+    found = model.arrays.get(tensor.name)
+    return tensor_array(tensor) if found is None else found

@@ -1,0 +1,256 @@
+"""A model in memory: a light proto, and the arrays of its large initializers beside it.
+
+The arrays are kept once, as numpy arrays (memory maps for external data), and their initializers in
+the proto only carry name, type and dims. So models above protobuf's 2 GiB limit work, a session
+can share the arrays, and giving a weight other values is a dictionary update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from onnxzip.errors import ModelError
+from onnxzip.graph.reading.mapped_arrays import share_with_file
+from onnxzip.graph.reading.scope import check_names, iter_bodies, reads_of
+from onnxzip.graph.reading.tensors import (
+    PLAIN_TYPES,
+    check_tensor,
+    element_type,
+    open_external,
+    tensor_array,
+)
+from onnxzip.records.aliases import Array
+
+ModelLike: TypeAlias = str | Path | bytes | onnx.ModelProto
+"""What a model may be given as: a path, its serialised bytes, or a ModelProto."""
+
+MIN_OPSET = 7
+MIN_DETACHED_BYTES = 1024
+_MIN_DETACHED_LIST_BYTES = 1 << 20
+_MAX_PROTO_BYTES = 2**31 - 1
+
+
+@dataclass
+class Model:
+    """A model whose large main-graph initializers live in `arrays`.
+
+    Attributes:
+        proto: the model; an initializer named in `arrays` has no data of its own.
+        arrays: read-only values of the detached initializers, by name.
+        source: what to call the model in messages.
+        n_bytes: size of the file the model came from, external data included.
+    """
+
+    proto: onnx.ModelProto
+    arrays: dict[str, Array] = field(default_factory=dict)
+    source: str = "<model>"
+    n_bytes: int = 0
+
+    @property
+    def opset(self) -> int:
+        """Version of the ai.onnx operator set."""
+        return opset_version(self.proto, self.source)
+
+    def copy(self) -> Model:
+        """Return a model whose proto can be edited freely; the arrays themselves are shared."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        return Model(proto, dict(self.arrays), self.source, self.n_bytes)
+
+    def serialized(self) -> bytes:
+        """Return the light proto as bytes, detached initializers marked as external data."""
+        return bytes(self.proto.SerializeToString(deterministic=True))
+
+    def names(self) -> set[str]:
+        """Return every value and node name in use, at any depth."""
+        found: set[str] = set()
+        for body in iter_bodies(self.proto):
+            for node in body.node:
+                found.update(node.input, node.output, (node.name,))
+            if isinstance(body, onnx.GraphProto):
+                found.update(t.name for t in body.initializer)
+                found.update(t.values.name for t in body.sparse_initializer)
+                found.update(v.name for v in (*body.input, *body.output, *body.value_info))
+            else:
+                found.update(body.input, body.output)
+        found.discard("")
+        return found
+
+
+def opset_version(proto: onnx.ModelProto, source: str) -> int:
+    """Return the ai.onnx opset version, or raise ModelError."""
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            return int(entry.version)
+    raise ModelError(f"{source}: imports no ai.onnx operator set, so it is no standard ONNX model")
+
+
+def read_model(source: ModelLike) -> Model:
+    """Read a model and detach its large initializers.
+
+    Args:
+        source: a file, a serialized model, or a ModelProto (which is not changed).
+
+    Raises:
+        ModelError: not a readable, plausible ONNX model; the message names file and place.
+    """
+    folder: Path | None = None
+    if isinstance(source, str):
+        source = Path(source)
+    if isinstance(source, Path):
+        proto, name, folder = _parse(_read_bytes(source), str(source)), str(source), source.parent
+    elif isinstance(source, bytes):
+        proto, name = _parse(source, "<bytes>"), "<bytes>"
+    elif isinstance(source, onnx.ModelProto):
+        proto, name = onnx.ModelProto(), "<ModelProto>"
+        proto.CopyFrom(source)
+    else:
+        raise ModelError(f"expected a path, bytes or a ModelProto, got {type(source).__name__}")
+    n_bytes = proto.ByteSize() if not isinstance(source, Path) else source.stat().st_size
+    _check_header(proto, name)
+    model = Model(proto, {}, name, n_bytes)
+    try:
+        check_names(proto, name)
+        model.n_bytes += _detach(model, folder)
+        if isinstance(source, Path):
+            share_with_file(model.arrays, source)
+    except (ValueError, TypeError, OSError) as error:
+        raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
+    # A cleared field's memory is only freed with its message, so a light copy takes its place.
+    model.proto = onnx.ModelProto.FromString(model.proto.SerializeToString())
+    return model
+
+
+def is_detachable(array: Array) -> bool:
+    """Whether values may leave the proto: they are large, and no shape is inferred from them.
+
+    onnxruntime does not look for a list of sizes (of a Split into more than 128 parts, say) elsewhere.
+    """
+    is_list = array.ndim == 1 and array.dtype == np.int64
+    return array.nbytes >= (_MIN_DETACHED_LIST_BYTES if is_list else MIN_DETACHED_BYTES)
+
+
+def add_initializer(model: Model, name: str, array: Array) -> onnx.TensorProto:
+    """Add an initializer to the main graph; its values go to `model.arrays` where they may."""
+    graph = model.proto.graph
+    tensor: onnx.TensorProto = graph.initializer.add(
+        name=name, data_type=element_type(array.dtype), dims=array.shape
+    )
+    if is_detachable(array):
+        detach(model, tensor, array)
+    else:
+        tensor.raw_data = np.ascontiguousarray(array).tobytes()
+    return tensor
+
+
+def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
+    """Move an initializer's values out of the proto into `model.arrays`."""
+    for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+        tensor.ClearField(name)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    del tensor.external_data[:]
+    for key, value in (("location", "in-memory"), ("offset", "0"), ("length", str(array.nbytes))):
+        tensor.external_data.add(key=key, value=value)
+    model.arrays[tensor.name] = array
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path}: is a directory; name the .onnx file in it")
+        size = path.stat().st_size
+        if size == 0:
+            raise ModelError(f"{path}: the file is empty; export the model again")
+        if size > _MAX_PROTO_BYTES:
+            raise ModelError(
+                f"{path}: {size} bytes, but protobuf reads at most 2 GiB; use external data"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read: {reason}; check the path") from error
+
+
+def _parse(data: bytes, name: str) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except (DecodeError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{name}: not an ONNX model, or cut short (protobuf cannot parse it)"
+        ) from error
+    return proto
+
+
+def _check_header(proto: onnx.ModelProto, name: str) -> None:
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise ModelError(f"{name}: holds no graph, so it is not an ONNX model")
+    opset, newest = opset_version(proto, name), onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= opset <= newest:
+        raise ModelError(
+            f"{name}: ai.onnx opset {opset} is not supported ({MIN_OPSET} to {newest} are); "
+            + ("convert the model with onnx.version_converter" if opset < MIN_OPSET else "upgrade onnx")
+        )
+
+
+def _detach(model: Model, folder: Path | None) -> int:
+    """Detach initializers, inline external data elsewhere; return the bytes of external files."""
+    files: set[Path] = set()
+    graph = model.proto.graph
+    # onnxruntime drops an initializer nobody reads, and then refuses to be handed its values.
+    read = {name for node in graph.node for name in reads_of(node)} | {v.name for v in graph.output}
+    for tensor in graph.initializer:
+        external = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
+        array = external
+        may_leave = tensor.data_type in PLAIN_TYPES and tensor.name in read
+        if array is None and may_leave and tensor.ByteSize() >= MIN_DETACHED_BYTES:
+            array = tensor_array(tensor)
+        if array is not None and may_leave and is_detachable(array):
+            detach(model, tensor, array)
+        elif external is not None:
+            _inline(tensor, external)
+    for tensor in _nested_tensors(model.proto):
+        array = _checked(tensor, folder, f"{model.source}: constant '{tensor.name}'", files)
+        if array is not None:
+            _inline(tensor, array)
+    return sum(file.stat().st_size for file in files)
+
+
+def _checked(
+    tensor: onnx.TensorProto, folder: Path | None, where: str, files: set[Path]
+) -> Array | None:
+    """Check a tensor; return its array if it is external, and add the file to `files`."""
+    check_tensor(tensor, where)
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return None
+    array, file = open_external(tensor, folder, where)
+    files.add(file)
+    return array
+
+
+def _inline(tensor: onnx.TensorProto, array: Array) -> None:
+    tensor.ClearField("data_location")
+    del tensor.external_data[:]
+    tensor.raw_data = np.ascontiguousarray(array).tobytes()
+
+
+def _nested_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield the tensors that are no initializers of the main graph."""
+    for body in iter_bodies(proto):
+        if isinstance(body, onnx.GraphProto) and body is not proto.graph:
+            yield from body.initializer
+        for node in body.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    yield attribute.t
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

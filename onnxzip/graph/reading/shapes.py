@@ -1,0 +1,118 @@
+"""Infers shapes: to count multiply-accumulates, and to tell which value_info entries are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from onnxzip.graph.reading.model import Model
+from onnxzip.records.layer import Layer
+
+
+def annotate_layers(
+    model: Model, layers: Sequence[Layer], input_shapes: Mapping[str, tuple[int, ...]]
+) -> list[Layer]:
+    """Fill `macs` of the layers whose consumers' output shapes follow from the input shapes.
+
+    A Conv, Gemm or MatMul costs one multiply-accumulate for each weight that each of its output
+    positions reads: macs = n_output_elements * n_weights / n_out. Layers whose shape stays unknown
+    keep macs None, and are never put in computed form.
+    """
+    shapes = _infer(model, input_shapes)
+    return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
+
+
+def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfoProto]:
+    """Return type and shape of what the first `n_decode_nodes` nodes make, inferred or as written."""
+    graph = model.proto.graph
+    nodes = graph.node[:n_decode_nodes]
+    made = {o for node in nodes for o in node.output}
+    read = {name for node in nodes for name in node.input}
+    part = onnx.ModelProto(ir_version=model.proto.ir_version)
+    part.opset_import.extend(model.proto.opset_import)
+    part.graph.node.extend(nodes)
+    part.graph.initializer.extend(t for t in graph.initializer if t.name in read)
+    written = {v.name: v for v in graph.value_info if v.name in made}
+    types = dict(written)
+    for name, value in _infer_values(part, data_prop=False).items():
+        if _is_static(value) or name not in written:
+            types[name] = value
+    return types
+
+
+def _is_static(value: onnx.ValueInfoProto) -> bool:
+    tensor = value.type.tensor_type
+    return tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim)
+
+
+def needed_value_info(model: Model, n_decode_nodes: int) -> set[str]:
+    """Return the main graph's value_info entries that a file cannot spare.
+
+    They are those that shape inference does not find without them. A runtime folds and fuses nodes only
+    where it knows their shapes, so that it would optimise the model in another way if such an entry (of
+    a symbolic inference, say) were dropped.
+
+    Args:
+        model: the model.
+        n_decode_nodes: how many of its first nodes decode weights.
+    """
+    entries = {v.name: v.type for v in model.proto.graph.value_info}
+    bare = model.copy()
+    del bare.proto.graph.value_info[:]
+    decoded = decoder_types(bare, n_decode_nodes)
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(bare.proto)
+    del stripped.graph.node[:n_decode_nodes]  # onnx would propagate all the decoder's constants
+    stripped.graph.value_info.extend(decoded.values())
+    found = {**_infer_values(stripped, data_prop=True), **decoded}
+    return {name for name, known in entries.items() if name not in found or found[name].type != known}
+
+
+def _infer_values(proto: onnx.ModelProto, *, data_prop: bool) -> dict[str, onnx.ValueInfoProto]:
+    """Return the types that shape inference finds; none where it fails."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=data_prop)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return {}
+    return {v.name: v for v in inferred.graph.value_info}
+
+
+def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    for value in proto.graph.input:
+        if value.name in input_shapes:
+            elem_type = value.type.tensor_type.elem_type
+            value.CopyFrom(
+                onnx.helper.make_tensor_value_info(value.name, elem_type, input_shapes[value.name])
+            )
+    del proto.graph.value_info[:]
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return {}
+    found: dict[str, tuple[int, ...]] = {}
+    for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
+        if _is_static(value):
+            found[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return found
+
+
+def _count_macs(model: Model, layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    if not layer.can_compute:
+        return None
+    total = 0
+    for node in model.proto.graph.node:
+        if layer.name in node.input:
+            shape = shapes.get(node.output[0])
+            if shape is None:
+                return None
+            n_batch, n_out, _, _ = layer.sizes
+            n_weights_per_output = layer.weight.size // max(n_batch * n_out, 1)
+            total += int(np.prod(shape, dtype=np.int64)) * n_weights_per_output
+    return total or None

@@ -1,0 +1,169 @@
+"""Element types and values of ONNX tensors, inline or in external files, checked before use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from onnxzip.errors import ModelError
+from onnxzip.records.aliases import Array
+
+_FLOAT_TYPES: dict[int, np.dtype[np.generic]] = {
+    TensorProto.FLOAT: np.dtype(np.float32),
+    TensorProto.FLOAT16: np.dtype(np.float16),
+    TensorProto.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
+    TensorProto.DOUBLE: np.dtype(np.float64),
+}
+_NUMPY_TYPES: dict[int, np.dtype[np.generic]] = {
+    TensorProto.INT8: np.dtype(np.int8),
+    TensorProto.INT16: np.dtype(np.int16),
+    TensorProto.INT32: np.dtype(np.int32),
+    TensorProto.INT64: np.dtype(np.int64),
+    TensorProto.UINT8: np.dtype(np.uint8),
+    TensorProto.UINT16: np.dtype(np.uint16),
+    TensorProto.UINT32: np.dtype(np.uint32),
+    TensorProto.UINT64: np.dtype(np.uint64),
+    TensorProto.BOOL: np.dtype(np.bool_),
+}
+
+PLAIN_TYPES = _FLOAT_TYPES | _NUMPY_TYPES
+"""Element types whose arrays in memory are, byte for byte, a tensor's raw data."""
+
+_FIELDS = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data", "string_data")
+
+
+def float_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
+    """Return the numpy dtype of a float tensor, None for any other type."""
+    return _FLOAT_TYPES.get(tensor.data_type)
+
+
+def integer_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
+    """Return the numpy dtype of an integer or bool tensor, None for any other type (4-bit ones too)."""
+    return _NUMPY_TYPES.get(tensor.data_type)
+
+
+def tensor_dtype(data_type: int) -> np.dtype[np.generic]:
+    """Return the numpy dtype of an ONNX element type."""
+    return PLAIN_TYPES.get(data_type) or onnx.helper.tensor_dtype_to_np_dtype(data_type)
+
+
+def element_type(dtype: np.dtype[np.generic]) -> int:
+    """Return the ONNX element type of a numpy dtype."""
+    for data_type, known in PLAIN_TYPES.items():
+        if dtype == known:
+            return int(data_type)
+    return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def tensor_array(tensor: onnx.TensorProto) -> Array:
+    """Return a tensor's values (inline data only) as a read-only array."""
+    if tensor.HasField("raw_data") and tensor.data_type in PLAIN_TYPES:
+        array = np.frombuffer(tensor.raw_data, PLAIN_TYPES[tensor.data_type])
+        array = array.reshape(tuple(tensor.dims))
+    else:
+        array = numpy_helper.to_array(tensor)
+        if tensor.data_type in _FLOAT_TYPES:
+            array = array.astype(_FLOAT_TYPES[tensor.data_type], copy=False)
+    array.flags.writeable = False
+    return array
+
+
+def n_elements(tensor: onnx.TensorProto) -> int:
+    """Return how many numbers a tensor's dims ask for."""
+    count = 1
+    for dim in tensor.dims:
+        count *= dim
+    return count
+
+
+def check_tensor(tensor: onnx.TensorProto, where: str) -> None:
+    """Check a tensor's type and dims, and that its data are as long as those ask for.
+
+    Args:
+        tensor: the tensor; external data are checked when they are opened.
+        where: names the file and the tensor in messages.
+
+    Raises:
+        ModelError: the tensor cannot be read.
+    """
+    if any(d < 0 for d in tensor.dims):
+        raise ModelError(f"{where} has a negative dimension in {tuple(tensor.dims)}; export it again")
+    if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
+        raise ModelError(f"{where} is of an unknown data type, {tensor.data_type}; upgrade onnx")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return
+    if tensor.HasField("raw_data"):
+        n_found, n_expected, unit = len(tensor.raw_data), n_raw_bytes(tensor), "bytes"
+    else:
+        n_found = sum(len(getattr(tensor, name)) for name in _FIELDS)
+        n_expected, unit = _n_field_items(tensor), "numbers"
+    if n_expected != n_found:
+        raise ModelError(
+            f"{where} of shape {tuple(tensor.dims)} needs {n_expected} {unit} of data, has {n_found}; "
+            "the file is damaged, export the model again"
+        )
+
+
+def n_raw_bytes(tensor: onnx.TensorProto) -> int:
+    """Return how many bytes of raw data a tensor's dims and type ask for."""
+    n_bits = _n_packed_bits(tensor.data_type)
+    if n_bits:
+        return (n_elements(tensor) * n_bits + 7) // 8
+    return n_elements(tensor) * tensor_dtype(tensor.data_type).itemsize
+
+
+def open_external(tensor: onnx.TensorProto, folder: Path | None, where: str) -> tuple[Array, Path]:
+    """Map a tensor's external data into memory.
+
+    Returns:
+        The tensor's array, or its bytes (uint8) if its type is none of PLAIN_TYPES; and the file.
+
+    Raises:
+        ModelError: the file is missing, outside the model's folder, or too short.
+    """
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        raise ModelError(f"{where} refers to external data '{location}'; pass the model's path instead")
+    base = folder.resolve()
+    file = (base / location).resolve()
+    if not location or not file.is_relative_to(base):
+        raise ModelError(
+            f"{where} refers to external data outside the model's folder: '{location}'; "
+            "move the data beside the model"
+        )
+    if not file.is_file():
+        raise ModelError(
+            f"{where} refers to external data '{location}', which is missing; put it beside the model"
+        )
+    offset, n_wanted = int(entries.get("offset") or 0), n_raw_bytes(tensor)
+    length = int(entries.get("length") or n_wanted)
+    if length != n_wanted or offset < 0 or offset + n_wanted > file.stat().st_size:
+        raise ModelError(
+            f"{where} needs {n_wanted} bytes, and is given {length} at offset {offset} of '{location}', "
+            f"which has {file.stat().st_size}; the two files do not belong together"
+        )
+    plain = PLAIN_TYPES.get(tensor.data_type)
+    dtype, shape = (plain, tuple(tensor.dims)) if plain else (np.dtype(np.uint8), (n_wanted,))
+    if n_wanted == 0:
+        return np.zeros(shape, dtype), file
+    return np.memmap(file, dtype, "r", offset, shape), file
+
+
+def _n_packed_bits(data_type: int) -> int:
+    """Return the bits of an element narrower than a byte, 0 for any other type."""
+    name: str = TensorProto.DataType.Name(data_type)
+    return {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}.get(name, 0)
+
+
+def _n_field_items(tensor: onnx.TensorProto) -> int:
+    """Return how many items a tensor's typed data field needs."""
+    n_bits = _n_packed_bits(tensor.data_type)
+    if n_bits:
+        return (n_elements(tensor) * n_bits + 7) // 8
+    is_complex = tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
+    return n_elements(tensor) * (2 if is_complex else 1)

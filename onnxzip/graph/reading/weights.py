@@ -1,0 +1,298 @@
+"""Finds every weight and integer table of a model, wherever it sits, and says what its axes mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx
+
+from onnxzip.errors import ModelError
+from onnxzip.graph.reading.layouts import (
+    RECURRENT,
+    default_layout,
+    is_known_domain,
+    is_scale_input,
+    is_shape_input,
+    layout_of,
+    node_attributes,
+    permuted_layout,
+)
+from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.scope import Body, subgraphs
+from onnxzip.graph.reading.tensors import float_dtype, integer_dtype, tensor_array
+from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.layer import Layer, Layout
+from onnxzip.records.plan import Skip
+
+MIN_ELEMENTS = 256
+MIN_INTEGER_BYTES = 1024
+_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
+_CONSTANT_FIELDS = {
+    "value_float": (np.float32, "f"),
+    "value_floats": (np.float32, "floats"),
+    "value_int": (np.int64, "i"),
+    "value_ints": (np.int64, "ints"),
+}
+_PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One input of one node that reads a weight; `node` is None when a graph output does."""
+
+    node: onnx.NodeProto | None
+    index: int
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant float or integer tensor: an initializer, or the output of a Constant node.
+
+    Attributes:
+        name: unique in the model; the tensor's own name in the main graph, else a path.
+        tensor_name: the name nodes of its scope read it by.
+        holder: the Constant node, None for an initializer.
+    """
+
+    name: str
+    tensor_name: str
+    scope: Scope
+    tensor: onnx.TensorProto
+    holder: onnx.NodeProto | None
+    uses: list[Use] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """A graph or function body and the names it defines (a Weight, or None for anything else)."""
+
+    path: str
+    body: Body
+    parent: Scope | None
+    function: onnx.FunctionProto | None
+    defined: dict[str, Weight | None] = field(default_factory=dict)
+
+    def resolve(self, name: str) -> Weight | None:
+        """Return the weight that `name` means in this scope, None for any other value."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.defined:
+                return scope.defined[name]
+            scope = scope.parent
+        return None
+
+
+def find_weights(model: Model) -> list[Weight]:
+    """Return all constant tensors that may be layers, with their uses.
+
+    Those are float tensors of at least MIN_ELEMENTS elements, and integer and bool tensors of at least
+    MIN_INTEGER_BYTES: the smaller ones are scales, zero points, shapes and axes, which runtimes want
+    constant from the start.
+    """
+    proto = model.proto
+    roots = [Scope("", proto.graph, None, None)]
+    roots += [Scope(f"{f.name}/", f, None, f) for f in proto.functions]
+    weights: list[Weight] = []
+    for root in roots:
+        for scope in _walk(root, model):
+            weights.extend(w for w in scope.defined.values() if w is not None)
+    return _with_unique_names(weights)
+
+
+def _with_unique_names(weights: list[Weight]) -> list[Weight]:
+    """Number the weights whose path is another one's too: node names need not be unique."""
+    taken = {w.name for w in weights if not w.scope.path}
+    named: list[Weight] = []
+    for weight in weights:
+        name, count = weight.name, 2
+        while weight.scope.path and name in taken:
+            name, count = f"{weight.name}#{count}", count + 1
+        taken.add(name)
+        named.append(replace(weight, name=name))
+    return named
+
+
+def find_layers(model: Model) -> tuple[list[Layer], list[Skip]]:
+    """Return the weights that may be changed as layers, and why the others may not.
+
+    Raises:
+        ModelError: a weight of a Conv, Gemm, MatMul, Gather or recurrent node holds NaN or Inf.
+    """
+    layers: list[Layer] = []
+    skips: list[Skip] = []
+    inputs = {v.name for v in model.proto.graph.input}
+    for weight in find_weights(model):
+        array = weight_array(model, weight)
+        layer = _describe(weight, array)
+        reason = _refusal(model, weight, layer, inputs)
+        if reason:
+            skips.append(Skip(weight.name, "graph", reason))
+        else:
+            layers.append(layer)
+    return layers, skips
+
+
+def weight_array(model: Model, weight: Weight) -> Array:
+    """Return a weight's values, read-only."""
+    if weight.scope.path == "" and weight.holder is None and weight.tensor_name in model.arrays:
+        return model.arrays[weight.tensor_name]
+    return tensor_array(weight.tensor)
+
+
+def _walk(scope: Scope, model: Model) -> Iterator[Scope]:
+    """Fill a scope's names, resolve its reads, then visit its nested graphs; yield each scope."""
+    body = scope.body
+    if isinstance(body, onnx.GraphProto):
+        scope.defined.update({v.name: None for v in body.input})
+        for tensor in body.initializer:
+            scope.defined[tensor.name] = _weight(scope, tensor.name, tensor, None)
+    else:
+        scope.defined.update(dict.fromkeys(body.input))
+    for node in body.node:
+        tensor = constant_value(node)
+        for output in node.output:
+            scope.defined[output] = tensor and _weight(scope, output, tensor, node)
+    _record_uses(scope)
+    for i_node, node in enumerate(body.node):
+        for attribute_path, graph in _named_subgraphs(node, i_node):
+            yield from _walk(Scope(scope.path + attribute_path, graph, scope, scope.function), model)
+    yield scope
+
+
+def _record_uses(scope: Scope) -> None:
+    """Tell each weight which nodes and outputs of this scope read it."""
+    body = scope.body
+    reads = [(node, index, name) for node in body.node for index, name in enumerate(node.input)]
+    outputs = [v.name for v in body.output] if isinstance(body, onnx.GraphProto) else body.output
+    for node, index, name in [*reads, *((None, i, name) for i, name in enumerate(outputs))]:
+        weight = scope.resolve(name)
+        if weight is not None:
+            weight.uses.append(Use(node, index, scope))
+
+
+def _named_subgraphs(node: onnx.NodeProto, i_node: int) -> list[tuple[str, onnx.GraphProto]]:
+    label = node.name or f"{node.op_type}_{i_node}"
+    return [(f"{label}/{i}/", graph) for i, graph in enumerate(subgraphs(node))]
+
+
+def _weight(
+    scope: Scope, name: str, tensor: onnx.TensorProto, holder: onnx.NodeProto | None
+) -> Weight | None:
+    n_elements = int(np.prod(tensor.dims, dtype=np.float64)) if tensor.dims else 1
+    integer = integer_dtype(tensor)
+    if integer is not None and n_elements * integer.itemsize < MIN_INTEGER_BYTES:
+        return None
+    if integer is None and (float_dtype(tensor) is None or n_elements < MIN_ELEMENTS):
+        return None
+    return Weight(scope.path + name, name, scope, tensor, holder)
+
+
+def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """Return the tensor of a Constant node, None for any other node."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+        return None
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            return None
+        if attribute.name == "value":
+            tensor: onnx.TensorProto = attribute.t
+            return tensor
+        if attribute.name in _CONSTANT_FIELDS:
+            data_type, values = _CONSTANT_FIELDS[attribute.name]
+            is_list = attribute.name.endswith("s")
+            array = np.asarray(getattr(attribute, values), data_type)
+            return onnx.numpy_helper.from_array(array if is_list else array.reshape(()))
+    return None
+
+
+def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> str:
+    """Return why a weight must stay as it is, "" when it may change."""
+    if not weight.uses:
+        return "no node reads it"
+    if any(use.node is None for use in weight.uses):
+        return "it is itself a graph output"
+    if not weight.scope.path and weight.tensor_name in inputs and model.proto.ir_version >= 4:
+        return (
+            "it is an overridable graph input (IR >= 4), which has to stay one; "
+            "export without keep_initializers_as_inputs to let it be compressed"
+        )
+    reads = [(use.node, use.index) for use in weight.uses if use.node is not None]
+    if layer.weight.dtype.kind in "iub":
+        is_shape = any(is_shape_input(node, index) for node, index in reads)
+        return "it decides shapes, which a runtime has to know before it decodes" if is_shape else ""
+    if layer.weight.ndim < 2 and any(is_scale_input(node, index) for node, index in reads):
+        return "it is the scale of a quantised tensor, and stays exact"
+    if not _is_finite(layer.weight):
+        if layer.op_type in _WEIGHT_OPS:
+            raise ModelError(
+                f"{model.source}: weight '{weight.name}' of {layer.op_type} holds NaN or Inf; "
+                "repair the training run or export"
+            )
+        return "it holds NaN or Inf (a mask, as it seems)"
+    return ""
+
+
+def _is_finite(array: Array) -> bool:
+    flat = array.reshape(-1)
+    chunk = 1 << 22
+    return all(bool(np.isfinite(flat[i : i + chunk]).all()) for i in range(0, flat.size, chunk))
+
+
+def _describe(weight: Weight, array: Array) -> Layer:
+    """Make the layer record; the first use by a known operator decides what the axes mean."""
+    best: tuple[str, Layout, Mapping[str, AttributeValue]] | None = None
+    for use in weight.uses:
+        found = _known_use(use, array.ndim)
+        if found and (best is None or best[0] == "Gather"):
+            best = found
+    if best is None:
+        first = next((u.node for u in weight.uses if u.node is not None), None)
+        best = (first.op_type if first else "", default_layout(array.ndim), {})
+    op_type, layout, attributes = best
+    direct = [u.node for u in weight.uses if u.node is not None]
+    in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
+    can_compute = in_main and op_type in ("Conv", "Gemm", "MatMul") and array.dtype.kind not in "iub"
+    can_compute = can_compute and all(u.node and u.node.op_type == op_type for u in weight.uses)
+    can_compute = can_compute and len({_role(u) for u in weight.uses}) == 1
+    consumers = tuple(n.name or n.output[0] for n in direct)
+    return Layer(weight.name, op_type, array, layout, consumers, attributes, can_compute=can_compute)
+
+
+def _role(use: Use) -> tuple[object, ...]:
+    """What must be equal for all consumers of a weight that is to be computed differently."""
+    assert use.node is not None
+    attributes = sorted(a.SerializeToString(deterministic=True) for a in use.node.attribute)
+    return (use.index, *attributes)
+
+
+def _known_use(
+    use: Use, rank: int, order: tuple[int, ...] | None = None
+) -> tuple[str, Layout, Mapping[str, AttributeValue]] | None:
+    """Say how an operator reads the weight, looking through Identity, Cast and Transpose."""
+    node = use.node
+    if node is None or not is_known_domain(node):
+        return None
+    attributes = node_attributes(node)
+    if node.op_type in _PASS_THROUGH and use.index == 0:
+        order = order or tuple(range(rank))
+        if node.op_type == "Transpose":
+            perm = attributes.get("perm", tuple(reversed(range(rank))))
+            if not isinstance(perm, tuple) or sorted(perm) != list(range(rank)):
+                return None
+            order = tuple(order[int(p)] for p in perm)
+        for reader in use.scope.body.node:
+            if node.output[0] in reader.input:
+                index = list(reader.input).index(node.output[0])
+                found = _known_use(Use(reader, index, use.scope), rank, order)
+                if found:
+                    return found
+        return None
+    layout = layout_of(node.op_type, use.index, rank, attributes)
+    if layout is None:
+        return None
+    if node.op_type == "MatMul":
+        attributes = {**attributes, "constant_side": "left" if use.index == 0 else "right"}
+    return node.op_type, permuted_layout(layout, order), attributes

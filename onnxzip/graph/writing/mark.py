@@ -1,0 +1,236 @@
+"""Marks a compressed model, and takes its decode subgraph apart again.
+
+The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number of
+decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, the
+methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
+produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
+tensors that come last. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there is no
+`p` and no `r`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxzip.errors import ModelError
+from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.shapes import decoder_types
+from onnxzip.graph.reading.tensors import float_dtype, tensor_array
+from onnxzip.graph.writing.decoder_view import KEY, decoded_names, static_shape
+from onnxzip.records.aliases import Array
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True)
+class StoredValue:
+    """What the mark says about one decoded value.
+
+    Attributes:
+        name: the value's name: the weight's own for the stored form.
+        shape: as inferred, or from its value_info entry.
+        n_bytes: bytes it was estimated to take when it was written.
+        error: Candidate.error; None for rounded tensors, whose errors are not recorded.
+    """
+
+    name: str
+    pass_name: str
+    form: str
+    shape: tuple[int, ...]
+    n_bytes: int
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a file was judged by when it was written.
+
+    Attributes:
+        metric: name of the metric; "" for a user's own function.
+        limit: largest loss allowed (psnr: least dB); None where there was no limit.
+        on_data: whether it was fitted to the user's data, and judged on them.
+    """
+
+    metric: str
+    limit: float | None
+    on_data: bool
+
+
+def write_mark(
+    model: Model,
+    n_nodes: int,
+    origin: Mapping[str, tuple[str, str, int, float]],
+    rounded: Mapping[str, int] | None = None,
+    judged: Judgement | None = None,
+) -> None:
+    """Write the mark.
+
+    Args:
+        model: the compressed model, changed in place.
+        n_nodes: number of its decode nodes.
+        origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
+        rounded: bits of the small tensors that are decoded behind all others, by name.
+        judged: what to judge the file by when it is tested; None for the defaults.
+    """
+    names = decoded_names(model, n_nodes)
+    n_rounded = len(rounded or {})
+    values = [origin.get(n, ("", "computed", 0, 0.0)) for n in names[: len(names) - n_rounded]]
+    methods = list(dict.fromkeys((name, form[:1]) for name, form, _, _ in values))
+    entries = [
+        number
+        for name, form, n_bytes, error in values
+        for number in (methods.index((name, form[:1])), n_bytes, float(f"{error:.2g}"))
+    ]
+    checksum = payload_checksum(model, n_nodes)
+    record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
+    if rounded:
+        record["r"] = [n_rounded, max(rounded.values())]
+    if judged:
+        record["m"] = [judged.metric, judged.limit, int(judged.on_data)]
+    text = json.dumps(record, separators=(",", ":"))
+    model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
+
+
+def payload_checksum(model: Model, n_nodes: int) -> int:
+    """Return the CRC-32 of the initializers that the first `n_nodes` nodes read, in reading order."""
+    tensors = {t.name: t for t in model.proto.graph.initializer}
+    read = dict.fromkeys(name for node in model.proto.graph.node[:n_nodes] for name in node.input)
+    checksum = 0
+    for name in read:
+        if name in tensors:
+            array = model.arrays.get(name)
+            array = tensor_array(tensors[name]) if array is None else array
+            checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    return checksum
+
+
+def is_intact(model: Model) -> bool:
+    """Whether what the decode nodes read is what was stamped."""
+    text = next(entry.value for entry in model.proto.metadata_props if entry.key == KEY)
+    n_nodes, _ = read_mark(model)
+    return bool(json.loads(text).get("c") == payload_checksum(model, n_nodes))
+
+
+def is_marked(model: Model) -> bool:
+    """Whether the model carries the mark of onnxzip."""
+    return any(entry.key == KEY for entry in model.proto.metadata_props)
+
+
+def read_mark(model: Model) -> tuple[int, list[StoredValue]]:
+    """Return the number of decode nodes and what each decoded value is.
+
+    Raises:
+        ModelError: there is no mark, or it does not fit the graph.
+    """
+    mark = _find_mark(model)
+    n_nodes = mark.n_nodes
+    names = decoded_names(model, n_nodes) if 0 < n_nodes <= len(model.proto.graph.node) else []
+    shapes = {name: static_shape(value) for name, value in decoder_types(model, n_nodes).items()}
+    n_found = sum(name in shapes for name in names)
+    n_marked = len(mark.entries) + mark.n_rounded
+    if not len(names) == n_marked == n_found:
+        raise ModelError(
+            f"{model.source}: the mark of onnxzip names {n_marked} weights but the graph decodes "
+            f"{n_found}: it was changed after onnxzip wrote it"
+        )
+    values = [
+        StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
+        for name, (pass_name, form, size, error) in zip(names, mark.entries, strict=False)
+    ]
+    for name in names[len(mark.entries) :]:
+        n_bytes = int(np.prod(shapes[name])) * mark.n_bits // 8
+        values.append(StoredValue(name, "rounding", "stored", shapes[name], n_bytes, None))
+    return n_nodes, values
+
+
+def read_judgement(model: Model) -> Judgement | None:
+    """Return what a stamped model was judged by, None for the defaults.
+
+    Raises:
+        ModelError: there is no mark, or it is damaged.
+    """
+    return _find_mark(model).judged
+
+
+def _find_mark(model: Model) -> _Mark:
+    texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
+    if not texts:
+        raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
+    mark = _parse_mark(texts[0], model.source)
+    if mark.version > FORMAT_VERSION:
+        raise ModelError(f"{model.source}: format {mark.version} is newer than this onnxzip; upgrade it")
+    return mark
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """The mark as it is read: (pass name, form, bytes, error) of each weight, then the rounded ones."""
+
+    version: int
+    n_nodes: int = 0
+    entries: tuple[tuple[str, str, int, float], ...] = ()
+    n_rounded: int = 0
+    n_bits: int = 0
+    judged: Judgement | None = None
+
+
+def _parse_mark(text: str, source: str) -> _Mark:
+    try:
+        record = json.loads(text)
+        version = int(record["v"])
+        if version > FORMAT_VERSION:
+            return _Mark(version)
+        n_rounded, n_bits = record.get("r", (0, 0))
+        entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
+        judged = _parse_judgement(*record["m"]) if "m" in record else None
+        mark = _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits), judged)
+        if mark.n_nodes < 1 or mark.n_rounded < 0 or (not entries and not mark.n_rounded):
+            raise ValueError("nothing is decoded")
+        if mark.n_rounded and mark.n_bits not in (8, 16):
+            raise ValueError("no number of bits")
+        return mark
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
+
+
+def _parse_judgement(metric: str, limit: float | None, on_data: int) -> Judgement:
+    if not isinstance(metric, str) or not (limit is None or 0 < float(limit) < np.inf):
+        raise ValueError("no metric, or no limit")
+    return Judgement(metric, None if limit is None else float(limit), bool(on_data))
+
+
+def _rows(record: Mapping[str, Any], version: int) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Yield (pass name, form, bytes, error) of each weight."""
+    if version == 1:
+        yield from record["w"]
+        return
+    flat = list(record["w"])
+    for place, n_bytes, error in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+        if place < 0:
+            raise ValueError("a negative position")
+        name, form = record["p"][place]
+        yield name, form, n_bytes, error
+
+
+def decode_inputs(model: Model) -> set[str]:
+    """Return the names of the initializers that only the decoder reads."""
+    if not is_marked(model):
+        return set()
+    n_nodes, _ = read_mark(model)
+    return {name for node in model.proto.graph.node[:n_nodes] for name in node.input}
+
+
+def float_initializers(model: Model) -> dict[str, Array]:
+    """Return the main graph's detached initializers of a float type."""
+    return {
+        t.name: model.arrays[t.name]
+        for t in model.proto.graph.initializer
+        if t.name in model.arrays and float_dtype(t) is not None
+    }

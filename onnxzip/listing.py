@@ -1,0 +1,177 @@
+"""Compressed files after the fact: list them, test them, turn them back into plain weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from onnxzip import graph
+from onnxzip.errors import InputError, ModelError
+from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
+from onnxzip.measure.examination import examine, make_feeds
+from onnxzip.measure.metrics import DEFAULT_LIMITS
+from onnxzip.options import Options
+from onnxzip.prove.decoded_weights import decode_weights
+from onnxzip.prove.drift import measure_drift
+from onnxzip.records.aliases import Array
+from onnxzip.records.check import Check
+from onnxzip.report.record import Inspection, StoredWeight
+from onnxzip.runtime.optimised import optimised_model
+from onnxzip.runtime.session import open_session
+
+
+def inspect(source: ModelLike) -> Inspection:
+    """Say how each large weight of a model is stored; any ONNX model may be listed.
+
+    Raises:
+        ModelError: the model cannot be read.
+    """
+    model = _read(source)
+    weights: list[StoredWeight] = []
+    plain = model
+    if graph.is_marked(model):
+        n_nodes, values = graph.read_mark(model)
+        types = graph.decoded_types(model, n_nodes)
+        zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
+        plain = graph.with_plain_weights(model, n_nodes, zeros)
+        for value in values:
+            dtype = types[value.name]
+            n_plain = zeros[value.name].nbytes
+            weights.append(
+                StoredWeight(
+                    value.name,
+                    value.pass_name if value.form == "stored" else f"{value.pass_name} (computed)",
+                    value.shape,
+                    dtype.name,
+                    n_plain,
+                    value.n_bytes,
+                    value.error,
+                )
+            )
+    stored = {weight.name for weight in weights}
+    decoded = graph.decode_inputs(model)
+    for name, array in graph.float_initializers(model).items():
+        if name not in stored and name not in decoded:
+            weights.append(
+                StoredWeight(
+                    name, "plain", array.shape, array.dtype.name, array.nbytes, array.nbytes, 0.0
+                )
+            )
+    n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
+    return Inspection(model.source, model.n_bytes, n_plain_bytes, tuple(weights))
+
+
+def decompress(
+    source: ModelLike, output: str | Path | None = None, *, overwrite: bool = False
+) -> ModelProto | None:
+    """Replace the decode nodes by the weights that onnxruntime makes of them.
+
+    Returns:
+        The plain model; None when it is too large for a ModelProto and was only written.
+
+    Raises:
+        ModelError: the file was not written by onnxzip, or is damaged.
+        OutputError: `output` cannot be written.
+    """
+    model = _read(source)
+    target = None if output is None else check_output(model, Path(output), overwrite)
+    n_nodes, _ = graph.read_mark(model)
+    if not graph.is_intact(model):
+        raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")
+    plain = graph.with_plain_weights(model, n_nodes, _decode(model, n_nodes))
+    if target is not None:
+        graph.write_model(plain, target)
+    n_bytes = sum(array.nbytes for array in plain.arrays.values())
+    return graph.to_proto(plain) if n_bytes <= graph.MAX_INLINE_BYTES else None
+
+
+def verify(
+    source: ModelLike, against: ModelLike | None = None, *, options: Options | None = None
+) -> tuple[Check, ...]:
+    """Test a compressed model, and compare it with the original when that is given.
+
+    Without the original: every weight decodes to finite numbers, nothing of the decoder is left
+    after BASIC optimisation, and the model runs.
+
+    Raises:
+        ModelError: the file was not written by onnxzip (and there is nothing to compare it with), or
+            does not load.
+    """
+    options = options or Options()
+    model = _read(source)
+    checks: list[Check] = []
+    if graph.is_marked(model) or against is None:
+        checks += _check_decoder(model, options.custom_ops)
+    if any(check.metric == "damage" and not check.passed for check in checks):
+        return tuple(checks)
+    if against is None:
+        with open_session(loadable(model), custom_ops=options.custom_ops) as session:
+            session.run(make_feeds(session, model, options).feeds[0])
+        return tuple(checks)
+    original = _read(against)
+    options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
+    subject, _ = examine(original, options, fits=False)
+    drifts = measure_drift(model, original, subject)
+    return (*checks, *(replace(check, note=check.note + advice) for check in drifts))
+
+
+def _as_written(model: Model, options: Options) -> tuple[Options, str]:
+    """Take metric and limit from the mark where the user names none; return what to tell him as well."""
+    judged = graph.read_judgement(model)
+    is_free = options.tolerance is None and options.metric == Options().metric
+    if judged is None or not is_free:
+        return options, ""
+    if judged.on_data and options.calibration is None:
+        advice = "; the file was fitted to real inputs: pass some with --calibration to have it judged"
+        return replace(options, tolerance=math.inf), advice
+    # A mark is no more to be trusted than its file: it must not name a function to import.
+    is_known = judged.limit is not None and judged.metric in DEFAULT_LIMITS
+    if not is_known or (judged.metric == "top1" and options.labels is None):
+        return options, ""
+    return replace(options, metric=judged.metric, tolerance=judged.limit), ""
+
+
+def _check_decoder(model: Model, custom_ops: Path | None) -> list[Check]:
+    """Check the payload, then what it decodes to: a damaged one may ask for any amount of memory."""
+    n_nodes, _ = graph.read_mark(model)
+    is_intact = graph.is_intact(model)
+    note = "checksum of the payload"
+    damage = Check("exact", "CPU", "damage", int(not is_intact), 0, is_intact, 0, None, note)
+    if not is_intact:
+        return [damage]
+    decoded = _decode(model, n_nodes)
+    n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
+    plain = graph.with_plain_weights(model, n_nodes, decoded)
+    found, wanted = (
+        graph.structure(optimised_model(loadable(m), "basic", custom_ops=custom_ops))
+        for m in (model, plain)
+    )
+    n_different = graph.count_differences(found, wanted)
+    note = f"{len(decoded)} values decoded"
+    return [
+        damage,
+        Check("exact", "CPU", "non-finite weights", n_bad, 0, n_bad == 0, 0, None, note),
+        Check("structure", "CPU", "nodes", n_different, 0, n_different == 0, 0, None, "after BASIC"),
+    ]
+
+
+def _decode(model: Model, n_nodes: int) -> dict[str, Array]:
+    """Return the decoded weights.
+
+    Raises:
+        ModelError: the decode nodes fail, which they do on damaged data only.
+    """
+    try:
+        return decode_weights(model, n_nodes)
+    except InputError as error:
+        finding = str(error).removeprefix(f"{model.source}: ")
+        raise ModelError(
+            f"{model.source}: is damaged, its weights cannot be decoded; fetch it again ({finding})"
+        ) from error
+
+
+def _read(source: ModelLike) -> Model:
+    return graph.read_model(Path(source) if isinstance(source, str) else source)

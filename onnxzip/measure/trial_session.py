@@ -1,0 +1,95 @@
+"""Measures what other weights do to a model's outputs, without making a session for each trial.
+
+The weights of one session become optional inputs (overridable initializers), so that a trial is a
+run with other arrays. Where a model cannot be loaded that way, each trial gets a session of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from onnxzip.errors import ModelError, ProviderError
+from onnxzip.graph import Model, loadable, release_pages, with_constants
+from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.running_sums import exact_deviation
+from onnxzip.measure.subject import Sample
+from onnxzip.records.aliases import Array, Feeds
+from onnxzip.records.layer import Layer
+from onnxzip.rewrite.prepare import with_overridable_weights, with_weights
+from onnxzip.runtime.outputs import Outputs
+from onnxzip.runtime.session import Session, open_session
+
+_NUMPY_FLOATS = ("float16", "float32", "float64")
+
+
+class TrialSession:
+    """Runs a model with some of its weights replaced.
+
+    Args:
+        model: the (folded) model.
+        layers: the layers whose weights may be replaced; integer ones are coded without loss, and
+            therefore left as they are.
+        example: inputs of one run, to see whether the model runs that way.
+        custom_ops: shared library of custom operators to register.
+        others: initializers of the main graph that may be replaced too.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        layers: Sequence[Layer],
+        example: Feeds,
+        custom_ops: Path | None = None,
+        others: Collection[str] = (),
+    ) -> None:
+        """Open the session; see the class."""
+        self._model = model
+        self._layers = [layer for layer in layers if layer.weight.dtype.kind not in "iub"]
+        self._others = frozenset(others) - {layer.name for layer in layers}
+        self._names = {layer.name for layer in self._layers} | self._others
+        self._custom_ops = custom_ops
+        self._homes: dict[str, str] = {}
+        self._session = self._open_overridable(example)
+
+    def loss(self, weights: Mapping[str, Array], sample: Sample) -> float:
+        """Return the loss in the user's metric with other weights, by layer or initializer name."""
+        runs = self._runs(weights, sample.feeds)
+        return sample.metric.measure(sample.reference, runs).value
+
+    def relative_error(self, weights: Mapping[str, Array], sample: Sample, n_runs: int) -> float:
+        """Return the worst output's |y - y'| / |y| on the first `n_runs` runs."""
+        reference = islice(iter(sample.reference), n_runs)
+        return exact_deviation(reference, self._runs(weights, sample.feeds.head(n_runs))).value
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        if self._session is not None:
+            self._session.close()
+
+    def _open_overridable(self, example: Feeds) -> Session | None:
+        if any(layer.weight.dtype.name not in _NUMPY_FLOATS for layer in self._layers):
+            return None
+        changed, self._homes = with_overridable_weights(self._model, self._layers, self._others)
+        try:
+            session = open_session(loadable(changed), custom_ops=self._custom_ops)
+            release_pages(self._model.arrays.values())
+            session.run(example)
+        except (ModelError, ProviderError):
+            return None
+        return session
+
+    def _runs(self, weights: Mapping[str, Array], feeds: FeedSet) -> Iterator[Outputs]:
+        weights = {name: array for name, array in weights.items() if name in self._names}
+        if self._session is not None:
+            fed = {self._homes[name]: array for name, array in weights.items()}
+            for run in feeds:
+                yield self._session.run({**run, **fed})
+            return
+        others = {name: array for name, array in weights.items() if name in self._others}
+        planned = {name: array for name, array in weights.items() if name not in others}
+        changed = with_weights(with_constants(self._model, others), self._layers, planned)
+        with open_session(loadable(changed), custom_ops=self._custom_ops) as session:
+            for run in feeds:
+                yield session.run(run)

@@ -1,0 +1,18 @@
+"""How work in progress is shown: a callable that gets what is going on and the fraction done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+ShowProgress: TypeAlias = Callable[[str, float], None]
+"""Called with the stage in a few words and the fraction of the whole work done, 0 ... 1."""
+
+
+def show_nothing(stage: str, fraction: float) -> None:
+    """Show nothing."""
+
+
+def part_of(show: ShowProgress, start: float, end: float) -> ShowProgress:
+    """Return what shows a part of the work, from the fraction `start` of it all to `end`."""
+    return lambda stage, fraction: show(stage, start + (end - start) * fraction)

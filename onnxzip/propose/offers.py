@@ -1,0 +1,72 @@
+"""Every pass's candidates for one layer, with the errors as they count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from onnxzip.measure.distortion import OutputDistortion, RowDistortion
+from onnxzip.passbase import Codec, Pass, relative_error
+from onnxzip.records.aliases import Form
+from onnxzip.records.layer import Layer
+from onnxzip.records.plan import Candidate, Skip
+
+
+def collect_offers(
+    layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
+) -> tuple[list[Candidate], list[Skip]]:
+    """Return every pass's candidates for a layer, payloads released, and the refusals.
+
+    On one thread: BLAS adds up in another order with several, and what `-j` does must not change a byte.
+    The candidates come without the layer, which must not come back from another process as a copy.
+    """
+    with threadpool_limits(1):
+        candidates, skips = _offer_on_one_thread(layer, passes, codec, forms)
+    absent = Layer(layer.name, layer.op_type, np.zeros(0, np.float32), layer.layout)
+    return [replace(candidate, layer=absent) for candidate in candidates], skips
+
+
+def _offer_on_one_thread(
+    layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
+) -> tuple[list[Candidate], list[Skip]]:
+    candidates: list[Candidate] = []
+    skips: list[Skip] = []
+    kind = "integer" if layer.weight.dtype.kind in "iub" else "float"
+    able = {name: method for name, method in passes.items() if kind in method.kinds}
+    if not able:
+        return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
+    measure = _error_measure(layer)
+    for method in able.values():
+        for offer in method.candidates(layer, codec, forms):
+            if isinstance(offer, Skip):
+                skips.append(offer)
+            elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
+                if measure is not None:
+                    offer = replace(offer, error=measure(method.restore(offer)))
+                candidates.append(offer.released())
+    if not candidates and not skips:
+        skips.append(Skip(layer.name, ", ".join(able), "no candidate is smaller than the weight"))
+    return candidates, skips
+
+
+def with_true_error(candidate: Candidate, method: Pass) -> Candidate:
+    """Return a candidate with a payload whose error was estimated with the error that it really has."""
+    restored = method.restore(candidate)
+    measure = _error_measure(candidate.layer)
+    if measure is not None:
+        error = measure(restored)
+    else:
+        error = relative_error(candidate.layer.canonical(), restored)
+    return replace(candidate, error=error, is_estimate=False)
+
+
+def _error_measure(layer: Layer) -> OutputDistortion | RowDistortion | None:
+    """Return what measures a restored weight's error as it counts; None where nothing was measured."""
+    if layer.statistics is not None:
+        return OutputDistortion(layer.canonical(), layer.statistics)
+    if layer.row_weights is not None:
+        return RowDistortion(layer.weight, layer.row_weights)
+    return None

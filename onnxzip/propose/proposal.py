@@ -1,0 +1,140 @@
+"""Says what may be done to a model: folds its structure, finds its layers, collects candidates."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from joblib import Parallel, delayed
+
+from onnxzip.codec.level import Level, level
+from onnxzip.errors import ModelError, UsageError
+from onnxzip.graph import (
+    Model,
+    annotate_layers,
+    find_layers,
+    find_small_layers,
+    is_marked,
+    release_pages,
+)
+from onnxzip.measure.second_moments import collect_statistics
+from onnxzip.measure.subject import Subject
+from onnxzip.options import Options
+from onnxzip.passbase import Codec, Pass
+from onnxzip.progress import ShowProgress
+from onnxzip.propose.ladders import forms_for, with_midpoints
+from onnxzip.propose.offers import collect_offers
+from onnxzip.propose.registry import make_passes
+from onnxzip.propose.structure import fold_exactly, raise_old_opset
+from onnxzip.records.layer import Layer
+from onnxzip.records.plan import Candidate, Rewrite, Skip
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What may be done to a model.
+
+    Attributes:
+        model: the model after structural passes.
+        layers: its weights.
+        small_layers: its small float tensors, which may be rounded together.
+        ladders: candidates by layer name, payloads released.
+        passes: the passes that made them, by name.
+        level: how coefficients are decoded.
+        codecs: what quantises and prices each layer's coefficients.
+        rewrites: what the structural passes did.
+        skips: what was refused, and why.
+        keep: patterns of the names of what has to stay as it is.
+    """
+
+    model: Model
+    layers: Sequence[Layer]
+    small_layers: Sequence[Layer]
+    ladders: Mapping[str, Sequence[Candidate]]
+    passes: Mapping[str, Pass]
+    level: Level
+    codecs: Mapping[str, Codec]
+    rewrites: Sequence[Rewrite]
+    skips: Sequence[Skip]
+    keep: Sequence[str] = ()
+
+    def is_kept(self, name: str) -> bool:
+        """Whether an initializer has to stay as it is."""
+        return _is_kept(name, self.keep)
+
+    def release_statistics(self) -> None:
+        """Give back the memory of the layers' second moments; they stay valid."""
+        release_pages(la.statistics.second_moment for la in self.layers if la.statistics is not None)
+
+
+def propose(original: Model, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
+    """Fold the model, find its layers, and collect every pass's candidates for each of them.
+
+    Raises:
+        ModelError: a weight is not finite, or an old opset cannot be raised exactly.
+        UsageError: a pass or one of its settings does not exist.
+    """
+    if is_marked(original):
+        raise ModelError(
+            f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
+        )
+    weight_passes, graph_passes = make_passes(options)
+    model, rewrites = raise_old_opset(original, subject)
+    model, folds, skips = fold_exactly(model, graph_passes, subject)
+    layers, refused = find_layers(model)
+    shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
+    layers = annotate_layers(model, layers, shapes)
+    small = find_small_layers(model)
+    _check_patterns([*layers, *small], options.keep)
+    wanted = [layer for layer in layers if not _is_kept(layer.name, options.keep)]
+    skips += refused
+    kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
+    skips += [Skip(layer.name, "keep", "kept by --keep") for layer in kept]
+    statistics, untapped = collect_statistics(
+        model,
+        wanted,
+        subject.fitted.feeds,
+        subject.custom_ops,
+        lambda f: show("statistics", 0.1 + 0.1 * f),
+    )
+    skips += untapped
+    wanted = [statistics.attach(layer) for layer in wanted]
+    chosen_level = level(options.level)
+    codecs = chosen_level.codecs(wanted)
+    forms = forms_for(options.objective)
+    offers = Parallel(n_jobs=options.n_jobs, prefer="processes", return_as="generator")(
+        delayed(collect_offers)(layer, weight_passes, codecs[layer.name], forms) for layer in wanted
+    )
+    ladders: dict[str, Sequence[Candidate]] = {}
+    for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
+        candidates = [replace(candidate, layer=layer) for candidate in candidates]
+        is_continuous = codecs[layer.name].is_continuous
+        ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
+        skips += refusals
+        show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
+    rounded = small if chosen_level.renames else []
+    return Proposal(
+        model,
+        wanted,
+        [layer for layer in rounded if not _is_kept(layer.name, options.keep)],
+        ladders,
+        weight_passes,
+        chosen_level,
+        codecs,
+        [*rewrites, *folds],
+        skips,
+        options.keep,
+    )
+
+
+def _is_kept(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        if layers and not any(_is_kept(layer.name, [pattern]) for layer in layers):
+            raise UsageError(
+                f"--keep '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
+            )

@@ -1,0 +1,81 @@
+"""What the runtime decodes, beside what numpy restores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from onnxzip.errors import VerificationError
+from onnxzip.graph import Model, decoded_names, decoded_types, decoder, loadable, share_with_disk
+from onnxzip.records.aliases import Array
+from onnxzip.records.plan import Plan
+from onnxzip.rewrite.emit import Emitted
+from onnxzip.rewrite.restorer import Restorer
+from onnxzip.rewrite.small_tensors import settled
+from onnxzip.runtime.session import open_session
+
+
+def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -> dict[str, Array]:
+    """Return what the runtime decodes: an array for each value that the decode nodes make.
+
+    The arrays lie in a temporary file: as long as one lives in the session's memory, all of it stays.
+    """
+    with open_session(
+        loadable(decoder(model, n_nodes)), optimisation="off", custom_ops=custom_ops
+    ) as session:
+        values = session.run({})
+    types = decoded_types(model, n_nodes)
+    arrays = [array.astype(types[name], copy=False) for name, array in values.items()]
+    return dict(zip(values, share_with_disk(arrays), strict=True))
+
+
+_BLOCK = 1 << 20
+
+
+def check_decoded(
+    emitted: Emitted, plan: Plan, decoded: Mapping[str, Array], restorer: Restorer
+) -> float:
+    """Compare what the runtime decodes with what numpy restores; return the worst deviation.
+
+    Args:
+        emitted: the compressed model.
+        plan: what it was made from.
+        decoded: the decoded values by name, from a session of `graph.decoder`.
+        restorer: restores the candidates with numpy.
+
+    Returns:
+        max |decoded - restored| / max |restored| over the stored weights.
+
+    Raises:
+        VerificationError: a planned weight is not decoded at all, or has the wrong shape or type.
+    """
+    names = set(decoded_names(emitted.model, emitted.n_nodes))
+    worst = 0.0
+    for name, candidate in plan.chosen.items():
+        if candidate.form != "stored":
+            continue
+        home = emitted.homes[name]
+        restored = restorer.restore(candidate)
+        if home not in names or decoded[home].shape != restored.shape:
+            raise VerificationError(f"weight '{name}': the emitted graph does not decode it")
+        worst = max(worst, _max_deviation(restored, decoded[home]))
+    constants = settled(plan)
+    for layer in plan.rounding.layers:
+        worst = max(worst, _max_deviation(constants[layer.name], decoded[emitted.homes[layer.name]]))
+    return worst
+
+
+def _max_deviation(expected: Array, actual: Array) -> float:
+    """Return max |expected - actual| / max |expected|, in blocks: a layer may be half of the model."""
+    if expected.dtype.kind in "iub":
+        return 0.0 if np.array_equal(expected, actual) else np.inf
+    largest = difference = 0.0
+    wanted, found = expected.reshape(-1), actual.reshape(-1)
+    for i in range(0, wanted.size, _BLOCK):
+        a = wanted[i : i + _BLOCK].astype(np.float32)
+        b = found[i : i + _BLOCK].astype(np.float32)
+        largest = max(largest, float(np.abs(a).max()))
+        difference = max(difference, float(np.abs(a - b).max()))
+    return difference / largest if largest > 0 else difference

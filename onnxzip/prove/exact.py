@@ -1,0 +1,163 @@
+"""Exact checks: the emitted graph against the original graph that carries the decoded weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from onnxzip.errors import VerificationError
+from onnxzip.graph import Model, loadable, release_pages, structure
+from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.recorded_outputs import run_all
+from onnxzip.measure.running_sums import Runs, exact_deviation
+from onnxzip.measure.subject import Subject
+from onnxzip.prove.decoded_weights import check_decoded, decode_weights
+from onnxzip.prove.notes import note_on
+from onnxzip.prove.structure import check_structure
+from onnxzip.records.check import Check
+from onnxzip.records.plan import Plan
+from onnxzip.rewrite.emit import Emitted, plain_emitted, plain_reference
+from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.optimised import optimised_model
+from onnxzip.runtime.outputs import Outputs
+from onnxzip.runtime.session import Optimisation, Session, open_session
+
+EXACT_LIMIT = 1e-5
+"""Largest relative deviation of the emitted graph from the one it stands for."""
+
+
+def check_exact(
+    reference: Runs, candidate: Session, feeds: FeedSet, limit: float = EXACT_LIMIT
+) -> Check:
+    """Compare the emitted graph with the original graph that carries the restored weights.
+
+    Args:
+        reference: outputs of the latter on `feeds`, run by run.
+        candidate: the emitted graph.
+        feeds: what to run on.
+        limit: largest relative deviation.
+    """
+    found = exact_deviation(reference, run_all(candidate, feeds))
+    return Check(
+        kind="exact",
+        provider=candidate.provider,
+        metric="rel_l2",
+        value=found.value,
+        limit=limit,
+        passed=found.value <= limit,
+        n_samples=feeds.n_samples,
+        seed=feeds.seed,
+        note=note_on(candidate, feeds, found),
+    )
+
+
+_LEVELS: tuple[Optimisation, ...] = ("off", "all")
+
+_MOST_DEVIATION = 1e-2
+"""Deviation of a provider from the CPU beyond which its errors excuse nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """What the emitted graph must be and answer, collected from the plain reference.
+
+    Attributes:
+        nodes: the reference's graph after BASIC optimisation.
+        runs: its outputs by provider and optimisation level.
+        limits: largest deviation from them, by provider (`_limit_on`).
+        deviation: worst deviation of the decoded weights from the restored ones.
+    """
+
+    nodes: Counter[str]
+    runs: dict[tuple[str, Optimisation], list[Outputs]]
+    limits: dict[str, float]
+    deviation: float
+
+
+def expect(
+    folded: Model, emitted: Emitted, plan: Plan, restorer: Restorer, subject: Subject
+) -> Expectation:
+    """Run the original graph with the weights that onnxruntime decodes from the emitted one.
+
+    Raises:
+        VerificationError: a decoded weight is not what numpy restores.
+    """
+    decoded = decode_weights(emitted.model, emitted.n_nodes, subject.custom_ops)
+    deviation = check_decoded(emitted, plan, decoded, restorer)
+    if deviation > EXACT_LIMIT:
+        raise VerificationError(
+            f"the graph decodes weights {deviation:.2g} off their restored values "
+            f"(limit {EXACT_LIMIT:g}); please report this model"
+        )
+    reference = plain_reference(folded, emitted, plan, decoded, restorer)
+    restorer.forget()
+    release_pages(folded.arrays.values())
+    computed = any(c.form == "computed" for c in plan.chosen.values())
+    plain = plain_emitted(emitted, decoded) if computed else reference
+    nodes = structure(optimised_model(loadable(plain), "basic", custom_ops=subject.custom_ops))
+    runs = {
+        (provider, level): _run_exact(reference, provider, level, subject)
+        for provider in subject.providers
+        for level in _LEVELS
+    }
+    limits = dict.fromkeys(subject.providers, EXACT_LIMIT)
+    accelerators = [provider for provider in subject.providers if provider != "CPU"]
+    if accelerators:
+        on_cpu = runs.get(("CPU", "all")) or _run_exact(reference, "CPU", "all", subject)
+        limits |= {p: _limit_on(runs[p, "all"], on_cpu) for p in accelerators}
+    return Expectation(nodes, runs, limits, deviation)
+
+
+def _open_exact(model: Model, provider: str, level: Optimisation, subject: Subject) -> Session:
+    return open_session(
+        loadable(model),
+        provider=provider,
+        optimisation=level,
+        custom_ops=subject.custom_ops,
+        repeatable=True,
+    )
+
+
+def _run_exact(model: Model, provider: str, level: Optimisation, subject: Subject) -> list[Outputs]:
+    """Return a model's outputs on what exact checks run on."""
+    with _open_exact(model, provider, level, subject) as session:
+        return [session.run(feeds) for feeds in subject.exact_feeds]
+
+
+def _limit_on(accelerated: Runs, on_cpu: Runs) -> float:
+    """Return how far an accelerator's two sessions on the same weights may be apart.
+
+    One that computes with fewer digits, and picks its kernels by their speed, does not repeat itself to
+    EXACT_LIMIT; what it differs by from the CPU on the plain model is the error of its arithmetic.
+    """
+    return min(max(EXACT_LIMIT, exact_deviation(on_cpu, accelerated).value), _MOST_DEVIATION)
+
+
+def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list[Check]:
+    """Compare the emitted graph with the original graph that carries the decoded weights.
+
+    First the graph after BASIC optimisation, node for node; then the outputs, on every provider, at
+    optimisation levels off and all.
+
+    Raises:
+        VerificationError: a check fails; the compressed model is wrong and must not be written.
+    """
+    checks = [check_structure(expected.nodes, emitted, subject.custom_ops)]
+    for provider in subject.providers:
+        found: list[Check] = []
+        for level in _LEVELS:
+            with _open_exact(emitted, provider, level, subject) as session:
+                runs, limit = expected.runs[provider, level], expected.limits[provider]
+                found.append(check_exact(runs, session, subject.exact_feeds, limit))
+        worst = max(found, key=lambda check: (not check.passed, check.value))
+        own = f"{provider} itself is that far from the CPU" if worst.limit > EXACT_LIMIT else ""
+        note = "; ".join(part for part in (worst.note, "optimisation off and all", own) if part)
+        value = max(worst.value, expected.deviation)
+        checks.append(replace(worst, value=value, note=note))
+    for check in checks:
+        if not check.passed:
+            raise VerificationError(
+                f"{check.kind} check failed on {check.provider}: {check.value:.3g}, the limit is "
+                f"{check.limit:.3g}; please report this model"
+            )
+    return checks

@@ -1,0 +1,33 @@
+"""One comparison of two models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of two models on one provider.
+
+    Attributes:
+        kind: "exact" proves the surgery, "drift" measures the loss.
+        provider: execution provider name without "ExecutionProvider", e.g. "CPU", "CUDA".
+        metric: unit of `value` and `limit`.
+        passed: the verdict, in the direction the metric asks for (psnr: value >= limit).
+        n_samples: samples the value was measured on.
+        seed: seed of the generated feeds; None with the user's own data.
+        note: what a reader must know about the figure ("generated inputs", ...).
+        interval: 95 % confidence interval of a drift over samples; None where there are too few.
+    """
+
+    kind: Literal["exact", "drift", "structure"]
+    provider: str
+    metric: str
+    value: float
+    limit: float
+    passed: bool
+    n_samples: int
+    seed: int | None = None
+    note: str = ""
+    interval: tuple[float, float] | None = None

@@ -1,0 +1,85 @@
+"""Assembles the report of a compressed model from the records of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from onnxzip.records.aliases import Scalar
+from onnxzip.records.check import Check
+from onnxzip.records.plan import Candidate, Plan, Rewrite, Rounding, Skip
+from onnxzip.report.json import SCHEMA
+from onnxzip.report.record import LayerReport, Report
+
+_PACKAGES = ("onnxzip", "onnx", "onnxruntime", "numpy")
+"""Packages whose versions decide what a file looks like."""
+
+
+def assemble(
+    *,
+    source: str,
+    digests: tuple[str, str],
+    n_bytes: tuple[int, int],
+    plan: Plan,
+    rewrites: Sequence[Rewrite],
+    skips: Sequence[Skip],
+    checks: Sequence[Check],
+    seconds: float,
+    settings: Mapping[str, Scalar],
+) -> Report:
+    """Return the report.
+
+    Args:
+        source: what the model is called.
+        digests: SHA-256 of the original and of the compressed file.
+        n_bytes: sizes of both.
+        plan: how weights are stored.
+        rewrites: structural changes.
+        skips: refusals.
+        checks: the proof.
+        seconds: wall time of it all.
+        settings: what was asked for.
+    """
+    return Report(
+        schema=SCHEMA,
+        source=source,
+        source_sha256=digests[0],
+        output_sha256=digests[1],
+        layers=tuple(_layer_report(candidate) for candidate in plan.chosen.values()),
+        rewrites=(*rewrites, *_rounding_rewrite(plan.rounding)),
+        skips=tuple(skips),
+        checks=tuple(checks),
+        bytes_before=n_bytes[0],
+        bytes_after=n_bytes[1],
+        seconds=seconds,
+        settings=settings,
+        versions={name: version(name) for name in _PACKAGES},
+    )
+
+
+def _layer_report(candidate: Candidate) -> LayerReport:
+    layer = candidate.layer
+    return LayerReport(
+        name=layer.name,
+        op_type=layer.op_type,
+        shape=tuple(layer.weight.shape),
+        dtype=layer.weight.dtype.name,
+        pass_name=candidate.pass_name,
+        form=candidate.form,
+        settings=candidate.settings,
+        bytes_before=layer.weight.nbytes,
+        bytes_after=candidate.n_bytes,
+        error=candidate.error,
+        macs_before=layer.macs,
+        macs_after=candidate.macs if candidate.form == "computed" else layer.macs,
+    )
+
+
+def _rounding_rewrite(rounding: Rounding) -> tuple[Rewrite, ...]:
+    """Say what was rounded; nothing where nothing was."""
+    if not rounding.layers:
+        return ()
+    n_numbers = sum(layer.weight.size for layer in rounding.layers)
+    moved = f"alone it moves the outputs by {rounding.error:.2g}"
+    text = f"{n_numbers} numbers in {rounding.n_bits} bits; {moved}"
+    return (Rewrite("rounding", f"{len(rounding.layers)} small tensors", text),)

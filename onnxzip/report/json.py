@@ -1,0 +1,77 @@
+"""A report as JSON, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxzip.errors import InputError
+from onnxzip.records.check import Check
+from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.report.record import LayerReport, Report
+
+SCHEMA = 1
+"""Version of the JSON layout; raised whenever a field changes its meaning or goes away."""
+
+
+def to_json(report: Report) -> str:
+    """Return the report as JSON, fields in the order of the record; `from_json` reads it back.
+
+    JSON has no infinity and no nan (psnr of equal outputs is infinite): they are the strings "inf",
+    "-inf" and "nan".
+    """
+    return json.dumps(_jsonable(report), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Report:
+    """Return the report that `to_json` wrote.
+
+    Raises:
+        InputError: the text is no report, or one of another schema.
+    """
+    try:
+        record = json.loads(text)
+        if record["schema"] != SCHEMA:
+            raise InputError(
+                f"report: schema {record['schema']!r}, but this onnxzip reads {SCHEMA}; "
+                "write the report again with this version"
+            )
+        record["layers"] = tuple(_read_layer(layer) for layer in record["layers"])
+        record["rewrites"] = tuple(Rewrite(**rewrite) for rewrite in record["rewrites"])
+        record["skips"] = tuple(Skip(**skip) for skip in record["skips"])
+        record["checks"] = tuple(_read_check(check) for check in record["checks"])
+        return Report(**{**record, "seconds": float(record["seconds"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"report: not a report that onnxzip wrote ({error})") from error
+
+
+def _read_check(record: Mapping[str, Any]) -> Check:
+    value, limit = float(record["value"]), float(record["limit"])
+    interval = record.get("interval")
+    if interval is not None:
+        low, high = map(float, interval)
+        interval = (low, high)
+    return Check(**{**record, "value": value, "limit": limit, "interval": interval})
+
+
+def _read_layer(record: Mapping[str, Any]) -> LayerReport:
+    error, shape = float(record["error"]), tuple(record["shape"])
+    return LayerReport(**{**record, "error": error, "shape": shape})
+
+
+def _jsonable(value: object) -> object:
+    """Return plain Python values: numpy scalars unwrapped, non-finite floats as strings."""
+    if is_dataclass(value):
+        return {field.name: _jsonable(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,101 @@
+"""Tables of what was done: weights, refusals, rewrites."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.report.numbers import NUMBER, format_bytes, format_ratio, format_shape
+from onnxzip.report.record import Inspection, LayerReport, Report
+from onnxzip.report.table import Table
+
+WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "ratio", "error")
+
+
+def layer_table(layers: Sequence[LayerReport]) -> Table:
+    """Return one row per changed weight; with the multiply-accumulates saved where any are."""
+    computed = any(layer.form == "computed" for layer in layers)
+    rows = []
+    for layer in layers:
+        row: tuple[str, ...] = (
+            layer.name,
+            layer.pass_name,
+            format_shape(layer.shape),
+            _bits_per_weight(layer.bytes_after, layer.shape),
+            format_bytes(layer.bytes_after),
+            format_ratio(layer.bytes_before, layer.bytes_after),
+            f"{layer.error:.3g}",
+        )
+        macs = format_ratio(layer.macs_before or 0, layer.macs_after or 0)
+        rows.append((*row, macs if layer.form == "computed" else "-") if computed else row)
+    columns = (*WEIGHT_COLUMNS, "fewer MACs") if computed else WEIGHT_COLUMNS
+    return Table(columns, tuple(rows), frozenset({"weight", "method"}), "weight")
+
+
+def skip_table(skips: Iterable[Skip]) -> Table:
+    """Return one row per reason: how many weights, why, which passes refused them.
+
+    Reasons that differ in their numbers only are one reason, "9 to 240 elements; needs at least 256".
+    """
+    groups: dict[tuple[str, ...], list[Skip]] = {}
+    for skip in skips:
+        groups.setdefault(tuple(NUMBER.split(skip.reason)[::2]), []).append(skip)
+    rows = []
+    for group in groups.values():
+        n_weights = len({skip.layer for skip in group})
+        passes = ", ".join(dict.fromkeys(skip.pass_name for skip in group))
+        rows.append((n_weights, _common_reason([skip.reason for skip in group]), passes))
+    rows.sort(key=lambda row: (-row[0], row[1]))
+    cells = tuple((f"{n_weights:,} x", reason, passes) for n_weights, reason, passes in rows)
+    return Table(("weights", "reason", "passes"), cells, frozenset({"reason", "passes"}), "reason")
+
+
+def rewrite_table(rewrites: Iterable[Rewrite]) -> Table:
+    """Return one row per kind of structural change."""
+    counts: dict[tuple[str, str], int] = {}
+    for rewrite in rewrites:
+        key = (rewrite.description, rewrite.pass_name)
+        counts[key] = counts.get(key, 0) + 1
+    rows = tuple((f"{n:,} x", what, by) for (what, by), n in counts.items())
+    return Table(("times", "rewrite", "pass"), rows, frozenset({"rewrite", "pass"}), "rewrite")
+
+
+def weight_table(inspection: Inspection) -> Table:
+    """Return one row per weight of a file, and the file itself as the last row."""
+    rows = [
+        (
+            weight.name,
+            weight.pass_name,
+            format_shape(weight.shape),
+            _bits_per_weight(weight.n_bytes, weight.shape),
+            format_bytes(weight.n_bytes),
+            format_ratio(weight.bytes_before, weight.n_bytes),
+            "-" if weight.error is None else f"{weight.error:.3g}",
+        )
+        for weight in inspection.weights
+    ]
+    total = format_ratio(inspection.bytes_before, inspection.n_bytes)
+    rows.append(("whole file", "", "", "", format_bytes(inspection.n_bytes), total, ""))
+    return Table(WEIGHT_COLUMNS, tuple(rows), frozenset({"weight", "method"}), "weight")
+
+
+def _bits_per_weight(n_bytes: int, shape: Sequence[int]) -> str:
+    return f"{8 * n_bytes / max(math.prod(shape), 1):.2f}"
+
+
+def _common_reason(reasons: Sequence[str]) -> str:
+    """Return reasons of one wording as one, numbers that vary given as a range."""
+    parts = [dict.fromkeys(variants) for variants in zip(*map(NUMBER.split, reasons), strict=True)]
+    ranges = (
+        sorted(variants, key=float) if i % 2 else list(variants) for i, variants in enumerate(parts)
+    )
+    return "".join(v[0] if len(v) == 1 else f"{v[0]} to {v[-1]}" for v in ranges)
+
+
+def methods(report: Report) -> str:
+    """Return how many weights each pass took, e.g. "19 dct, 2 codebook; 5 left as they were"."""
+    taken = [layer.pass_name for layer in report.layers]
+    counts = ", ".join(f"{taken.count(name):,} {name}" for name in dict.fromkeys(taken)) or "none"
+    left = {skip.layer for skip in report.skips} - {layer.name for layer in report.layers}
+    return counts + (f"; {len(left):,} left as they were" if left else "")

@@ -1,0 +1,52 @@
+"""Changes of the model before anything is emitted: structural passes, other values for weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from onnxzip.graph import GraphEditor, Model, detach, hoist_weights, make_overridable, prune
+from onnxzip.passbase import GraphPass
+from onnxzip.records.aliases import Array
+from onnxzip.records.layer import Layer
+from onnxzip.records.plan import Rewrite, Skip
+
+
+def fold_structure(model: Model, passes: Sequence[GraphPass]) -> tuple[Model, list[Rewrite], list[Skip]]:
+    """Run the structural passes on a copy; return it with what they did and what they refused."""
+    folded = model.copy()
+    rewrites: list[Rewrite] = []
+    skips: list[Skip] = []
+    for graph_pass in passes:
+        editor = GraphEditor(folded)
+        for record in graph_pass.rewrite(editor):
+            (rewrites if isinstance(record, Rewrite) else skips).append(record)  # type: ignore[arg-type]
+        editor.commit()
+        prune(folded)
+    return folded, rewrites, skips
+
+
+def with_weights(model: Model, layers: Sequence[Layer], weights: Mapping[str, Array]) -> Model:
+    """Return the model with other values for some weights, by layer name."""
+    changed = model.copy()
+    homes = hoist_weights(changed, {layer.name for layer in layers})
+    tensors = {tensor.name: tensor for tensor in changed.proto.graph.initializer}
+    for name, array in weights.items():
+        detach(changed, tensors[homes[name]], array)
+    return changed
+
+
+def with_overridable_weights(
+    model: Model, layers: Sequence[Layer], others: Collection[str] = ()
+) -> tuple[Model, dict[str, str]]:
+    """Return the model with the layers' weights as optional inputs, and what each is called.
+
+    Args:
+        model: the model.
+        layers: what may change.
+        others: initializers of the main graph that may change too.
+    """
+    changed = model.copy()
+    homes = hoist_weights(changed, {layer.name for layer in layers})
+    homes.update({name: name for name in others})
+    make_overridable(changed, homes)
+    return changed, homes

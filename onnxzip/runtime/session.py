@@ -1,0 +1,291 @@
+"""Sessions, execution providers and optimised graphs; the only file that imports onnxruntime.
+
+Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 and 1.32:
+
+* `SessionOptions.add_external_initializers` takes the arrays of initializers that the protobuf marks as
+  external data. The file they point to is never opened and host arrays are not copied.
+* A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped without an
+  exception; `get_providers()` of the finished session then lacks it.
+* Errors reach Python as exceptions with no common base class; at log level 4 nothing reaches stderr.
+* A CUDA convolution takes whichever kernel is the fastest when the first input of a shape arrives. With
+  TF32, which is on by default, two sessions on the same graph may differ by 7e-4 for that (1.31.1 on an
+  H100); without it they stay within 1e-6. The option to turn it off came with 1.18.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+
+from onnxzip.errors import CalibrationError, ModelError, ProviderError
+from onnxzip.records.aliases import Array, Feeds
+from onnxzip.runtime.input_spec import InputSpec
+from onnxzip.runtime.loadable import LoadableModel
+from onnxzip.runtime.outputs import Outputs, flatten
+from onnxzip.runtime.providers import long_name, resolve_providers
+
+Optimisation: TypeAlias = Literal["off", "basic", "all"]
+_KNOWS_TF32 = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 18)
+_LEVELS = {
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+# TensorProto.DataType of element types that numpy itself lacks and that take whole bytes.
+_WHOLE_BYTE_TYPES = {
+    "bfloat16": 16,
+    "float8_e4m3fn": 17,
+    "float8_e4m3fnuz": 18,
+    "float8_e5m2": 19,
+    "float8_e5m2fnuz": 20,
+}
+
+
+# y = Relu(x), x float32 (1,), opset 13: the smallest model that shows whether a provider starts.
+_PROBE_MODEL = bytes.fromhex(
+    "080712003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801"
+    "620f0a0179120a0a08080112040a02080142040a00100d"
+)
+
+
+class Session:
+    """A loaded model on one provider; made by `open_session`.
+
+    Attributes:
+        label: the model's name in messages.
+        provider: short provider name.
+        inputs: graph inputs that must be fed; initializers that may be overridden are not among them.
+        outputs: graph outputs.
+        n_provider_nodes: nodes that run on `provider`, None when this onnxruntime cannot tell.
+        n_nodes: nodes of the graph after optimisation, None likewise.
+    """
+
+    def __init__(self, session: ort.InferenceSession, source: LoadableModel, provider: str) -> None:
+        self._session: ort.InferenceSession | None = session
+        self._external = source.external  # onnxruntime reads these arrays in place
+        self.label = source.label
+        self.provider = provider
+        self.inputs = tuple(
+            InputSpec.parse(arg.name, arg.type, arg.shape) for arg in session.get_inputs()
+        )
+        self.outputs = tuple(
+            InputSpec.parse(arg.name, arg.type, arg.shape) for arg in session.get_outputs()
+        )
+        self.n_provider_nodes, self.n_nodes = _count_nodes(session, provider)
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> Outputs:
+        """Run the model once.
+
+        Args:
+            feeds: one array per input.
+            names: outputs to return; all of them by default.
+
+        Returns:
+            By output name. Sequences and maps are flattened as `flatten` says.
+
+        Raises:
+            CalibrationError: the feeds do not fit the inputs.
+            ModelError: the model fails while it runs, or the session is closed.
+        """
+        if self._session is None:
+            raise ModelError(f"{self.label}: the session is closed; open it again")
+        wanted = [spec.name for spec in self.outputs] if names is None else list(names)
+        try:
+            values = self._session.run(wanted, dict(feeds))
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            finding = first_line(error)
+            if "INVALID_ARGUMENT" in str(error) or isinstance(error, ValueError):
+                raise CalibrationError(
+                    f"{self.label}: the feeds do not fit the model: {finding}"
+                ) from error
+            raise ModelError(
+                f"{self.label}: fails while running on {self.provider}: {finding}"
+            ) from error
+        return dict(
+            pair for name, value in zip(wanted, values, strict=True) for pair in flatten(name, value)
+        )
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        self._session = None
+        self._external = {}
+        _return_freed_memory()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return glibc's malloc_trim, None with another C library."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return trim
+
+
+def _return_freed_memory() -> None:
+    """Give the pages that a session has freed back to the system, which malloc keeps for itself."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+def probe_provider(provider: str) -> str:
+    """Return "" if the provider starts on this machine, else the reason in one line."""
+    try:
+        open_session(LoadableModel(_PROBE_MODEL, "probe"), provider=provider).close()
+    except (ModelError, ProviderError) as error:
+        return str(error).removeprefix("probe: ")
+    return ""
+
+
+def open_session(
+    source: LoadableModel,
+    *,
+    provider: str = "CPU",
+    optimisation: Optimisation = "all",
+    n_threads: int | None = None,
+    custom_ops: Path | None = None,
+    repeatable: bool = False,
+) -> Session:
+    """Load a model.
+
+    Args:
+        source: the model.
+        provider: a short or long provider name; nodes it does not take run on the CPU.
+        optimisation: graph optimisation level.
+        n_threads: threads within an operator; None for all the cores this process may use.
+        custom_ops: shared library of custom operators to register.
+        repeatable: turn off arithmetic in which kernels of the provider differ by more than rounding.
+
+    Raises:
+        ModelError: onnxruntime refuses the model.
+        ProviderError: the provider is absent or cannot start, or an operator is unknown.
+    """
+    options = session_options(optimisation, n_threads, custom_ops)
+    name = resolve_providers([provider])[0]
+    settings = {"use_tf32": "0"} if repeatable and name == "CUDA" and _KNOWS_TF32 else {}
+    return create_session(source, options, name, settings)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an onnxruntime exception says, on one line, without its codes and C++ places."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
+    text = re.sub(r"/\S*\.(?:h|cc|cpp):\d+ .*?\)(?: const)? ", "", text)
+    return " ".join(text.split())[:400] or type(error).__name__
+
+
+def session_options(
+    optimisation: Optimisation, n_threads: int | None, custom_ops: Path | None
+) -> ort.SessionOptions:
+    """Return the options of all our sessions; see `open_session`."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = _LEVELS[optimisation]
+    options.intra_op_num_threads = n_threads or _n_cores()
+    options.inter_op_num_threads = 1
+    # Threads that wait for work in a loop take the cores from BLAS and from other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if custom_ops is not None:
+        try:
+            # A bare file name would be searched for in the system's library folders.
+            options.register_custom_ops_library(str(custom_ops.absolute()))
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ProviderError(f"--custom-ops {custom_ops}: {first_line(error)}") from error
+    return options
+
+
+def create_session(
+    source: LoadableModel,
+    options: ort.SessionOptions,
+    provider: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Session:
+    """Load a model with options; see `open_session`."""
+    content = source.content if isinstance(source.content, bytes) else str(source.content)
+    providers = [(long_name(provider), dict(settings))]
+    if provider != "CPU":
+        providers.append((long_name("CPU"), {}))
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # Providers log their failures to start through the process-wide logger.
+        ort.set_default_logger_severity(4)
+    try:
+        if source.external:
+            values = [_ort_value(name, array) for name, array in source.external.items()]
+            options.add_external_initializers(list(source.external), values)
+        session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
+    except (ModelError, ProviderError):
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise _load_error(source.label, provider, error) from error
+    if long_name(provider) not in session.get_providers():
+        raise ProviderError(
+            f"{source.label}: {provider} is part of onnxruntime {ort.__version__} but cannot start; "
+            "install its driver and libraries, or leave it out of --providers"
+        )
+    return Session(session, source, provider)
+
+
+def _load_error(label: str, provider: str, error: Exception) -> ModelError | ProviderError:
+    finding = first_line(error)
+    unknown = re.search(r"(\S*:\w+)\(-?\d+\) is not a registered function/op", finding)
+    if not unknown:
+        unknown = re.search(r'\("[^"]*", (\w+), "([^"]+)", .*No Op registered for', finding)
+    if unknown:
+        operator = ":".join(reversed(unknown.groups()))
+        return ProviderError(
+            f"{label}: operator {operator} is unknown to onnxruntime {ort.__version__}; "
+            "pass the library that has it with --custom-ops LIB"
+        )
+    if provider != "CPU":
+        return ProviderError(
+            f"{label}: cannot be loaded on {provider}: {finding}; leave {provider} out of --providers"
+        )
+    return ModelError(f"{label}: onnxruntime {ort.__version__} cannot load it: {finding}")
+
+
+def _ort_value(name: str, array: Array) -> ort.OrtValue:
+    element_type = _WHOLE_BYTE_TYPES.get(array.dtype.name)
+    # Not ascontiguousarray, which would turn () into (1,). Arrays in a mapped file may be unaligned.
+    array = np.require(array, requirements=["C", "A"])
+    if element_type is None and array.dtype.kind in "biuf" and array.dtype.isbuiltin != 2:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    if element_type is None or not hasattr(ort.OrtValue, "ortvalue_from_numpy_with_onnx_type"):
+        raise ModelError(
+            f"initializer {name!r}: onnxruntime {ort.__version__} takes no external data of type "
+            f"{array.dtype.name} in memory; store the tensor inside the model file"
+        )
+    view = array.view(np.dtype(f"u{array.itemsize}"))
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(view, element_type)
+
+
+def _count_nodes(session: ort.InferenceSession, provider: str) -> tuple[int | None, int | None]:
+    if provider == "CPU" or not hasattr(session, "get_provider_graph_assignment_info"):
+        return None, None
+    counts = {"": 0}
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return counts.get(long_name(provider), 0), sum(counts.values())
+
+
+def _n_cores() -> int:
+    # Not os.cpu_count(): a container may allow fewer, and onnxruntime then logs failed pinning.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,90 @@
+"""A builder that assembles a whole model with onnx.helper: y = x + decoded, array by array."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import count, product
+from string import ascii_letters
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from onnxzip.codec.coding.prefix import Streams
+from onnxzip.codec.emit_streams import emit_streams
+
+
+class ModelBuilder:
+    """Collects nodes and initializers under short names."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.infos: list[onnx.ValueInfoProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._names = ("".join(c) for n in count(1) for c in product(ascii_letters, repeat=n))
+
+    def constant(self, array: np.ndarray, hint: str) -> str:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = next(self._names)
+            self.initializers.append(
+                numpy_helper.from_array(np.ascontiguousarray(array), self._known[key])
+            )
+        return self._known[key]
+
+    def _add(self, op_type, inputs, shapes, dtype, attributes) -> list[str]:
+        outputs = [next(self._names) for _ in shapes]
+        self.nodes.append(helper.make_node(op_type, inputs, outputs, **attributes))
+        for output, shape in zip(outputs, shapes, strict=True):
+            code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            self.infos.append(helper.make_tensor_value_info(output, code, list(shape)))
+        return outputs
+
+    def node(self, op_type, inputs, shape, dtype, **attributes) -> str:
+        return self._add(op_type, inputs, [tuple(shape)], dtype, attributes)[0]
+
+    def reshape(self, value, shape, dtype=np.float32) -> str:
+        return self.node(
+            "Reshape", [value, self.constant(np.asarray(shape, np.int64), "shape")], shape, dtype
+        )
+
+    def split(self, value, shapes, dtype, axis=0) -> list[str]:
+        sizes = [int(shape[axis]) for shape in shapes]
+        if self.opset < 13:
+            return self._add("Split", [value], shapes, dtype, {"axis": axis, "split": sizes})
+        sizes_name = self.constant(np.asarray(sizes, np.int64), "sizes")
+        return self._add("Split", [value, sizes_name], shapes, dtype, {"axis": axis})
+
+
+def build_model(
+    streams: Streams, opset: int = 17, integers: Collection[int] = (), is_flat: bool = False
+) -> onnx.ModelProto:
+    """Return a model with outputs y0, y1 ... = decoded arrays + x (zero), (n,) each if is_flat."""
+    builder = ModelBuilder(opset)
+    flat = {i: (n * length,) for i, (n, length) in enumerate(streams.shapes)} if is_flat else {}
+    names = emit_streams(streams, builder, integers, flat)
+    return wrap(builder, names, [flat.get(i, shape) for i, shape in enumerate(streams.shapes)], integers)
+
+
+def wrap(
+    builder: ModelBuilder,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    integers: Collection[int],
+) -> onnx.ModelProto:
+    """Add the inputs and the nodes that run."""
+    inputs = [helper.make_tensor_value_info("xf", 1, [1]), helper.make_tensor_value_info("xi", 6, [1])]
+    outputs, runs = [], []
+    for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        is_int = i in integers
+        runs.append(helper.make_node("Add", [name, "xi" if is_int else "xf"], [f"y{i}"]))
+        outputs.append(helper.make_tensor_value_info(f"y{i}", 6 if is_int else 1, list(shape)))
+    graph = helper.make_graph(
+        builder.nodes + runs, "g", inputs, outputs, builder.initializers, value_info=builder.infos
+    )
+    ir_version = 8 if builder.opset <= 18 else 9 if builder.opset <= 20 else 10
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", builder.opset)], ir_version=ir_version
+    )

@@ -1,0 +1,111 @@
+"""Packing: every alphabet gives back what was put in, in the bytes it says."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxzip.codec.coding.packed import (
+    DIGITS_BY_BASE,
+    Alphabet,
+    choose_alphabet,
+    n_packed_bytes,
+    n_padded,
+    pack,
+    unpack,
+)
+
+DTYPES = (np.int8, np.int16, np.int32)
+ALPHABETS = [
+    Alphabet(base, offset)
+    for base, digits in DIGITS_BY_BASE.items()
+    for offset in ({0, -(base // 2)} if digits == 1 else {0, -(base // 2), -((base - 1) // 2)})
+]
+
+
+def random_integers(alphabet: Alphabet, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Return integers that fill an alphabet, both ends among them (as far as int32 reaches)."""
+    low = alphabet.offset
+    high = min(low + alphabet.base - 1, 2**31 - 1)
+    array = np.random.default_rng(seed).integers(low, high, shape, np.int64, endpoint=True)
+    if array.size > 1:
+        array.flat[0], array.flat[-1] = low, high
+    return array.astype(np.int32)
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS, ids=str)
+def test_round_trip_of_every_alphabet(alphabet: Alphabet) -> None:
+    """Arrays of all sizes around the number of digits survive, one behind the other."""
+    shapes = [(1, n) for n in range(1, 2 * alphabet.digits + 2)] + [(0, 3), (7, 11), (1, 1)]
+    arrays = [random_integers(alphabet, shape, i) for i, shape in enumerate(shapes)]
+    payload = pack(arrays, alphabet)
+    assert payload.dtype == alphabet.dtype
+    assert payload.size == sum(n_padded(a.size, alphabet) for a in arrays) // alphabet.digits
+    for array, restored in zip(arrays, unpack(payload, shapes, alphabet), strict=True):
+        np.testing.assert_array_equal(restored, array)
+
+
+@pytest.mark.parametrize("alphabet", [a for a in ALPHABETS if a.digits > 1], ids=str)
+def test_table_lists_what_each_byte_means(alphabet: Alphabet) -> None:
+    """Rows count upwards in the alphabet's base, most significant digit first."""
+    table = alphabet.table()
+    assert table.shape == (alphabet.base**alphabet.digits, alphabet.digits)
+    assert len(table) <= 256
+    assert table[0].tolist() == [alphabet.offset] * alphabet.digits
+    assert table[-1].tolist() == [alphabet.offset + alphabet.base - 1] * alphabet.digits
+    assert [tuple(row) for row in table] == sorted({tuple(row) for row in table})
+
+
+@given(
+    st.lists(st.integers(-(2**31), 2**31 - 1), max_size=40),
+    st.sampled_from([0, 4, 8, 24, 28, 29, 30, 31]),
+)
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_chosen_alphabet_is_the_smallest(numbers: list[int], shift: int) -> None:
+    """It holds the integers, no smaller one does, and the byte count is right."""
+    array = (np.array(numbers, np.int64) >> shift).astype(np.int32).reshape(1, -1)
+    alphabet = choose_alphabet(array)
+    assert alphabet in ALPHABETS
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    assert alphabet.offset <= low <= high < alphabet.offset + alphabet.base
+    smaller = [a for a in ALPHABETS if a.base < alphabet.base]
+    assert not any(a.offset <= low and high < a.offset + a.base for a in smaller)
+    payload = pack([array], alphabet)
+    assert payload.nbytes == n_packed_bytes(array)
+    np.testing.assert_array_equal(unpack(payload, [array.shape], alphabet)[0], array)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_extremes_of_narrow_integers(dtype: type[np.signedinteger]) -> None:
+    """The ends of int8, int16 and int32 do not wrap around when offsets are subtracted."""
+    limits = np.iinfo(dtype)
+    for numbers in ([limits.min, limits.max], [limits.max], [limits.min], [0, limits.max], [-1, 0, 1]):
+        array = np.array([numbers], dtype)
+        alphabet = choose_alphabet(array)
+        (restored,) = unpack(pack([array], alphabet), [array.shape], alphabet)
+        assert restored.tolist() == array.tolist()
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [(0, 1, 1), (-1, 1, 1.6), (-2, 1, 2), (-2, 2, 2.667)])
+def test_bits_per_integer(low: int, high: int, bits: float) -> None:
+    """The rates in the module's text are those that come out."""
+    array = np.tile(np.arange(low, high + 1, dtype=np.int8), 240)[None, :240]
+    assert n_packed_bytes(array) * 8 / array.size == pytest.approx(bits, abs=0.01)
+
+
+def test_more_range_never_takes_fewer_bytes() -> None:
+    """Wider integers cost more, monotonously, up to four bytes each."""
+    widths = [1, 2, 5, 15, 100, 255, 1000, 65535, 10**6, 2**31 - 1]
+    sizes = [n_packed_bytes(np.linspace(0, w, 240).astype(np.int32)[None]) for w in widths]
+    assert all(a <= b for a, b in pairwise(sizes))
+    assert sizes[-1] == 4 * 240
+
+
+def test_integers_beyond_32_bits_are_refused() -> None:
+    """What no alphabet holds is an error, never a wrong number."""
+    with pytest.raises(ValueError, match="do not fit 32 bits"):
+        choose_alphabet(np.array([[0, 2**33]], np.int64))

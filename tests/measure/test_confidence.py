@@ -1,0 +1,126 @@
+"""Confidence intervals: they hold what 95 % promises, and only stand where samples can be told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from onnxzip.measure.confidence import SampleLosses
+from onnxzip.measure.metrics import make_metric
+from onnxzip.runtime.outputs import Outputs
+
+Interval = tuple[float, float] | None
+
+
+def measure(
+    name: str, before: list[Outputs], after: list[Outputs], labels: np.ndarray | None = None
+) -> tuple[float, Interval]:
+    metric = make_metric(name, 0.1, labels)
+    losses = SampleLosses(metric, [len(next(iter(run.values()))) for run in before])
+    found = metric.measure(before, losses.watch(before, after))
+    return found.value, losses.interval(found)
+
+
+def runs_of(values: np.ndarray, n_runs: int) -> list[Outputs]:
+    return [{"y": part} for part in np.array_split(values.astype(np.float32), n_runs)]
+
+
+def noisy(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and scores with errors, whose size varies from sample to sample."""
+    scores = rng.standard_normal((n, 10))
+    return scores, scores + 0.3 * rng.gamma(1.0, size=(n, 1)) * rng.standard_normal((n, 10))
+
+
+@pytest.mark.parametrize("name", ["rel_l2", "cosine", "psnr", "top1"])
+def test_interval_holds_the_true_value(name: str) -> None:
+    """In about 95 of 100 draws; the true value is that of very many samples."""
+    rng = np.random.default_rng(0)
+    truth, _ = measure(name, *(runs_of(part, 8) for part in noisy(rng, 100_000)))
+    n_held = 0
+    for _ in range(100):
+        value, interval = measure(name, *(runs_of(part, 5) for part in noisy(rng, 100)))
+        assert interval is not None
+        assert interval[0] < value < interval[1]
+        # The peak of psnr grows with the number of samples.
+        slack = 2.5 if name == "psnr" else 0.0
+        n_held += interval[0] - slack <= truth <= interval[1] + slack
+    assert n_held >= 85
+    assert n_held < 100 or name == "psnr"
+
+
+def test_more_samples_narrow_it() -> None:
+    rng = np.random.default_rng(1)
+    widths = []
+    for n in (100, 6400):
+        _, interval = measure("rel_l2", *(runs_of(part, 4) for part in noisy(rng, n)))
+        assert interval is not None
+        widths.append(interval[1] - interval[0])
+    assert 5 < widths[0] / widths[1] < 13
+
+
+def test_drop_in_accuracy() -> None:
+    """10 of 400 answers become wrong: as from counting, 2.5 points and 0.78 of deviation."""
+    labels = np.arange(400) % 10
+    before = np.eye(10)[labels]
+    after = before.copy()
+    after[:10] = np.roll(after[:10], 1, axis=1)
+    value, interval = measure("top1", runs_of(before, 7), runs_of(after, 7), labels)
+    assert value == pytest.approx(0.025)
+    assert interval is not None
+    assert interval == pytest.approx((0.025 - 1.96 * 0.0078, 0.025 + 1.96 * 0.0078), abs=0.003)
+
+
+def test_no_changed_answer_is_no_certainty() -> None:
+    """Clopper and Pearson 1934: no event in 128 still allows 2.8 % of them."""
+    runs = runs_of(np.eye(8)[np.arange(128) % 8], 4)
+    value, interval = measure("top1", runs, runs)
+    assert value == 0
+    assert interval == pytest.approx((0, 0.0284), abs=1e-4)
+    value, interval = measure("top1", runs, runs, np.arange(128) % 8)
+    assert interval == pytest.approx((-0.0284, 0.0284), abs=1e-4)
+
+
+def test_the_worst_output_counts() -> None:
+    rng = np.random.default_rng(2)
+    y = rng.standard_normal((40, 3)).astype(np.float32)
+    before = [{"good": part, "bad": part} for part in np.split(y, 4)]
+    after = [{"good": run["good"], "bad": run["bad"] * np.float32(1.5)} for run in before]
+    value, interval = measure("rel_l2", before, after)
+    assert value == pytest.approx(0.5)
+    assert interval == pytest.approx((0.5, 0.5), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape_of", [lambda n: (2, n, 8), lambda n: ()], ids=["recurrent state", "scalar"]
+)
+def test_rows_that_are_no_samples(shape_of: Callable[[int], tuple[int, ...]]) -> None:
+    """Each run is one sample then: an interval needs eight of them."""
+    for n_runs in (4, 12):
+        before = [{"x": np.ones((3, 1)), "s": np.ones(shape_of(3))} for _ in range(n_runs)]
+        after = [{"x": run["x"], "s": run["s"] * (1 + 0.01 * i)} for i, run in enumerate(before)]
+        _, interval = measure("rel_l2", before, after)
+        assert (interval is None) == (n_runs == 4)
+
+
+def test_where_there_is_none() -> None:
+    few = runs_of(np.ones((7, 2)), 1)
+    assert measure("rel_l2", few, few) == (0.0, None)
+    many = runs_of(np.ones((16, 2)), 2)
+    assert measure("rel_l2", many, many) == (0.0, (0.0, 0.0))
+    assert measure("psnr", many, many) == (math.inf, None)
+    changed = [{"y": run["y"][:, :1]} for run in many]
+    assert measure("rel_l2", many, changed) == (math.inf, None)
+
+
+def test_integers_and_text() -> None:
+    for before, after in (
+        (np.arange(40), np.where(np.arange(40) < 10, -1, np.arange(40))),
+        (np.array(["a"] * 40), np.array(["b"] * 10 + ["a"] * 30)),
+    ):
+        value, interval = measure("rel_l2", [{"y": before}], [{"y": after}])
+        assert value == 0.25
+        assert interval is not None
+        assert 0.1 < interval[0] < 0.25 < interval[1] < 0.5

@@ -1,0 +1,164 @@
+"""Metrics against their formulas, and what must never pass."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxzip.errors import CalibrationError, UsageError
+from onnxzip.measure.metrics import DEFAULT_LIMITS, make_metric
+from onnxzip.measure.running_sums import exact_deviation
+
+RNG = np.random.default_rng(0)
+Y = RNG.standard_normal((6, 5)).astype(np.float32)
+Z = Y + 0.1 * RNG.standard_normal((6, 5)).astype(np.float32)
+
+
+def runs(array: np.ndarray, name: str = "y", n: int = 3) -> list[dict[str, np.ndarray]]:
+    return [{name: part} for part in np.array_split(array, n)]
+
+
+def loss(name: str, a: np.ndarray, b: np.ndarray, **options) -> float:
+    return make_metric(name, **options).measure(runs(a), runs(b)).value
+
+
+def test_formulas_do_not_depend_on_how_samples_are_split():
+    y, z = Y.astype(float), Z.astype(float)
+    cosine = np.mean(1 - np.sum(y * z, 1) / np.linalg.norm(y, axis=1) / np.linalg.norm(z, axis=1))
+    expected = {
+        "rel_l2": np.linalg.norm(y - z) / np.linalg.norm(y),
+        "cosine": cosine,
+        "psnr": 10 * np.log10((y.max() - y.min()) ** 2 / np.mean((y - z) ** 2)),
+        "top1": np.mean(y.argmax(1) != z.argmax(1)),
+    }
+    for name, value in expected.items():
+        for n in (1, 2, 6):
+            assert make_metric(name).measure(runs(Y, n=n), runs(Z, n=n)).value == pytest.approx(
+                value, rel=1e-9
+            )
+
+
+@pytest.mark.parametrize("name", DEFAULT_LIMITS)
+def test_equal_outputs_pass_and_broken_ones_never_do(name):
+    metric = make_metric(name)
+    assert metric.passes(metric.measure(runs(Y), runs(Y)).value)
+    bad = np.full_like(Y, np.nan)
+    assert not metric.passes(metric.measure(runs(Y), runs(bad)).value)
+    assert not metric.passes(metric.measure(runs(Y), runs(Y[:, :3])).value)
+    assert not metric.passes(metric.measure(runs(Y), runs(Y, "other")).value)
+    assert not metric.passes(metric.measure(runs(Y), runs(-Y)).value)
+    assert not metric.passes(math.nan)
+
+
+def test_worst_output_counts():
+    reference = [{"good": Y, "bad": Y}]
+    outputs = [{"good": Y, "bad": Z}]
+    found = make_metric("rel_l2").measure(reference, outputs)
+    assert found.output == "bad"
+    assert found.value == pytest.approx(loss("rel_l2", Y, Z))
+    assert make_metric("psnr").measure(reference, outputs).output == "bad"
+    note = make_metric("rel_l2").measure(runs(Y, n=1), runs(Y[:2], n=1)).note
+    assert note == "output 'y' changes its shape from (6, 5) to (2, 5)"
+
+
+def test_same_nan_and_inf_are_left_out_and_said():
+    a, b = Y.copy(), Z.copy()
+    a[0, :2] = b[0, :2] = np.nan, np.inf
+    found = make_metric("rel_l2").measure(runs(a), runs(b))
+    keep = np.isfinite(a) & np.isfinite(b)
+    assert found.value == pytest.approx(
+        np.linalg.norm(a[keep] - b[keep]) / np.linalg.norm(a[keep]), rel=1e-5
+    )
+    assert "2 NaN or Inf" in found.note
+    b[0, 1] = -np.inf
+    assert loss("rel_l2", a, b) == math.inf
+    assert loss("cosine", a, b) == math.inf
+    assert loss("psnr", a, b) == -math.inf
+    finite = np.where(np.isnan(a), 0, a)
+    found = make_metric("rel_l2").measure(runs(a), runs(finite))
+    assert found.value == math.inf
+    assert "'y' has NaN or Inf in one model only" in found.note
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 40))
+def test_discrete_outputs_count_differing_elements(n_changed):
+    a = np.arange(40)
+    b = np.where(a < n_changed, -1, a)
+    for x, y in [(a, b), (a.astype(str), b.astype(str))]:
+        assert exact_deviation(runs(x), runs(y)).value == pytest.approx(n_changed / 40)
+        assert loss("cosine", x[:, None], y[:, None]) == pytest.approx(n_changed / 40, abs=0.02)
+
+
+def test_zero_reference():
+    zero = np.zeros((2, 2), np.float32)
+    assert exact_deviation(runs(zero, n=1), runs(zero, n=1)).value == 0
+    assert exact_deviation(runs(zero, n=1), runs(zero + 1e-9, n=1)).value == math.inf
+
+
+def test_psnr_of_images_has_peak_255():
+    a = np.full((1, 8, 8, 3), 100, np.uint8)
+    assert loss("psnr", a, a + 1) == pytest.approx(20 * math.log10(255))
+
+
+def test_top1_with_labels_is_the_drop_in_accuracy():
+    labels = Y.argmax(1)
+    changed = Y.copy()
+    changed[0] = -changed[0]
+    found = make_metric("top1", labels=labels).measure(runs(Y), runs(changed))
+    assert found.value == pytest.approx(1 / 6)
+    assert found.note == "accuracy 1.0000 to 0.8333"
+    assert loss("top1", changed, Y, labels=labels) == pytest.approx(-1 / 6)
+    with pytest.raises(CalibrationError, match="--labels"):
+        loss("top1", Y, Z, labels=labels[:5])
+    with pytest.raises(CalibrationError, match="7 labels for 6 answers"):
+        loss("top1", Y, Z, labels=np.zeros(7, np.int64))
+
+
+def test_top1_finds_the_class_axis_and_the_scores():
+    tokens = RNG.standard_normal((2, 3, 7))
+    pixels = np.moveaxis(tokens, 2, 1)[..., None]
+    for array in (tokens, pixels):
+        other = array.copy()
+        other[np.unravel_index(array.argmax(), array.shape)] = -9  # one answer of six
+        assert loss("top1", array, other, labels=None) == pytest.approx(1 / 6)
+    label_output = [{"label": np.array([1, 2]), "score": np.ones((2, 1))}]
+    assert (
+        make_metric("top1").measure(label_output, [{**label_output[0], "label": np.array([1, 3])}]).value
+        == 0.5
+    )
+    with pytest.raises(CalibrationError, match="no output holds class scores"):
+        loss("top1", np.ones((4, 1)), np.ones((4, 1)))
+
+
+def test_user_function(tmp_path, monkeypatch):
+    (tmp_path / "my_metric_a.py").write_text(
+        "import numpy as np\n"
+        "def worst(a, b): return np.abs(a['y'] - b['y']).max()\n"
+        "def fails(a, b): raise KeyError('zz')\n"
+        "def nan(a, b): return float('nan')\n"
+        "text = 'x'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    metric = make_metric("my_metric_a:worst", 0.5)
+    assert metric.measure(runs(Y), runs(Z)).value == pytest.approx(np.abs(Y - Z).max())
+    assert metric.passes(0.5)
+    assert not metric.passes(0.6)
+    for name, pattern in [("fails", "failed: KeyError.*zz"), ("nan", "returned NaN")]:
+        with pytest.raises(CalibrationError, match=pattern):
+            make_metric(f"my_metric_a:{name}", 1).measure(runs(Y), runs(Z))
+    for name in ("my_metric_a:none", "no_such_module_b:f", "my_metric_a:text"):
+        with pytest.raises(CalibrationError, match=f"--metric {name}"):
+            make_metric(name, 1)
+    with pytest.raises(UsageError, match="--tolerance"):
+        make_metric("my_metric_a:worst")
+
+
+def test_unknown_metric_and_misplaced_labels():
+    with pytest.raises(UsageError, match="rel_l2, cosine, psnr, top1"):
+        make_metric("mse")
+    with pytest.raises(UsageError, match="--labels"):
+        make_metric("rel_l2", labels=np.zeros(3, np.int64))
+    assert make_metric("cosine", 0.25).limit == 0.25

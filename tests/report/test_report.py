@@ -1,0 +1,331 @@
+"""Exports of a report: what they say, that JSON reads back, that 80 columns are enough."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+from onnxzip.errors import InputError
+from onnxzip.records.check import Check
+from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.report.exporters import EXPORTERS
+from onnxzip.report.json import SCHEMA, from_json, to_json
+from onnxzip.report.markdown import to_markdown
+from onnxzip.report.numbers import (
+    format_bytes,
+    format_limit,
+    format_metric,
+    format_ratio,
+    format_seconds,
+    format_shape,
+)
+from onnxzip.report.record import Inspection, LayerReport, Report, StoredWeight
+from onnxzip.report.terminal import render_checks, render_inspection, render_report
+
+LAYERS = (
+    LayerReport(
+        "layer1.conv.weight",
+        "Conv",
+        (16, 16, 3, 3),
+        "float32",
+        "dct",
+        "stored",
+        {"rate": 0.5},
+        9216,
+        1024,
+        0.0412,
+    ),
+    LayerReport(
+        "encoder.layer.11.attention.output.dense.weight_transposed",
+        *(
+            "MatMul",
+            (384, 1536),
+            "float32",
+            "lowrank",
+            "computed",
+            {},
+            2359296,
+            301555,
+            0.093,
+            1000,
+            250,
+        ),
+    ),
+)
+CHECKS = (
+    Check("exact", "CPU", "rel_l2", 3.1e-7, 1e-5, True, 16, 0),
+    Check("exact", "CPU", "rel_l2", 4.4e-6, 1e-5, True, 16, 0, "optimisation off and all"),
+    Check("drift", "CPU", "rel_l2", 0.0523, 0.1, True, 16, 0, "generated inputs"),
+    Check("exact", "CUDA", "rel_l2", 3.1e-4, 1e-5, False, 8, 0),
+    Check("drift", "CUDA", "rel_l2", 0.0524, 0.1, True, 16, 0, "generated inputs"),
+)
+SKIPS = (
+    *(
+        Skip(f"bias{i}", name, f"{9 + i} elements; needs at least 256")
+        for i in range(37)
+        for name in ("dct", "wavelet")
+    ),
+    Skip("layer1.conv.weight", "wavelet", "no gain"),
+)
+REWRITES = (Rewrite("fold", "bn1", "batch norm folded"), Rewrite("fold", "bn2", "batch norm folded"))
+REPORT = Report(
+    *(
+        SCHEMA,
+        "resnet20.onnx",
+        "ab" * 32,
+        "cd" * 32,
+        LAYERS,
+        REWRITES,
+        SKIPS,
+        CHECKS,
+        1094689,
+        152340,
+        12.31,
+    ),
+    settings={"metric": "rel_l2", "seed": 0},
+    versions={"onnxzip": "0.1.0"},
+)
+
+
+def text_of(content: RenderableType, width: int = 80, is_terminal: bool = False) -> str:
+    file = io.StringIO()
+    colours = "standard" if is_terminal else None
+    Console(file=file, width=width, force_terminal=is_terminal, color_system=colours).print(content)
+    return file.getvalue()
+
+
+def row_of(text: str, start: str) -> str:
+    return next(" ".join(line.split()) for line in text.splitlines() if line.strip().startswith(start))
+
+
+# Numbers
+
+
+def test_numbers_have_units() -> None:
+    assert format_bytes(1094689) == "1,094,689 B"
+    assert format_ratio(1094689, 152340) == "7.19x"
+    assert format_ratio(5, 0) == "-"
+    assert format_metric("psnr", 35.24) == "35.2 dB"
+    assert format_metric("psnr", math.inf) == "inf dB"
+    assert format_limit("psnr", -math.inf) == format_limit("top1", math.inf) == "none"
+    assert format_limit("top1", 0.01) == "1.00 pt"
+    assert format_metric("top1", 0.004) == "0.40 pt"
+    assert format_metric("my.module:loss", 0.05234) == "0.0523"
+    assert format_shape((64, 3, 3, 3)) == "64x3x3x3"
+    assert format_shape(()) == "scalar"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (59.4, "59.4 s"),
+        (59.97, "1 min 00 s"),
+        (65, "1 min 05 s"),
+        (3600, "60 min 00 s"),
+    ],
+)
+def test_seconds(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+# Terminal
+
+
+def test_final_table_has_bytes_ratio_error_verdicts_and_time() -> None:
+    text = text_of(render_report(REPORT))
+    assert "1,094,689 B    152,340 B  7.19x        0.0524    0.1  12.3 s" in text
+    assert row_of(text, "CPU") == "CPU 4.4e-06 0.0523 16 passed"
+    assert row_of(text, "CUDA") == "CUDA 0.00031 0.0524 16 FAILED: exact"
+    assert text.count("drift: generated inputs") == 1
+    assert "optimisation" not in text
+    assert "1 dct, 1 lowrank; 37 left as they were" in text
+    assert "layer1.conv.weight" not in text
+
+
+def test_verbose_adds_layers_rewrites_and_grouped_reasons() -> None:
+    text = text_of(render_report(REPORT, verbose=True), width=100)
+    assert row_of(text, "layer1.conv.weight").startswith("layer1.conv.weight dct 16x16x3x3 3.56 ")
+    assert "exact: optimisation off and all" in text
+    assert "4.00x" in text  # fewer multiply-accumulates
+    assert row_of(text, "37 x") == "37 x 9 to 45 elements; needs at least 256 dct, wavelet"
+    assert row_of(text, "1 x") == "1 x no gain wavelet"
+    assert row_of(text, "2 x") == "2 x batch norm folded fold"
+
+
+def test_80_columns_are_enough_and_names_stay_whole() -> None:
+    plain = [replace(layer, form="stored") for layer in LAYERS]
+    text = text_of(render_report(replace(REPORT, layers=tuple(plain)), verbose=True))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    first_column = "".join(line.split(" ")[0] for line in text.splitlines())
+    assert LAYERS[1].name in first_column
+
+
+def test_colour_on_terminals_only() -> None:
+    assert "\x1b[" in text_of(render_report(REPORT), is_terminal=True)
+    assert "\x1b[" not in text_of(render_report(REPORT))
+
+
+def test_names_are_not_markup() -> None:
+    layer = replace(LAYERS[0], name="[bold]w[/bold]")
+    assert "[bold]w[/bold]" in text_of(render_report(replace(REPORT, layers=(layer,)), verbose=True))
+
+
+def test_worst_check_counts_in_the_metrics_direction() -> None:
+    better, worse = (Check("drift", "CPU", "psnr", value, 30, True, 4) for value in (50.0, 31.0))
+    assert "31.0 dB" in text_of(render_checks((better, worse)))
+    failed = replace(better, passed=False, value=29.0)
+    assert "29.0 dB" in text_of(render_checks((worse, failed)))
+
+
+def test_a_report_without_checks_says_so() -> None:
+    assert "not measured" in text_of(render_report(replace(REPORT, checks=())))
+
+
+def test_listing() -> None:
+    weights = (
+        StoredWeight("conv.weight", "dct", (16, 16, 3, 3), "float32", 9216, 576, 0.05),
+        StoredWeight("fc.weight", "plain", (10, 64), "float32", 2560, 2560),
+    )
+    text = text_of(render_inspection(Inspection("x.onnx", 4000, 12000, weights)))
+    assert row_of(text, "conv.weight") == "conv.weight dct 16x16x3x3 2.00 576 B 16.00x 0.05"
+    assert row_of(text, "fc.weight") == "fc.weight plain 10x64 32.00 2,560 B 1.00x -"
+    assert row_of(text, "whole file") == "whole file 4,000 B 3.00x"
+
+
+# Markdown
+
+
+def test_markdown_tables_are_well_formed() -> None:
+    name = "a|b"
+    report = replace(REPORT, layers=(replace(LAYERS[0], name=name), *LAYERS[1:]))
+    text = to_markdown(report)
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            bars = {line.replace(r"\|", "").count("|") for line in block.splitlines()}
+            assert len(bars) == 1
+    assert r"| a\|b | dct | 16x16x3x3 |" in text
+    assert "| 1,094,689 B | 152,340 B | 7.19x | 0.0524 | 0.1 | 12.3 s |" in text
+    assert text.startswith("# resnet20.onnx: 7.19x smaller\n")
+    assert text.endswith("\n")
+    assert "ab" * 32 in text
+
+
+def test_markdown_leaves_empty_sections_out() -> None:
+    text = to_markdown(replace(REPORT, layers=(), skips=(), rewrites=()))
+    assert "## Weights" not in text
+    assert "## Refusals" not in text
+    assert "\n\n\n" not in text
+
+
+# JSON
+
+
+def test_json_reads_back() -> None:
+    assert from_json(to_json(REPORT)) == REPORT
+
+
+def test_json_has_the_schema_first_and_the_order_of_the_record() -> None:
+    keys = list(json.loads(to_json(REPORT)))
+    assert keys[0] == "schema"
+    assert keys == list(Report.__dataclass_fields__)
+
+
+def test_json_is_standard_also_for_infinite_and_undefined_values() -> None:
+    checks = tuple(replace(CHECKS[0], value=value) for value in (math.inf, -math.inf, math.nan))
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = to_json(replace(REPORT, checks=checks))
+    json.loads(text, parse_constant=refuse)
+    values = [check.value for check in from_json(text).checks]
+    assert values[:2] == [math.inf, -math.inf]
+    assert math.isnan(values[2])
+
+
+def test_json_takes_numpy_scalars_and_read_only_mappings() -> None:
+    check = Check(
+        "drift", "CPU", "rel_l2", np.float32(0.5), np.float64(1.0), np.bool_(True), np.int64(3)
+    )  # type: ignore[arg-type]
+    report = replace(REPORT, checks=(check,), settings=MappingProxyType({"seed": 0}))
+    plain = replace(check, value=0.5, limit=1.0, passed=True, n_samples=3)
+    assert from_json(to_json(report)) == replace(report, checks=(plain,), settings={"seed": 0})
+
+
+NAMES = st.text(max_size=8)
+FLOATS = st.floats(allow_nan=False)
+COUNTS = st.integers(0, 2**40)
+SETTINGS = st.dictionaries(NAMES, st.booleans() | st.integers() | st.floats(0, 1) | NAMES, max_size=3)
+REPORTS = st.builds(
+    Report,
+    st.just(SCHEMA),
+    *(NAMES, NAMES, NAMES),
+    st.lists(
+        st.builds(
+            LayerReport,
+            *(NAMES, NAMES, st.lists(COUNTS, max_size=4).map(tuple), NAMES, NAMES),
+            st.sampled_from(["stored", "computed"]),
+            *(SETTINGS, COUNTS, COUNTS, FLOATS, st.none() | COUNTS, st.none() | COUNTS),
+        ),
+        max_size=3,
+    ).map(tuple),
+    st.lists(st.builds(Rewrite, NAMES, NAMES, NAMES), max_size=3).map(tuple),
+    st.lists(st.builds(Skip, NAMES, NAMES, st.from_regex(r"[a-z]+ \d{0,3} [a-z]+", fullmatch=True))).map(
+        tuple
+    ),
+    st.lists(
+        st.builds(
+            Check,
+            *(
+                st.sampled_from(["exact", "drift", "structure"]),
+                NAMES,
+                st.sampled_from(["psnr", "top1", "x"]),
+            ),
+            *(FLOATS, FLOATS, st.booleans(), COUNTS, st.none() | COUNTS, NAMES),
+        ),
+        max_size=3,
+    ).map(tuple),
+    *(COUNTS, COUNTS, st.floats(0, 1e6), SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(REPORTS)
+def test_any_report_reads_back_and_renders(report: Report) -> None:
+    assert from_json(to_json(report)) == report
+    assert to_markdown(report).startswith("# ")
+    assert text_of(render_report(report, verbose=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("", "not a report"),
+        ("[]", "not a report"),
+        ("{}", "not a report"),
+        ('{"schema": 99}', "schema 99"),
+        (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
+        (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),
+    ],
+)
+def test_json_of_something_else_is_refused(text: str, finding: str) -> None:
+    with pytest.raises(InputError, match=finding):
+        from_json(text)
+
+
+def test_exporters() -> None:
+    assert {suffix: export(REPORT)[:1] for suffix, export in EXPORTERS.items()} == {
+        ".json": "{",
+        ".md": "#",
+    }

@@ -1,0 +1,355 @@
+"""Compressed files after the fact: listed, tested, damaged, decompressed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import onnxzip
+from onnxzip.cli.main import main
+from onnxzip.errors import ModelError, OutputError
+from tests.cases import CASES
+from tests.judge import drift_on_cpu, open_session, relative_drift, run
+from tests.test_models import MODELS
+
+LEVELS = (1, 6)
+STORED = [
+    "residual_network",
+    "lstm_bidirectional",
+    "if_initializers",
+    "function_called_twice",
+    "float16_conv",
+    "float64",
+    "bfloat16_cast",
+    "tied_embedding",
+    "ir3_initializers_are_inputs",
+    "external_one_file",
+    "odd_names",
+    "metadata",
+]
+
+
+def compress(name: str, folder: Path, **settings: object) -> tuple[Path, Path, onnxzip.Report]:
+    settings = {"skip": ("fold", "codebook", "lowrank"), **settings}
+    case = CASES[name]
+    path, out = case.write(folder), folder / "small.onnx"
+    return path, out, onnxzip.compress(path, out, **settings).report
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+# List
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", STORED)
+def test_list_shows_every_weight(name: str, level: int, tmp_path: Path) -> None:
+    """What the report says is stored how, the file says too; the rest is plain."""
+    path, out, report = compress(name, tmp_path, level=level)
+    found = onnxzip.inspect(out)
+    stored = [weight for weight in found.weights if weight.pass_name not in ("plain", "rounding")]
+    assert len(stored) == len(report.layers)
+    by_shape = sorted((w.shape, w.pass_name, w.n_bytes) for w in stored)
+    assert by_shape == sorted((x.shape, x.pass_name, x.bytes_after) for x in report.layers)
+    for weight in stored:
+        assert weight.bytes_before == int(np.prod(weight.shape)) * np.dtype(weight.dtype).itemsize
+    assert found.n_bytes == out.stat().st_size
+    plain = tmp_path / "plain.onnx"
+    onnxzip.decompress(out, plain)
+    assert found.bytes_before == pytest.approx(plain.stat().st_size, rel=0.03)
+    names = {weight.name for weight in found.weights}
+    assert len(names) == len(found.weights)
+    assert names <= set(initializers(onnx.load(plain)))
+    assert path.exists()
+
+
+def test_list_of_an_ordinary_model() -> None:
+    """Any model may be listed: its weights are plain."""
+    found = onnxzip.inspect(MODELS / "digits_cnn.onnx")
+    assert found.n_bytes == found.bytes_before == (MODELS / "digits_cnn.onnx").stat().st_size
+    assert {weight.pass_name for weight in found.weights} == {"plain"}
+    large = [t for t in initializers(onnx.load(MODELS / "digits_cnn.onnx")).values() if t.nbytes >= 1024]
+    assert sorted(w.bytes_before for w in found.weights) == sorted(t.nbytes for t in large)
+
+
+def test_list_prints_names_and_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, report = compress("residual_network", tmp_path, keep_names=True)
+    assert main(["-l", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for layer in report.layers:
+        (row,) = [line for line in printed.splitlines() if line.startswith(f"{layer.name} ")]
+        assert layer.pass_name in row
+        assert f"{layer.bytes_after:,}" in row
+
+
+# Decompress
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", STORED)
+def test_decompressed_is_what_the_runtime_folds(name: str, level: int, tmp_path: Path) -> None:
+    """Bit for bit: the same outputs without any optimisation, and the original's graph."""
+    path, out, report = compress(name, tmp_path, level=level)
+    plain_path = tmp_path / "plain.onnx"
+    model = onnxzip.decompress(out, plain_path)
+    plain, original = onnx.load(plain_path), onnx.load(path)
+    assert model is not None
+    assert model.SerializeToString(deterministic=True) == plain_path.read_bytes()
+    if CASES[name].strict:
+        onnx.checker.check_model(plain_path, full_check=True)
+    assert not any(e.key == "onnxzip" for e in plain.metadata_props)
+    feeds = [CASES[name].feeds(seed) for seed in (0, 1)]
+    for level_name in ("off", "all"):
+        sessions = [open_session(p, level_name) for p in (out, plain_path)]
+        for feed in feeds:
+            a, b = (run(session, feed) for session in sessions)
+            assert relative_drift([(a, b)]) <= (0 if level_name == "off" else 1e-6)
+    operators = [n.op_type for n in original.graph.node if n.op_type != "Constant"]
+    assert [n.op_type for n in plain.graph.node if n.op_type != "Constant"] == operators
+    assert len(report.layers) > 0
+
+
+def test_decompressed_weights_are_those_that_the_session_holds(tmp_path: Path) -> None:
+    """The folded initializers of onnxruntime's BASIC graph are, byte for byte, the decompressed ones."""
+    _, out, report = compress("residual_network", tmp_path)
+    saved = tmp_path / "basic.onnx"
+    open_session(out, "basic", saved)
+    folded = sorted(a.tobytes() for a in initializers(onnx.load(saved)).values() if a.nbytes >= 1024)
+    model = onnxzip.decompress(out)
+    assert model is not None
+    plain = sorted(a.tobytes() for a in initializers(model).values() if a.nbytes >= 1024)
+    assert folded == plain
+    assert len(plain) >= len(report.layers)
+
+
+def test_decompressed_model_can_be_compressed_again(tmp_path: Path) -> None:
+    """And loses about nothing more: the weights lie on the grid already."""
+    _, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())
+    plain, again = tmp_path / "plain.onnx", tmp_path / "again.onnx"
+    onnxzip.decompress(out, plain)
+    onnxzip.compress(plain, again, passes="scalar", skip=())
+    assert again.stat().st_size < plain.stat().st_size / 2
+
+
+def test_decompress_of_a_computed_form(tmp_path: Path) -> None:
+    """Factors become plain initializers; the cheaper nodes stay."""
+    path, out, report = compress(
+        "two_layer_perceptron", tmp_path, objective="speed", tolerance=0.6, skip=()
+    )
+    assert any(layer.form == "computed" for layer in report.layers)
+    plain = tmp_path / "plain.onnx"
+    onnxzip.decompress(out, plain)
+    feeds = CASES["two_layer_perceptron"].feeds(0)
+    a, b = (run(open_session(p), feeds) for p in (out, plain))
+    assert relative_drift([(a, b)]) <= 1e-6
+    assert path.exists()
+
+
+def test_decompress_refuses_what_it_must(tmp_path: Path) -> None:
+    path, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())
+    with pytest.raises(ModelError, match="not written by onnxzip"):
+        onnxzip.decompress(path)
+    with pytest.raises(OutputError, match="exists already"):
+        onnxzip.decompress(out, path)
+    with pytest.raises(OutputError, match="input itself"):
+        onnxzip.decompress(out, out, overwrite=True)
+    assert main(["-d", str(out), str(out), "-f"]) == 1
+
+
+# Test
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_verify_accepts_what_was_written(name: str, tmp_path: Path) -> None:
+    path, out, _ = compress(name, tmp_path, level=2)
+    alone = onnxzip.verify(out)
+    assert {check.kind for check in alone} == {"exact", "structure"}
+    assert all(check.passed for check in alone)
+    both = onnxzip.verify(out, path)
+    assert drift_on_cpu(both).passed
+    assert all(check.passed for check in both)
+
+
+def test_verify_against_the_original(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tolerance is the user's; a failed check is exit 1 and one line."""
+    path, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())
+    assert main(["-t", str(out), "--against", str(path)]) == 0
+    capsys.readouterr()
+    assert main(["-t", str(out), "--against", str(path), "--tolerance", "1e-4"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "drift check failed on CPU" in err
+    drift = drift_on_cpu(onnxzip.verify(out, path, tolerance=1e-4))
+    assert not drift.passed
+    assert onnxzip.verify(path, path)[0].value == 0
+
+
+def test_verify_judges_as_the_file_was_judged(tmp_path: Path) -> None:
+    source = MODELS / "digits_attention.onnx"
+    value = onnx.load(source).graph.input[0]
+    shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim[1:]]
+    data = {value.name: np.random.default_rng(0).random((96, *shape), np.float32)}
+    out = tmp_path / "out.onnx"
+    onnxzip.compress(source, out, calibration=data, metric="cosine", tolerance=0.02, level=3)
+    blind = drift_on_cpu(onnxzip.verify(out, source))
+    assert blind.passed
+    assert blind.limit == math.inf
+    assert "--calibration" in blind.note
+    seeing = drift_on_cpu(onnxzip.verify(out, source, calibration=data))
+    assert (seeing.metric, seeing.limit, seeing.passed) == ("cosine", 0.02, True)
+    asked = drift_on_cpu(onnxzip.verify(out, source, tolerance=1e-9))
+    assert (asked.metric, asked.limit, asked.passed) == ("rel_l2", 1e-9, False)
+    onnxzip.compress(source, out, tolerance=0.3, level=3, overwrite=True)
+    loose = drift_on_cpu(onnxzip.verify(out, source))
+    assert (loose.limit, loose.note) == (0.3, "generated inputs")
+    model = onnx.load(out)
+    (mark,) = (entry for entry in model.metadata_props if entry.key == "onnxzip")
+    mark.value = mark.value.replace('"rel_l2",0.3', '"os:getcwd",0.3')
+    wary = drift_on_cpu(onnxzip.verify(model, source))
+    assert (wary.metric, wary.limit) == ("rel_l2", 0.1)  # what a mark names is never imported
+
+
+def test_verify_against_another_model(tmp_path: Path) -> None:
+    """A model with other outputs is no match, and says so instead of failing inside."""
+    _, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())
+    assert main(["-t", str(out), "--against", str(MODELS / "digits_gru.onnx")]) == 1
+
+
+def test_verify_needs_a_mark() -> None:
+    with pytest.raises(ModelError, match="not written by onnxzip"):
+        onnxzip.verify(MODELS / "digits_cnn.onnx")
+
+
+# Damage
+
+
+@pytest.fixture(scope="module")
+def small() -> bytes:
+    model = onnxzip.compress(CASES["two_layer_perceptron"].build(), passes="scalar", skip=()).model
+    assert model is not None
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def packed() -> bytes:
+    model = onnxzip.compress(CASES["two_layer_perceptron"].build(), passes="scalar", level=1).model
+    assert model is not None
+    return model.SerializeToString()
+
+
+def decode_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    n_nodes = json.loads(model.metadata_props[0].value)["n"]
+    read = {name for node in model.graph.node[:n_nodes] for name in node.input}
+    return [t for t in model.graph.initializer if t.name in read and t.raw_data]
+
+
+def refused(data: bytes) -> bool:
+    """Whether -t finds fault with a file, in words or by a failed check."""
+    try:
+        return not all(check.passed for check in onnxzip.verify(data))
+    except ModelError:
+        return True
+
+
+@pytest.mark.parametrize("form", ["small", "packed"])
+def test_every_flipped_tensor_is_noticed(form: str, request: pytest.FixtureRequest) -> None:
+    """One flipped bit in any tensor of the decoder: found without the original; never decompressed."""
+    data: bytes = request.getfixturevalue(form)
+    assert not refused(data)
+    n_tensors = len(decode_tensors(onnx.ModelProto.FromString(data)))
+    assert n_tensors >= 5
+    for i in range(n_tensors):
+        model = onnx.ModelProto.FromString(data)
+        tensor = decode_tensors(model)[i]
+        raw = bytearray(tensor.raw_data)
+        raw[len(raw) // 2] ^= 1
+        tensor.raw_data = bytes(raw)
+        assert refused(model.SerializeToString()), tensor.name
+        with pytest.raises(ModelError):
+            onnxzip.decompress(model)
+
+
+@pytest.mark.parametrize("keep_fraction", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_truncated_files_are_noticed(keep_fraction: float, small: bytes) -> None:
+    assert refused(small[: int(len(small) * keep_fraction)])
+
+
+def edit_mark(**changes: object) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        record = json.loads(model.metadata_props[0].value)
+        model.metadata_props[0].value = json.dumps({**record, **changes})
+
+    return edit
+
+
+def set_mark(text: str) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        model.metadata_props[0].value = text
+
+    return edit
+
+
+def delete_node(model: onnx.ModelProto) -> None:
+    del model.graph.node[3]
+
+
+def move_node(model: onnx.ModelProto) -> None:
+    node = onnx.NodeProto()
+    node.CopyFrom(model.graph.node[0])
+    del model.graph.node[0]
+    model.graph.node.append(node)
+
+
+DAMAGES: dict[str, Callable[[onnx.ModelProto], None]] = {
+    "no nodes": edit_mark(n=0),
+    "negative": edit_mark(n=-1),
+    "too many nodes": edit_mark(n=10**6),
+    "one node more": lambda m: edit_mark(n=json.loads(m.metadata_props[0].value)["n"] + 1)(m),
+    "no weights": edit_mark(w=[]),
+    "weights are numbers": edit_mark(w=[1, 2]),
+    "weights are too short": edit_mark(w=[["a"], ["b"]]),
+    "weights are words": edit_mark(w=[["a", "s", "x", "y"]] * 2),
+    "weights are a dict": edit_mark(w={"a": 1, "b": 2}),
+    "newer format": edit_mark(v=99),
+    "no json": set_mark("junk"),
+    "a number": set_mark("5"),
+    "a list": set_mark("[]"),
+    "null": set_mark("null"),
+    "empty": set_mark(""),
+    "node deleted": delete_node,
+    "node moved": move_node,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_marks_and_graphs(kind: str, small: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever edited the file, the three commands name the finding in one line."""
+    model = onnx.ModelProto.FromString(small)
+    DAMAGES[kind](model)
+    for command in (onnxzip.inspect, onnxzip.verify, onnxzip.decompress):
+        with pytest.raises(ModelError) as caught:
+            command(model)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) > 40
+    assert capsys.readouterr() == ("", "")
+
+
+def test_damage_through_the_command_line(small: bytes, tmp_path: Path) -> None:
+    """Exit 1 for -t and -d, and no output."""
+    model = onnx.ModelProto.FromString(small)
+    tensor = max(decode_tensors(model), key=lambda t: len(t.raw_data))
+    tensor.raw_data = bytes(len(tensor.raw_data))
+    path, out = tmp_path / "damaged.onnx", tmp_path / "out.onnx"
+    onnx.save(model, path)
+    assert main(["-t", str(path), "-q"]) == 1
+    assert main(["-d", str(path), str(out)]) == 1
+    assert not out.exists()
