@@ -62,7 +62,6 @@ class Site:
         bias: name of the bias input (Conv B, Gemm C), "" when absent.
         output: name the replacement must produce.
         attributes: the node's attributes, defaults included.
-        rank: rank of the activation input, None when unknown.
     """
 
     op_type: str
@@ -70,7 +69,6 @@ class Site:
     bias: str
     output: str
     attributes: Mapping[str, AttributeValue]
-    rank: int | None = None
 
 
 class Builder(Protocol):
@@ -84,7 +82,7 @@ class Builder(Protocol):
     def opset(self) -> int:
         """The model's ai.onnx opset."""
 
-    def constant(self, array: Array, hint: str) -> str:
+    def constant(self, array: Array) -> str:
         """Add an initializer and return its (unique, new) name."""
 
     def node(
@@ -105,10 +103,10 @@ class Builder(Protocol):
     ) -> list[str]:
         """Add a Split along `axis` into outputs of the given shapes (any opset)."""
 
-    def coefficients(self, coefficients: Coefficients, hint: str) -> str:
+    def coefficients(self, coefficients: Coefficients) -> str:
         """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
 
-    def integers(self, integers: NDArray[np.int32], hint: str) -> str:
+    def integers(self, integers: NDArray[np.int32]) -> str:
         """Store (n_segments, length) integers; return the name of their int32 value."""
 
     def run_node(

@@ -87,7 +87,7 @@ def emit_from_columns(
         k, n_groups = len(basis), -(-n_columns // len(basis))
         value = builder.reshape(value, (k, n_groups, n_rows))
         value = builder.node("Transpose", [value], (n_rows, n_groups, k), np.float32, perm=(2, 1, 0))
-        inputs = [value, builder.constant(basis, "basis")]
+        inputs = [value, builder.constant(basis)]
         value = builder.node("MatMul", inputs, (n_rows, n_groups, k), np.float32)
         if n_columns < k * n_groups:
             value = builder.reshape(value, (n_rows, k * n_groups))
@@ -97,5 +97,5 @@ def emit_from_columns(
 
 def emit_slice(value: str, shape: tuple[int, ...], axis: int, builder: Builder) -> str:
     """Emit the first `shape[axis]` entries along an axis."""
-    bounds = [builder.constant(np.array([n], np.int64), "bound") for n in (0, shape[axis], axis)]
+    bounds = [builder.constant(np.array([n], np.int64)) for n in (0, shape[axis], axis)]
     return builder.node("Slice", [value, *bounds], shape, np.float32)

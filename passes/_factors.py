@@ -155,7 +155,7 @@ def _emit_factor(
     layer: Layer, stage: Factor, coefficients: Coefficients, flipped: bool, builder: Builder
 ) -> str:
     """Emit a factor in the stage's shape, its first two axes exchanged when `flipped`."""
-    value, shape = builder.coefficients(coefficients, stage.key), stage.shape
+    value, shape = builder.coefficients(coefficients), stage.shape
     if len(shape) > 2:
         value = builder.reshape(value, shape)
     if flipped:
@@ -266,7 +266,7 @@ def _emit_svd(
     method, n_batch = method_of(settings), layer.sizes[0]
     rank = len(coefficients["left"].integers) // n_batch
     n_rows, n_columns = (coefficients[key].integers.shape[1] for key in ("left", "right"))
-    left, right = (builder.coefficients(coefficients[key], key) for key in ("left", "right"))
+    left, right = (builder.coefficients(coefficients[key]) for key in ("left", "right"))
     stack: tuple[int, ...] = ()
     if n_batch > 1:
         stack = (n_batch,)
@@ -293,7 +293,7 @@ def _emit_tucker(
     _, n_out, n_inner, spatial = layer.sizes
     rank, rank_in, n_taps = int(settings["rank"]), int(settings["rank_in"]), int(np.prod(spatial))
     core, out_basis, in_basis = (
-        builder.coefficients(coefficients[key], key) for key in ("core", "out_basis", "in_basis")
+        builder.coefficients(coefficients[key]) for key in ("core", "out_basis", "in_basis")
     )
     out_basis = builder.node("Transpose", [out_basis], (n_out, rank), np.float32, perm=(1, 0))
     in_basis = builder.node("Transpose", [in_basis], (n_inner, rank_in), np.float32, perm=(1, 0))

@@ -132,7 +132,7 @@ def emit(layer: Layer, encoded: Encoded, builder: Builder) -> None:
     """Emit the product of the factors, and what makes it the weight."""
     shapes = [plane.shape for plane in _planes(layer, encoded)]
     factors = [
-        builder.reshape(builder.coefficients(encoded.coefficients[key], key), shape)
+        builder.reshape(builder.coefficients(encoded.coefficients[key]), shape)
         for key, shape in zip(("right", "left"), shapes, strict=True)
     ]
     product = builder.node("MatMul", factors, (shapes[0][0], shapes[1][1]), np.float32)

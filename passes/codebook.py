@@ -105,12 +105,12 @@ class CodebookPass(Pass):
         words = _emit_table(encoded.tables["codebook"], "codebook", builder)
         indices = encoded.integers["indices"]
         length = encoded.tables["codebook"].shape[1]
-        inputs = [words, builder.integers(indices, "indices")]
+        inputs = [words, builder.integers(indices)]
         value = builder.node("Gather", inputs, (*indices.shape, length), np.float32, axis=0)
         size = layer.weight.size
         if indices.size * length > size:
             value = builder.reshape(value, (indices.size * length,))
-            bounds = [builder.constant(np.array([n], np.int64), "bound") for n in (0, size)]
+            bounds = [builder.constant(np.array([n], np.int64)) for n in (0, size)]
             value = builder.node("Slice", [value, *bounds], (size,), np.float32)
         shape = _plane_shape(candidate)
         if "scales" in encoded.tables:
@@ -293,7 +293,7 @@ def _narrowed(table: NDArray[np.float32]) -> Array:
 
 def _emit_table(table: Array, hint: str, builder: Builder) -> str:
     """Store a table and return the name of its float32 value."""
-    value = builder.constant(table, hint)
+    value = builder.constant(table)
     if table.dtype == np.float32:
         return value
     return builder.node("Cast", [value], table.shape, np.float32, to=FLOAT)

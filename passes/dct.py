@@ -140,7 +140,7 @@ class Dct(Pass):
             return
         encoded = payload(candidate)
         if "columns" in encoded.coefficients:
-            value = builder.coefficients(encoded.coefficients["columns"], "columns")
+            value = builder.coefficients(encoded.coefficients["columns"])
             emit_from_columns(candidate.layer, value, encoded.tables["columns"], builder)
             return
         n_rows = count_rows(candidate.layer)
@@ -149,10 +149,10 @@ class Dct(Pass):
         for name, coefficients in encoded.coefficients.items():
             n_kept, k = encoded.tables[name].shape
             n_vectors = coefficients.integers.size // n_kept
-            value = builder.coefficients(coefficients, name)
+            value = builder.coefficients(coefficients)
             value = builder.reshape(value, (n_kept, n_vectors))
             value = builder.node("Transpose", [value], (n_vectors, n_kept), np.float32, perm=(1, 0))
-            basis = builder.constant(encoded.tables[name], "basis")
+            basis = builder.constant(encoded.tables[name])
             planes.append(builder.node("MatMul", [value, basis], (n_vectors, k), np.float32))
             widths.append(n_vectors * k // n_rows)
         if len(planes) > 1:
@@ -320,11 +320,11 @@ def _emit_computed(candidate: Candidate, builder: Builder) -> None:
     basis = encoded.tables[name]
     n_kept, ones = len(basis), (1,) * len(spatial)
     kernels_shape = (n_inner, n_kept, 1, *spatial)
-    table = builder.constant(basis.reshape(1, n_kept, 1, *spatial), "basis")
-    shape = builder.constant(np.array(kernels_shape, np.int64), "shape")
+    table = builder.constant(basis.reshape(1, n_kept, 1, *spatial))
+    shape = builder.constant(np.array(kernels_shape, np.int64))
     kernels = builder.node("Expand", [table, shape], kernels_shape, np.float32)
     kernels = builder.reshape(kernels, (n_inner * n_kept, 1, *spatial))
-    mix = builder.coefficients(encoded.coefficients[name], name)
+    mix = builder.coefficients(encoded.coefficients[name])
     mix = builder.reshape(mix, (n_kept, n_out, n_inner))
     mix = builder.node("Transpose", [mix], (n_out, n_inner, n_kept), np.float32, perm=(1, 2, 0))
     mix = builder.reshape(mix, (n_out, n_inner * n_kept, *ones))

@@ -38,7 +38,6 @@ def _conv(name: str, shape: tuple[int, ...], group: int = 1) -> Layer:
         "Conv",
         (0.5 * noise + level).astype(np.float32),
         Layout((), (0,), (1,), tuple(range(2, 2 + n_axes))),
-        (name,),
         attributes,
         macs=8 * int(np.prod(shape)),
         can_compute=True,
@@ -61,7 +60,7 @@ def _matrix(
         attributes = {"alpha": 0.5, "beta": 2.0, "transA": 0, "transB": int(layout.is_canonical)}
     can_compute = op_type in ("Gemm", "MatMul") and dtype is np.float32
     macs = 8 * weight.size if can_compute else None
-    return Layer(name, op_type, weight, layout, (name,), attributes, macs, can_compute)
+    return Layer(name, op_type, weight, layout, attributes, macs, can_compute)
 
 
 def example_layers() -> tuple[Layer, ...]:

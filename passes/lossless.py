@@ -48,7 +48,7 @@ _N_FINAL_NODES = 3
 def _example(name: str, array: Array, op_type: str = "", layout: Layout | None = None) -> Layer:
     array.flags.writeable = False
     default = Layout((), (0,), tuple(range(1, array.ndim)), ())
-    return Layer(name, op_type, array, layout or default, (name,))
+    return Layer(name, op_type, array, layout or default)
 
 
 def example_layers() -> tuple[Layer, ...]:
@@ -142,10 +142,10 @@ class Lossless(Pass):
         """Emit the integers, and what undoes the coding."""
         encoded, layer = payload(candidate), candidate.layer
         (integers,) = encoded.integers.values()
-        value = builder.integers(integers, "integers")
+        value = builder.integers(integers)
         coding = candidate.settings["coding"]
         if "offset" in encoded.tables:
-            offset = builder.constant(encoded.tables["offset"], "offset")
+            offset = builder.constant(encoded.tables["offset"])
             value = builder.node("Add", [value, offset], integers.shape, np.int32)
         if coding == "columns":
             batch, inner, out, rest = _columns_shape(layer)
@@ -154,10 +154,10 @@ class Lossless(Pass):
                 "Transpose", [value], (batch, out, inner, rest), np.int32, perm=(0, 2, 1, 3)
             )
         elif coding == "differences":
-            axis = builder.constant(np.array(1, np.int32), "axis")
+            axis = builder.constant(np.array(1, np.int32))
             value = builder.node("CumSum", [value, axis], integers.shape, np.int32)
         elif coding == "table":
-            table = builder.constant(encoded.tables["values"], "values")
+            table = builder.constant(encoded.tables["values"])
             value = builder.node("Gather", [table, value], integers.shape, layer.weight.dtype.type)
         builder.replace_weight(layer, value)
 

@@ -105,7 +105,7 @@ class ScalarPass(Pass):
         """Emit the coefficients as the weight."""
         encoded = payload(candidate)
         ((name, coefficients),) = encoded.coefficients.items()
-        value = builder.coefficients(coefficients, name)
+        value = builder.coefficients(coefficients)
         if name == "columns":
             emit_from_columns(candidate.layer, value, None, builder)
         else:

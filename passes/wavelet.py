@@ -152,7 +152,7 @@ class Wavelet(Pass):
         """Emit Split into bands, and two MatMuls a level; or one MatMul of all tiles of columns."""
         if candidate.settings.get("feedback", False):
             encoded = payload(candidate)
-            value = builder.coefficients(encoded.coefficients["columns"], "columns")
+            value = builder.coefficients(encoded.coefficients["columns"])
             emit_from_columns(candidate.layer, value, encoded.tables["columns"], builder)
             return
         geometry = _geometry_of(candidate.layer, candidate.settings)
@@ -322,7 +322,7 @@ def _n_nodes(geometry: Geometry, encoded: Encoded) -> int:
 
 def _emit_bands(coefficients: Coefficients, geometry: Geometry, builder: Builder) -> list[str]:
     """Emit the stream's Split; return the bands' values, "" where a band is empty."""
-    value = builder.coefficients(coefficients, "bands")
+    value = builder.coefficients(coefficients)
     n_filled = coefficients.integers.size
     value = builder.reshape(value, (n_filled,))
     shapes = geometry.band_shapes()
@@ -338,11 +338,11 @@ def _emit_matrices(encoded: Encoded, builder: Builder) -> dict[int, str]:
     matrices = {}
     for name, table in encoded.tables.items():
         n = int(name.removeprefix("synthesis"))
-        value = builder.constant(table, "synthesis")
+        value = builder.constant(table)
         if table.ndim == 3:
             even = table.shape[2]
             half = even // 2
-            shape = builder.constant(np.array([2, even - 1, even], np.int64), "shape")
+            shape = builder.constant(np.array([2, even - 1, even], np.int64))
             value = builder.node("Expand", [value, shape], (2, even - 1, even), np.float32)
             value = builder.reshape(value, (even, 2 * even - 2))
             value = emit_slice(value, (2 * half, n), axis=1, builder=builder)

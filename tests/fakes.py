@@ -83,12 +83,12 @@ class FakeBuilder:
         self._initializers: list[onnx.TensorProto] = []
         self._n_names = 0
 
-    def _name(self, hint: str) -> str:
+    def _name(self, kind: str) -> str:
         self._n_names += 1
-        return f"{hint}_{self._n_names}"
+        return f"{kind}_{self._n_names}"
 
-    def constant(self, array: Array, hint: str) -> str:
-        name = self._name(hint)
+    def constant(self, array: Array) -> str:
+        name = self._name("constant")
         self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
@@ -112,9 +112,7 @@ class FakeBuilder:
         return output
 
     def reshape(self, value: str, shape: Sequence[int], dtype: type[np.generic] = np.float32) -> str:
-        return self.node(
-            "Reshape", [value, self.constant(np.array(shape, np.int64), "shape")], shape, dtype
-        )
+        return self.node("Reshape", [value, self.constant(np.array(shape, np.int64))], shape, dtype)
 
     def split(
         self, value: str, shapes: Sequence[Sequence[int]], dtype: type[np.generic], axis: int = 0
@@ -123,7 +121,7 @@ class FakeBuilder:
         sizes = [shape[axis] for shape in shapes]
         if self.opset >= 13:
             inputs, attributes = (
-                [value, self.constant(np.array(sizes, np.int64), "sizes")],
+                [value, self.constant(np.array(sizes, np.int64))],
                 {"axis": axis},
             )
         else:
@@ -132,9 +130,9 @@ class FakeBuilder:
         self.n_decode_nodes += 1
         return names
 
-    def coefficients(self, coefficients: Coefficients, hint: str) -> str:
-        integers = self.constant(coefficients.integers, hint)
-        steps = self.constant(coefficients.steps, hint)
+    def coefficients(self, coefficients: Coefficients) -> str:
+        integers = self.constant(coefficients.integers)
+        steps = self.constant(coefficients.steps)
         shape = coefficients.integers.shape
         n_before = self.n_decode_nodes
         floats = self.node("Cast", [integers], shape, np.float32, to=TensorProto.FLOAT)
@@ -142,10 +140,10 @@ class FakeBuilder:
         self.n_decode_nodes = n_before  # the codec's own nodes: its n_bytes pays for them
         return value
 
-    def integers(self, integers: NDArray[np.int32], hint: str) -> str:
+    def integers(self, integers: NDArray[np.int32]) -> str:
         assert integers.dtype == np.int32
         assert integers.ndim == 2
-        return self.constant(integers, hint)
+        return self.constant(integers)
 
     def run_node(
         self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: AttributeValue
@@ -172,9 +170,8 @@ class FakeBuilder:
     def replace_node(self, layer: Layer, emit: Callable[[Site], None]) -> None:
         assert layer is self.layer
         assert layer.can_compute
-        bias = "" if self._bias is None else self.constant(self._bias, "bias")
-        rank = len(consumer_shape(layer))
-        emit(Site(layer.op_type, "data", bias, "output", dict(layer.attributes), rank))
+        bias = "" if self._bias is None else self.constant(self._bias)
+        emit(Site(layer.op_type, "data", bias, "output", dict(layer.attributes)))
         self.replaced_node = True
 
     def weight_model(self, *, all_values: bool = False) -> onnx.ModelProto:

@@ -66,6 +66,6 @@ def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Bu
 
 
 def _join(high: str, low: str, shift: int, shape: tuple[int, ...], builder: Builder) -> str:
-    factor = builder.constant(np.array([1 << shift], np.float32), "factor")
+    factor = builder.constant(np.array([1 << shift], np.float32))
     high = builder.node("Mul", [high, factor], shape, np.float32)
     return builder.node("Add", [high, low], shape, np.float32)

@@ -59,13 +59,13 @@ def _emit_payload(
     """Decode one payload and split it; each output has its array's shape."""
     dtype, code = (np.float32, ONNX_FLOAT) if is_float else (np.int32, ONNX_INT32)
     if alphabet.digits == 1:  # nothing to unpack: without a Split, 4 bytes a weight less at load
-        stored = [builder.constant(a.astype(alphabet.dtype), "payload") for a in arrays]
+        stored = [builder.constant(a.astype(alphabet.dtype)) for a in arrays]
         return [
             builder.node("Cast", [name], array.shape, dtype, to=code)
             for name, array in zip(stored, arrays, strict=True)
         ]
     table = alphabet.table()
-    name = builder.constant(table, "table")
+    name = builder.constant(table)
     wide = builder.node("Cast", [name], table.shape, dtype, to=code)
     names: dict[int, str] = {}
     small = [i for i, array in enumerate(arrays) if array.size < _LARGE_ARRAY]
@@ -82,7 +82,7 @@ def _look_up(
     if not arrays:
         return []
     payload = pack(arrays, alphabet)
-    name = builder.constant(payload, "payload")
+    name = builder.constant(payload)
     index = builder.node("Cast", [name], payload.shape, np.int32, to=ONNX_INT32)
     value = builder.node("Gather", [table, index], (payload.size, alphabet.digits), dtype, axis=0)
     rows = [n_padded(a.size, alphabet) // alphabet.digits for a in arrays]
@@ -96,7 +96,7 @@ def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) 
     n_all = n_padded(array.size, alphabet)
     if n_all != array.size:
         part = builder.reshape(part, (n_all,), dtype)
-        starts = builder.constant(np.zeros(1, np.int64), "starts")
-        ends = builder.constant(np.array([array.size], np.int64), "ends")
+        starts = builder.constant(np.zeros(1, np.int64))
+        ends = builder.constant(np.array([array.size], np.int64))
         part = builder.node("Slice", [part, starts, ends], (array.size,), dtype)
     return builder.reshape(part, array.shape, dtype)

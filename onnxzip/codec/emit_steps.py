@@ -31,7 +31,7 @@ def emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str
         if not members:
             continue
         joined = np.concatenate([item.steps.ravel() for item in members]).astype(dtype)
-        value = builder.constant(joined, "steps")
+        value = builder.constant(joined)
         if dtype == np.float16:
             value = builder.node("Cast", [value], joined.shape, np.float32, to=ONNX_FLOAT)
         parts = split_if_many(value, [(m.steps.size,) for m in members], np.float32, builder)
@@ -62,9 +62,9 @@ def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> lis
     lowest, highest = int(exponents.min()), int(exponents.max())
     powers = np.exp2(np.arange(lowest, highest + 1) / STEPS_PER_OCTAVE).astype(np.float32)
     stored = (exponents - lowest).astype(np.min_scalar_type(highest - lowest))
-    index = builder.constant(stored, "exponents")
+    index = builder.constant(stored)
     index = builder.node("Cast", [index], joined.shape, np.int32, to=ONNX_INT32)
-    table = builder.constant(powers, "powers")
+    table = builder.constant(powers)
     value = builder.node("Gather", [table, index], joined.shape, np.float32, axis=0)
     return split_if_many(value, [array.shape for array in arrays], np.float32, builder)
 

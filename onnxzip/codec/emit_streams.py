@@ -26,7 +26,7 @@ from onnxzip.codec.emit_tuples import (
     sum_before,
     sum_up_to,
 )
-from onnxzip.codec.entropy_size import Builder, ByteMeter
+from onnxzip.passbase import Builder
 
 _MIN_SPLIT_BYTES = 1 << 17
 """From here on windows are made after the split, which takes less memory but more nodes."""
@@ -54,7 +54,7 @@ def emit_streams(
     names: dict[int, str] = {}
     for i, plain in streams.plain.items():
         dtype, code = (np.int32, ONNX_INT32) if i in integers else (np.float32, ONNX_FLOAT)
-        stored = builder.constant(plain.reshape(wanted[i]), "plain")
+        stored = builder.constant(plain.reshape(wanted[i]))
         names[i] = builder.node("Cast", [stored], wanted[i], dtype, to=code)
     if streams.book is not None:
         rows = _Rows(builder, streams.book)
@@ -69,13 +69,6 @@ def emit_streams(
     return [names[i] for i in range(len(streams.shapes))]
 
 
-def count_bytes(streams: Streams, integers: Collection[int] = ()) -> int:
-    """Return about what the arrays take in the file: payload, tables, nodes, names and value_infos."""
-    meter = ByteMeter()
-    emit_streams(streams, meter, integers)
-    return meter.n_bytes
-
-
 class _Rows:
     """Emits the part of the decoder that turns a chunk into table rows; holds the per-node tables."""
 
@@ -83,8 +76,8 @@ class _Rows:
         self._builder = builder
         self._book = book
         n_nodes = len(book.widths)
-        powers = builder.constant(1 << np.arange(MAX_WIDTH + 1, dtype=np.int32), "powers")
-        widths = builder.constant(book.widths, "widths")
+        powers = builder.constant(1 << np.arange(MAX_WIDTH + 1, dtype=np.int32))
+        widths = builder.constant(book.widths)
         self._widths = builder.node("Cast", [widths], (n_nodes,), np.int32, to=ONNX_INT32)
         self._sizes = look_up(powers, self._widths, (n_nodes,), builder)
         nodes, increments = book.resets
@@ -92,8 +85,8 @@ class _Rows:
         if len(nodes):
             inputs = [
                 first,
-                builder.constant(nodes, "resets"),
-                builder.constant(increments, "increments"),
+                builder.constant(nodes),
+                builder.constant(increments),
             ]
             first = builder.node("ScatterElements", inputs, (n_nodes,), np.int32)
         first = sum_before(first, n_nodes, builder)
@@ -121,9 +114,7 @@ class _Rows:
         if not n:
             return rows
         if n <= MIN_GAP_POSITIONS:
-            literals = self._builder.constant(
-                chunk.first_literal + np.arange(n, dtype=np.int32), "literals"
-            )
+            literals = self._builder.constant(chunk.first_literal + np.arange(n, dtype=np.int32))
         else:
             literals = sum_before(fill(1, n, self._builder), n, self._builder)
             if chunk.first_literal:
@@ -141,9 +132,9 @@ class _Rows:
         if not n_roots:
             return contexts
         n, n_digits = len(chunk.roots), ROOTS[n_roots]
-        packed = builder.constant(chunk.roots[:, None], "roots")
+        packed = builder.constant(chunk.roots[:, None])
         packed = builder.node("Cast", [packed], (n, 1), np.int32, to=ONNX_INT32)
-        places = builder.constant(n_roots ** np.arange(n_digits, dtype=np.int32)[None], "places")
+        places = builder.constant(n_roots ** np.arange(n_digits, dtype=np.int32)[None])
         roots = builder.node("Div", [packed, places], (n, n_digits), np.int32)
         roots = builder.node("Mod", [roots, scalar(n_roots, builder)], (n, n_digits), np.int32)
         roots = builder.reshape(roots, shape, np.int32)
@@ -166,7 +157,7 @@ class _Rows:
         """
         builder, n = self._builder, len(chunk.fields)
         sizes = np.diff(np.append(chunk.level_starts, n - 1)).tolist()
-        name = builder.constant(chunk.fields[:, None], "fields")
+        name = builder.constant(chunk.fields[:, None])
         wide = builder.node("Cast", [name], (n, 1), np.int32, to=ONNX_INT32)
         low, high = (self._slice(wide, i, n - 1 + i) for i in range(2))
         high = builder.node("Mul", [high, scalar(256, builder)], (n - 1, 1), np.int32)
@@ -182,12 +173,12 @@ class _Rows:
         return [self._windows(part, k) for part, k in zip(parts, sizes, strict=True)]
 
     def _windows(self, pairs: str, n: int) -> str:
-        places = self._builder.constant(1 << np.arange(8, dtype=np.int32)[None], "places")
+        places = self._builder.constant(1 << np.arange(8, dtype=np.int32)[None])
         shifted = self._builder.node("Div", [pairs, places], (n, 8), np.int32)
         return self._builder.reshape(shifted, (8 * n,), np.int32)
 
     def _slice(self, value: str, start: int, end: int) -> str:
-        starts, ends = (self._builder.constant(np.array([i], np.int64), "edge") for i in (start, end))
+        starts, ends = (self._builder.constant(np.array([i], np.int64)) for i in (start, end))
         return self._builder.node("Slice", [value, starts, ends], (end - start, 1), np.int32)
 
 
@@ -251,7 +242,7 @@ def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
     """Write the overlay's ones into a unit's flat values (`coding.overlay.Overlay.read`)."""
     overlay = unit.overlay
     n, shape = len(overlay.codes), (len(overlay.codes),)
-    codes = builder.constant(overlay.codes, "overlay")
+    codes = builder.constant(overlay.codes)
     codes = builder.node("Cast", [codes], shape, np.int32, to=ONNX_INT32)
     three = scalar(3, builder)
     advances = builder.node("Div", [codes, three], shape, np.int32)
@@ -259,7 +250,7 @@ def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
         jumps = [positions(overlay.jumps, builder), small_ints(overlay.advances, builder)]
         advances = builder.node("ScatterElements", [advances, *jumps], shape, np.int32)
     digits = builder.node("Mod", [codes, three], shape, np.int32)
-    table = builder.constant(np.array([-1, 0, 1], np.float32), "signs")
+    table = builder.constant(np.array([-1, 0, 1], np.float32))
     ones = builder.node("Gather", [table, digits], shape, np.float32)
     inputs = [value, sum_up_to(advances, n, builder), ones]
     return builder.node("ScatterElements", inputs, (unit.n_tuples * length,), np.float32)
@@ -267,5 +258,5 @@ def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
 
 def _cut_rows(value: str, shape: tuple[int, int], builder: Builder) -> str:
     """Drop the padding behind each row."""
-    starts, ends, axes = (builder.constant(np.array([i], np.int64), "edge") for i in (0, shape[1], 1))
+    starts, ends, axes = (builder.constant(np.array([i], np.int64)) for i in (0, shape[1], 1))
     return builder.node("Slice", [value, starts, ends, axes], shape, np.float32)

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from onnxzip.codec.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book
 from onnxzip.codec.coding.tuples import TupleOrder
 from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
-from onnxzip.codec.entropy_size import Builder
+from onnxzip.passbase import Builder
 
 _MIN_CAST_BYTES = 60
 
 
 def scalar(value: int, builder: Builder) -> str:
     """Store an int32 scalar."""
-    return builder.constant(np.array(value, np.int32), "scalar")
+    return builder.constant(np.array(value, np.int32))
 
 
 def fill(value: int, size: int, builder: Builder) -> str:
     """Emit (size,) int32 of one value."""
-    shape = builder.constant(np.array([size], np.int64), "shape")
+    shape = builder.constant(np.array([size], np.int64))
     return builder.node("Expand", [scalar(value, builder), shape], (size,), np.int32)
 
 
@@ -49,16 +49,16 @@ def small_ints(array: NDArray[np.integer], builder: Builder, dtype: type[np.gene
     for small in (np.uint8, np.int8, np.uint16, np.int16):
         saved = array.size * (4 - np.dtype(small).itemsize)
         if np.iinfo(small).min <= low and high <= np.iinfo(small).max and saved > _MIN_CAST_BYTES:
-            name = builder.constant(array.astype(small), "small")
+            name = builder.constant(array.astype(small))
             return builder.node("Cast", [name], array.shape, dtype, to=code)
-    return builder.constant(array.astype(dtype), "ints")
+    return builder.constant(array.astype(dtype))
 
 
 def positions(positions: NDArray[np.integer], builder: Builder) -> str:
     """Store rising positions, as gaps where that is shorter."""
     gaps = np.diff(positions, prepend=0)
     if len(positions) <= MIN_GAP_POSITIONS or gaps.max() > MAX_GAP or positions[-1] >= 1 << 24:
-        return builder.constant(positions.astype(np.int32), "positions")
+        return builder.constant(positions.astype(np.int32))
     return sum_up_to(small_ints(gaps, builder), len(gaps), builder)
 
 
@@ -79,14 +79,14 @@ def _emit_sorted_rows(order: TupleOrder, builder: Builder) -> str:
     d, n, n_rows = order.length, order.n_symbols, order.n_rows
     ones = fill(1, n_rows, builder)
     numbers = sum_before(ones, n_rows, builder)
-    places = builder.constant((n ** np.arange(d - 1, -1, -1, dtype=np.int32))[:, None], "places")
+    places = builder.constant((n ** np.arange(d - 1, -1, -1, dtype=np.int32))[:, None])
     digits = builder.node("Div", [numbers, places], (d, n_rows), np.int32)
     digits = builder.node("Mod", [digits, scalar(n, builder)], (d, n_rows), np.int32)
     ranks = _emit_ranks(order, ones, numbers, digits, builder)
     order_name = builder.node("ScatterElements", [numbers, ranks, numbers], (n_rows,), np.int32)
     columns = look_up(digits, order_name, (d, n_rows), builder, axis=1)
     rows = builder.node("Transpose", [columns], (n_rows, d), np.int32, perm=(1, 0))
-    symbols = builder.constant(np.arange(order.low, order.low + n, dtype=np.float32), "symbols")
+    symbols = builder.constant(np.arange(order.low, order.low + n, dtype=np.float32))
     return builder.node("Gather", [symbols, rows], (n_rows, d), np.float32)
 
 
@@ -95,7 +95,7 @@ def _emit_ranks(order: TupleOrder, ones: str, numbers: str, digits: str, builder
     d, n_rows = order.length, order.n_rows
     costs = small_ints(order.costs, builder, np.float32)
     by_digit = builder.node("Gather", [costs, digits], (d, n_rows), np.float32)
-    scale = builder.constant(np.full(d, n_rows, np.float32), "scale")
+    scale = builder.constant(np.full(d, n_rows, np.float32))
     total = builder.node("MatMul", [scale, by_digit], (n_rows,), np.float32)
     total = builder.node("Cast", [total], (n_rows,), np.int32, to=ONNX_INT32)
     keys = builder.node("Add", [total, numbers], (n_rows,), np.int32)

@@ -72,17 +72,14 @@ LADDER = (
 )
 
 
-def resolve_shapes(
-    inputs: Sequence[InputSpec], free_sizes: FreeSizes, free_dims: Mapping[str, int] | None = None
-) -> dict[str, tuple[int, ...]]:
+def resolve_shapes(inputs: Sequence[InputSpec], free_sizes: FreeSizes) -> dict[str, tuple[int, ...]]:
     """Return a concrete shape per input name.
 
     Args:
         inputs: graph inputs.
         free_sizes: sizes by kind of axis.
-        free_dims: sizes the caller knows, by symbol; they win.
     """
-    known = {**_symbol_sizes(inputs, free_sizes), **(free_dims or {})}
+    known = _symbol_sizes(inputs, free_sizes)
 
     def resolve(spec: InputSpec, axis: int) -> int:
         dim = spec.shape[axis]
@@ -90,7 +87,7 @@ def resolve_shapes(
             return dim
         if dim is None:
             return free_sizes.size(axis_kind(spec, axis))
-        computed = _evaluate(dim, known) if dim not in (free_dims or {}) else None
+        computed = _evaluate(dim, known)
         return known[dim] if computed is None else computed
 
     return {spec.name: tuple(resolve(spec, axis) for axis in range(len(spec.shape))) for spec in inputs}

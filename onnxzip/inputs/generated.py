@@ -40,7 +40,6 @@ def generate_feeds(
     n_batches: int,
     bounds: Mapping[str, int] | None = None,
     free_sizes: FreeSizes | None = None,
-    free_dims: Mapping[str, int] | None = None,
 ) -> list[Feeds]:
     """Generate inputs from types, shapes and names.
 
@@ -50,14 +49,13 @@ def generate_feeds(
         n_batches: number of runs.
         bounds: by input name, the exclusive upper bound of integers that index a table.
         free_sizes: sizes of free dimensions; `FreeSizes()` by default.
-        free_dims: sizes of free dimensions the caller knows, by symbol.
 
     Raises:
         CalibrationError: an input has a type that cannot be generated (strings, sequences, maps).
     """
     free_sizes = free_sizes or FreeSizes()
     refuse_unsupported(inputs)
-    shapes = resolve_shapes(inputs, free_sizes, free_dims)
+    shapes = resolve_shapes(inputs, free_sizes)
     length = _sequence_length(inputs, shapes)
     feeds: list[Feeds] = []
     for run in range(n_batches):

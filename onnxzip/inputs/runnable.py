@@ -33,7 +33,6 @@ def runnable_feeds(
     seed: int,
     n_samples: int | None = None,
     bounds: Mapping[str, int] | None = None,
-    free_dims: Mapping[str, int] | None = None,
     survives: Callable[[Feeds], bool] | None = None,
 ) -> FeedSet:
     """Generate inputs that the model accepts, going through `free_sizes.LADDER` until a run succeeds.
@@ -48,7 +47,6 @@ def runnable_feeds(
         n_samples: least number of samples to generate; by default as many as the smallest output
             needs for a figure that is not luck, from 16 to 64.
         bounds: by input name, the exclusive upper bound of integers that index a table.
-        free_dims: sizes of free dimensions the caller knows, by symbol.
         survives: asked before sizes that are guessed are tried: whether a run outlives these feeds.
 
     Raises:
@@ -56,8 +54,8 @@ def runnable_feeds(
     """
     is_guessed = any(has_free_sizes(spec) for spec in session.inputs)
     check = survives if is_guessed else None
-    quality, free_sizes, n_values = _best_that_runs(session, seed, bounds, free_dims, check)
-    per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, free_sizes, free_dims))
+    quality, free_sizes, n_values = _best_that_runs(session, seed, bounds, check)
+    per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, free_sizes))
     if n_samples is None:
         n_wanted = math.ceil(_N_OUTPUT_VALUES / max(n_values // per_run, 1))
         n_samples = min(max(n_wanted, _MIN_SAMPLES), _MAX_SAMPLES)
@@ -68,7 +66,6 @@ def runnable_feeds(
         n_batches=n_batches,
         bounds=bounds,
         free_sizes=free_sizes,
-        free_dims=free_dims,
     )
     note = f"{GENERATED_NOTE}, {_SATURATED_NOTE}" if quality == _FINITE else GENERATED_NOTE
     return FeedSet(tuple(feeds), (per_run,) * n_batches, seed, note)
@@ -78,20 +75,18 @@ def _best_that_runs(
     session: Session,
     seed: int,
     bounds: Mapping[str, int] | None,
-    free_dims: Mapping[str, int] | None,
     survives: Callable[[Feeds], bool] | None,
 ) -> tuple[int, FreeSizes, int]:
     """Return the best sizes, after the quality of its outputs and before the size of the smallest."""
     finding = ""
     best: tuple[int, FreeSizes, int] | None = None
-    for free_sizes in _attempts(session.inputs, bounds or {}, free_dims):
+    for free_sizes in _attempts(session.inputs, bounds or {}):
         feeds = generate_feeds(
             session.inputs,
             seed=seed,
             n_batches=1,
             bounds=bounds,
             free_sizes=free_sizes,
-            free_dims=free_dims,
         )
         if survives is not None and not survives(feeds[0]):
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds[0].items())
@@ -124,14 +119,12 @@ def _quality(outputs: Outputs) -> int:
     return _TELLING if not floats or max(ranges) > _TELLING_RANGE else _FINITE
 
 
-def _attempts(
-    inputs: Sequence[InputSpec], bounds: Mapping[str, int], free_dims: Mapping[str, int] | None
-) -> Iterator[FreeSizes]:
+def _attempts(inputs: Sequence[InputSpec], bounds: Mapping[str, int]) -> Iterator[FreeSizes]:
     """Yield the sizings worth a run: different shapes, then other value ranges."""
     refuse_unsupported(inputs)
     distinct: dict[tuple[tuple[int, ...], ...], FreeSizes] = {}
     for free_sizes in LADDER:
-        shapes = tuple(resolve_shapes(inputs, free_sizes, free_dims).values())
+        shapes = tuple(resolve_shapes(inputs, free_sizes).values())
         if sum(math.prod(shape) for shape in shapes) <= MAX_ELEMENTS_PER_RUN:
             distinct.setdefault(shapes, free_sizes)
     yield from distinct.values()

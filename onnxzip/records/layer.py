@@ -76,7 +76,6 @@ class Layer:
         op_type: operator of the first consumer ("Conv", "Gemm", ...), "" when there is none known.
         weight: read-only array in the model's own axis order and float type.
         layout: meaning of the weight's axes.
-        consumers: names of all the nodes that read the weight.
         attributes: attributes of the first consumer (strides, group, transB, ...), defaults included.
         macs: multiply-accumulates one run of the consumers costs; None when unknown.
         can_compute: whether the consumer may be replaced by other nodes (computed form).
@@ -89,7 +88,6 @@ class Layer:
     op_type: str
     weight: Array
     layout: Layout
-    consumers: tuple[str, ...] = ()
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     macs: int | None = None
     can_compute: bool = False

@@ -67,7 +67,7 @@ def rounded(rounding: Rounding, arrays: Mapping[str, Array]) -> dict[str, Array]
 def emit_rounded(rounding: Rounding, arrays: Mapping[str, Array], builder: Builder) -> None:
     """Emit the decoder of all tensors of a rounding; `arrays` has the values to round, by name."""
     coefficients = _quantise(rounding.layers, arrays, rounding.rate)
-    value = builder.coefficients(coefficients, "small")
+    value = builder.coefficients(coefficients)
     value = builder.reshape(value, (coefficients.integers.size,))
     pieces: list[tuple[int]] = []
     places: list[int] = []

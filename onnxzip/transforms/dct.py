@@ -44,60 +44,6 @@ def spatial_basis(spatial: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(basis, np.float32)
 
 
-def forward_spatial(kernels: NDArray[np.float32], n_axes: int) -> NDArray[np.float32]:
-    """Return the separable DCT over the last `n_axes` axes, same shape, float32."""
-    return _times(kernels, n_axes, inverse=False)
-
-
-def inverse_spatial(coefficients: NDArray[np.float32], n_axes: int) -> NDArray[np.float32]:
-    """Undo `forward_spatial`."""
-    return _times(coefficients, n_axes, inverse=True)
-
-
-def _times(array: NDArray[np.float32], n_axes: int, *, inverse: bool) -> NDArray[np.float32]:
-    """Multiply the last `n_axes` axes, flattened, by the basis or its transpose."""
-    basis = spatial_basis(array.shape[array.ndim - n_axes :])
-    flat = array.reshape(-1, len(basis))
-    return np.asarray(flat @ (basis if inverse else basis.T)).reshape(array.shape)
-
-
-def forward_blocks(matrix: NDArray[np.float32], columns: int, rows: int = 1) -> NDArray[np.float32]:
-    """Return the DCT of every block of a matrix, each in the block's own place.
-
-    Args:
-        matrix: (n_rows, n_columns) float32.
-        columns: width of a block; the last block of a row is the remainder and is transformed
-            with the smaller basis of its own width.
-        rows: height of a block, likewise; 1 leaves the rows alone.
-    """
-    across = _along_rows(matrix, columns, inverse=False)
-    return _along_rows(across.T, rows, inverse=False).T
-
-
-def inverse_blocks(
-    coefficients: NDArray[np.float32], columns: int, rows: int = 1
-) -> NDArray[np.float32]:
-    """Undo `forward_blocks`."""
-    across = _along_rows(coefficients, columns, inverse=True)
-    return _along_rows(across.T, rows, inverse=True).T
-
-
-def _along_rows(matrix: NDArray[np.float32], block: int, *, inverse: bool) -> NDArray[np.float32]:
-    """Transform every run of `block` entries of each row, and the remainder with its own basis."""
-    if block < 1:
-        raise ValueError(f"block of {block}; needs at least 1")
-    if block == 1:
-        return matrix
-    n_rows, n_columns = matrix.shape
-    n_whole = n_columns - n_columns % block
-    result = np.empty(matrix.shape, np.float32)
-    for start, stop, width in ((0, n_whole, block), (n_whole, n_columns, n_columns - n_whole)):
-        if start < stop and n_rows:
-            part = np.ascontiguousarray(matrix[:, start:stop]).reshape(n_rows, -1, width)
-            result[:, start:stop] = _times(part, 1, inverse=inverse).reshape(n_rows, -1)
-    return result
-
-
 def kept_positions(energies: NDArray[np.float64], keep_fraction: float) -> NDArray[np.int64]:
     """Return the fewest positions that hold a given share of the energy.
 

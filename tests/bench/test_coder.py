@@ -95,7 +95,7 @@ def test_time_and_memory_of_session_creation(kind: str, step: float, tmp_path: P
     coded, plain = tmp_path / "coded.onnx", tmp_path / "plain.onnx"
     onnx.save(build_model(encode([array])), coded)
     builder = ModelBuilder(17)
-    name = builder.constant(array.astype(np.float32), "weight")
+    name = builder.constant(array.astype(np.float32))
     onnx.save(wrap(builder, [name], [SHAPE], ()), plain)
     seconds, _, _ = run_child(N_RUNS + 1, 0, plain, coded)
     plain_time, coded_time = (float(np.median(seconds[i + 2 :: 2])) for i in range(2))

@@ -85,12 +85,12 @@ def emit_plainly(items: Sequence[Any], builder: Builder) -> list[str]:
     names: list[str] = []
     for item in items:
         if not isinstance(item, Coefficients):
-            names.append(builder.constant(item, "integers"))
+            names.append(builder.constant(item))
             continue
         shape = item.integers.shape
-        raw = builder.constant(item.integers.astype(np.int16), "integers")
+        raw = builder.constant(item.integers.astype(np.int16))
         value = builder.node("Cast", [raw], shape, np.float32, to=onnx.TensorProto.FLOAT)
-        steps = builder.constant(item.steps, "steps")
+        steps = builder.constant(item.steps)
         value = builder.node("Mul", [value, steps], shape, np.float32)
         names.append(builder.reshape(value, shape))
     return names

@@ -192,7 +192,6 @@ def test_nothing_runs():
     with pytest.raises(CalibrationError, match=r"^m\.onnx: .*Reshape.*--calibration"):
         runnable_feeds(session, seed=0)
     session = make_session(["b", "t"], [helper.make_node("Add", ["x", "w"], ["y"])], ("w", weight))
-    assert runnable_feeds(session, seed=0, free_dims={"t": 77}).feeds[0]["x"].shape[1] == 77
 
 
 def test_every_fourth_run_is_held_out():

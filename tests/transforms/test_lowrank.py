@@ -49,7 +49,7 @@ def conv_layer(weight: NDArray[np.float32], **attributes: AttributeValue) -> Lay
     if filled["auto_pad"] != "NOTSET":
         del filled["pads"]
     layout = Layout((), (0,), (1,), tuple(range(2, weight.ndim)))
-    return Layer("w", "Conv", weight, layout, ("node",), filled, 10 * weight.size, can_compute=True)
+    return Layer("w", "Conv", weight, layout, filled, 10 * weight.size, can_compute=True)
 
 
 def matrix_layer(
@@ -57,7 +57,7 @@ def matrix_layer(
 ) -> Layer:
     layout = Layout((), (out,), (1 - out,), ())
     macs = 10 * weight.size
-    return Layer("w", op_type, weight, layout, ("node",), dict(attributes), macs, can_compute=True)
+    return Layer("w", op_type, weight, layout, dict(attributes), macs, can_compute=True)
 
 
 def computed(layer: Layer, **settings: Scalar) -> Candidate:

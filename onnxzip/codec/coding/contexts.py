@@ -61,15 +61,6 @@ def find_contexts(arrays: Sequence[NDArray[np.int32]]) -> Contexts:
     return best
 
 
-def estimate_bits(integers: NDArray[np.int32]) -> float:
-    """Estimate what (n_segments, length) integers cost when coded with many others, in bits.
-
-    The ideal code length by segment contexts; 1 to 2% less than the coder needs on a large model.
-    """
-    found = find_contexts([integers])
-    return max(found.n_bits - CONTEXT_BITS * found.n_contexts, 0.0)
-
-
 def _histograms(arrays: Sequence[NDArray[np.int32]]) -> tuple[Floats, float]:
     """Return (all segments, _N_BINS) histograms, and the bits for what the bins do not tell apart."""
     low, high = _common_range(arrays)

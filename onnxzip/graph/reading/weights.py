@@ -252,13 +252,11 @@ def _describe(weight: Weight, array: Array) -> Layer:
         first = next((u.node for u in weight.uses if u.node is not None), None)
         best = (first.op_type if first else "", default_layout(array.ndim), {})
     op_type, layout, attributes = best
-    direct = [u.node for u in weight.uses if u.node is not None]
     in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
     can_compute = in_main and op_type in ("Conv", "Gemm", "MatMul") and array.dtype.kind not in "iub"
     can_compute = can_compute and all(u.node and u.node.op_type == op_type for u in weight.uses)
     can_compute = can_compute and len({_role(u) for u in weight.uses}) == 1
-    consumers = tuple(n.name or n.output[0] for n in direct)
-    return Layer(weight.name, op_type, array, layout, consumers, attributes, can_compute=can_compute)
+    return Layer(weight.name, op_type, array, layout, attributes, can_compute=can_compute)
 
 
 def _role(use: Use) -> tuple[object, ...]:

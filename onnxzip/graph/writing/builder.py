@@ -76,8 +76,8 @@ class GraphBuilder:
         """The model's ai.onnx opset."""
         return self._model.opset
 
-    def constant(self, array: Array, hint: str) -> str:
-        """Add an initializer; the hint is for debugging only, names in the file are short."""
+    def constant(self, array: Array) -> str:
+        """Add an initializer and return its short new name."""
         key = (
             array.dtype.str,
             array.shape,
@@ -103,7 +103,7 @@ class GraphBuilder:
 
     def reshape(self, value: str, shape: Sequence[int], dtype: type[np.generic] = np.float32) -> str:
         """Add a Reshape to a static shape."""
-        target = self.constant(np.asarray(shape, np.int64), "shape")
+        target = self.constant(np.asarray(shape, np.int64))
         return self.node("Reshape", [value, target], shape, dtype)
 
     def split(
@@ -114,14 +114,14 @@ class GraphBuilder:
         if self.opset < 13:
             attributes: dict[str, AttributeValue] = {"axis": axis, "split": tuple(sizes)}
             return self._add("Split", [value], [tuple(s) for s in shapes], dtype, attributes)
-        sizes_name = self.constant(np.asarray(sizes, np.int64), "sizes")
+        sizes_name = self.constant(np.asarray(sizes, np.int64))
         return self._add("Split", [value, sizes_name], [tuple(s) for s in shapes], dtype, {"axis": axis})
 
-    def coefficients(self, coefficients: Coefficients, hint: str) -> str:
+    def coefficients(self, coefficients: Coefficients) -> str:
         """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
         return self._store(coefficients, coefficients.integers.shape)
 
-    def integers(self, integers: NDArray[np.int32], hint: str) -> str:
+    def integers(self, integers: NDArray[np.int32]) -> str:
         """Store (n_segments, length) integers; return the name of their int32 value."""
         return self._store(integers, integers.shape)
 

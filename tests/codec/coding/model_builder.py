@@ -25,7 +25,7 @@ class ModelBuilder:
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names = ("".join(c) for n in count(1) for c in product(ascii_letters, repeat=n))
 
-    def constant(self, array: np.ndarray, hint: str) -> str:
+    def constant(self, array: np.ndarray) -> str:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
             self._known[key] = next(self._names)
@@ -46,15 +46,13 @@ class ModelBuilder:
         return self._add(op_type, inputs, [tuple(shape)], dtype, attributes)[0]
 
     def reshape(self, value, shape, dtype=np.float32) -> str:
-        return self.node(
-            "Reshape", [value, self.constant(np.asarray(shape, np.int64), "shape")], shape, dtype
-        )
+        return self.node("Reshape", [value, self.constant(np.asarray(shape, np.int64))], shape, dtype)
 
     def split(self, value, shapes, dtype, axis=0) -> list[str]:
         sizes = [int(shape[axis]) for shape in shapes]
         if self.opset < 13:
             return self._add("Split", [value], shapes, dtype, {"axis": axis, "split": sizes})
-        sizes_name = self.constant(np.asarray(sizes, np.int64), "sizes")
+        sizes_name = self.constant(np.asarray(sizes, np.int64))
         return self._add("Split", [value, sizes_name], shapes, dtype, {"axis": axis})
 
 
@@ -88,3 +86,8 @@ def wrap(
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", builder.opset)], ir_version=ir_version
     )
+
+
+def count_bytes(streams: Streams) -> int:
+    """Return what the arrays take in a file, payload, tables, nodes and names together."""
+    return len(build_model(streams).SerializeToString())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.overlay import JUMP_BITS, MAX_ADVANCE, n_overlay_bits, write_overlay
 from onnxzip.codec.coding.prefix import decode
-from onnxzip.codec.emit_streams import count_bytes
+from tests.codec.coding.model_builder import count_bytes
 
 
 def laid_over(flat: np.ndarray, positions: np.ndarray) -> np.ndarray:

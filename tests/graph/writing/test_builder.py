@@ -56,7 +56,7 @@ def store_all(path: Path) -> tuple[Model, Model, int]:
     builder = GraphBuilder(model, layers, emit_plainly)
     for layer in layers:
         coefficients = quantise(layer)
-        builder.replace_weight(layer, builder.coefficients(coefficients, "weight"))
+        builder.replace_weight(layer, builder.coefficients(coefficients))
         restored = coefficients.values().reshape(layer.canonical_shape)
         plain.arrays[homes[layer.name]] = layer.from_canonical(restored)
     return model, plain, builder.finish()
@@ -132,9 +132,7 @@ def builder_of(name: str, emit: Any = emit_plainly) -> tuple[Model, Layer, Graph
 
 def test_weight_and_another_node_may_read_one_stored_value() -> None:
     model, layer, builder = builder_of("matmul_right")
-    value = builder.coefficients(
-        Coefficients(np.ones((48, 64), np.int32), np.ones((48, 1), np.float32)), "w"
-    )
+    value = builder.coefficients(Coefficients(np.ones((48, 64), np.int32), np.ones((48, 1), np.float32)))
     turned = builder.node("Transpose", [value], (64, 48), np.float32, perm=(1, 0))
     back = builder.node("Transpose", [turned], (48, 64), np.float32, perm=(1, 0))
     builder.replace_weight(layer, builder.node("Mul", [value, back], (48, 64), np.float32))
@@ -149,7 +147,7 @@ def test_weight_may_be_a_plain_constant_and_read_elsewhere(name: str) -> None:
     """Canonical layouts need no Reshape or Transpose, so the value itself takes the weight's name."""
     model, layer, builder = builder_of(name)
     assert layer.layout.is_canonical
-    builder.replace_weight(layer, builder.constant(layer.canonical().reshape(layer.weight.shape), "w"))
+    builder.replace_weight(layer, builder.constant(layer.canonical().reshape(layer.weight.shape)))
     builder.finish()
     feeds = CASES[name].feeds()
     assert_identical(run(to_proto(model), feeds), run(CASES[name].build(), feeds))
@@ -161,7 +159,7 @@ def test_two_weights_may_be_one_value() -> None:
     layers, _ = find_layers(model)
     builder = GraphBuilder(model, layers, emit_plainly)
     shape = tuple(layers[0].weight.shape[a] for a in layers[0].layout.order)
-    value = builder.constant(layers[0].canonical().reshape(shape), "w")
+    value = builder.constant(layers[0].canonical().reshape(shape))
     value = builder.reshape(value, shape)
     for layer in layers:
         builder.replace_weight(layer, value)
@@ -175,12 +173,12 @@ def test_stored_value_may_be_decoded_by_a_constant_alone() -> None:
     """A decoder that stores floats as they are returns the name of a constant."""
 
     def emit(items: Any, builder: Any) -> list[str]:
-        return [builder.constant(item.values(), "plain") for item in items]
+        return [builder.constant(item.values()) for item in items]
 
     model, layer, builder = builder_of("gemm_transA0_transB1_alpha1_beta1", emit)
     rows = layer.canonical()[0]
     coefficients = Coefficients(np.ones(rows.shape, np.int32), np.asarray(rows))
-    builder.replace_weight(layer, builder.coefficients(coefficients, "w"))
+    builder.replace_weight(layer, builder.coefficients(coefficients))
     builder.finish()
     case = CASES["gemm_transA0_transB1_alpha1_beta1"]
     assert_identical(run(to_proto(model), case.feeds()), run(case.build(), case.feeds()))
@@ -192,7 +190,7 @@ def test_computed_form_replaces_every_consumer() -> None:
 
     def emit(site: Site) -> None:
         assert site.op_type == "MatMul"
-        half = builder.run_node("MatMul", [site.data, builder.constant(rows, "w")])
+        half = builder.run_node("MatMul", [site.data, builder.constant(rows)])
         builder.run_node("Identity", [half], site.output)
 
     builder.replace_node(layer, emit)
@@ -212,7 +210,7 @@ def test_run_nodes_are_only_for_computed_forms() -> None:
 def test_split_at_opsets_before_and_after_13() -> None:
     for name in ("opset_11", "opset_13"):
         model, layer, builder = builder_of(name)
-        flat = builder.constant(layer.canonical().reshape(1, 16, -1), "w")
+        flat = builder.constant(layer.canonical().reshape(1, 16, -1))
         parts = builder.split(flat, [(1, 4, 72), (1, 12, 72)], np.float32, axis=1)
         builder.replace_weight(layer, builder.node("Concat", parts, (1, 16, 72), np.float32, axis=1))
         builder.finish()
