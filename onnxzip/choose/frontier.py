@@ -11,22 +11,24 @@ from onnxzip.records.aliases import Array
 from onnxzip.runtime.session import Session
 
 _MAX_BYTES_IN_MEMORY = 64 << 20
-Values: TypeAlias = Mapping[str, Array]
+LiveValues: TypeAlias = Mapping[str, Array]
 
 
-class PartRun:
-    """Runs one stage."""
+class PartitionRun:
+    """Runs one partition of a model."""
 
     def __init__(self, session: Session, inputs: frozenset[str]) -> None:
         self._session = session
         self._inputs = inputs
 
-    def __call__(self, values: Values, weights: Values, names: Sequence[str]) -> dict[str, Array]:
-        """Return the named values; `weights` by the name that the stage has for them."""
+    def __call__(
+        self, values: LiveValues, weights: LiveValues, names: Sequence[str]
+    ) -> dict[str, Array]:
+        """Return the named values; `weights` by the name that the partition has for them."""
         fed = {name: array for name, array in values.items() if name in self._inputs}
         return self._session.run({**fed, **weights}, names)
 
-    def __enter__(self) -> PartRun:
+    def __enter__(self) -> PartitionRun:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -34,21 +36,21 @@ class PartRun:
 
 
 class Frontier:
-    """What stages to come read, for every run: the model's inputs, and values that are made already."""
+    """What partitions to come read, for every run: the model's inputs, and values made already."""
 
     def __init__(self, feeds: FeedSet) -> None:
         self._feeds = list(feeds)
         self._made: list[dict[str, Array]] = [{} for _ in self._feeds]
         self._n_bytes = 0
 
-    def __getitem__(self, run: int) -> Values:
+    def __getitem__(self, run: int) -> LiveValues:
         return {**self._feeds[run], **self._made[run]}
 
-    def __iter__(self) -> Iterator[Values]:
+    def __iter__(self) -> Iterator[LiveValues]:
         return (self[run] for run in range(len(self._feeds)))
 
-    def replace(self, run: int, values: Values, live: frozenset[str]) -> None:
-        """Add a run's values and drop what no later stage reads; on disk where it is much in all."""
+    def replace(self, run: int, values: LiveValues, live: frozenset[str]) -> None:
+        """Add a run's values and drop what no later partition reads; on disk where it is much in all."""
         before = self._made[run]
         kept = {name: array for name, array in {**before, **values}.items() if name in live}
         self._n_bytes += sum(a.nbytes for a in kept.values()) - sum(a.nbytes for a in before.values())

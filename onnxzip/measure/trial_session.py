@@ -21,7 +21,7 @@ from onnxzip.rewrite.prepare import with_overridable_weights, with_weights
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session, open_session
 
-_NUMPY_FLOATS = ("float16", "float32", "float64")
+NUMPY_FLOATS = ("float16", "float32", "float64")
 
 
 class TrialSession:
@@ -69,7 +69,7 @@ class TrialSession:
             self._session.close()
 
     def _open_overridable(self, example: Feeds) -> Session | None:
-        if any(layer.weight.dtype.name not in _NUMPY_FLOATS for layer in self._layers):
+        if any(layer.weight.dtype.name not in NUMPY_FLOATS for layer in self._layers):
             return None
         changed, self._homes = with_overridable_weights(self._model, self._layers, self._others)
         try:

@@ -22,7 +22,7 @@ import numpy as np
 from onnxzip.passes import _projected
 
 import onnxzip
-from onnxzip.choose import refit
+from onnxzip.choose import refit, regression
 from onnxzip.choose import sensitivity as probing
 from onnxzip.codec import feedback
 from onnxzip.codec import variable_rate as quantize
@@ -55,7 +55,7 @@ def _with_feedback_by(make: Callable[..., Any]) -> Iterator[None]:
 def _with_little_damping() -> Iterator[None]:
     with (
         mock.patch.object(statistics, "noise_share", return_value=0.0),
-        mock.patch.object(refit, "noise_share", return_value=0.0),
+        mock.patch.object(regression, "noise_share", return_value=0.0),
     ):
         yield
 
@@ -70,7 +70,9 @@ PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "damping by the number of vectors": _with_little_damping,
     "rounding by rate and distortion": lambda: mock.patch.object(quantize, "BIT_PRICE", 0.0),
     "refits of weights and biases": lambda: mock.patch.object(refit.Refitter, "is_able", False),
-    "refits of biases": lambda: mock.patch.object(refit._PlanRefit, "_shift_bias", return_value=None),
+    "refits of biases": lambda: mock.patch.object(
+        regression.PlanRefit, "_shift_bias", return_value=None
+    ),
     "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", return_value=1.0),
     "rates between rates": lambda: mock.patch.object(proposal, "with_midpoints", lambda ladder: ladder),
     "small tensors in 8 bits": lambda: mock.patch.object(

@@ -10,8 +10,8 @@ import onnxruntime as ort
 import pytest
 
 import onnxzip
-from onnxzip.choose import frontier, refit
-from onnxzip.choose.refit import REFIT_DAMPING
+from onnxzip.choose import frontier, refit, regression
+from onnxzip.choose.regression import REFIT_DAMPING
 from onnxzip.measure.sampled_columns import OuterSum, is_finite
 from tests.test_models import MODELS
 from tests.textmodels import model_from_text
@@ -148,8 +148,8 @@ def test_least_squares_with_damping() -> None:
     level = REFIT_DAMPING * np.trace(second) / 12
     padded = np.concatenate([x, np.sqrt(200 * level) * np.eye(12)])
     expected = np.linalg.lstsq(padded, np.concatenate([r, np.zeros((12, 5))]), rcond=None)[0].T
-    np.testing.assert_allclose(refit._least_squares(second, cross), expected, rtol=1e-3, atol=1e-4)
-    singular = refit._least_squares(np.zeros((3, 3), np.float32), np.ones((2, 3)))
+    np.testing.assert_allclose(regression._least_squares(second, cross), expected, rtol=1e-3, atol=1e-4)
+    singular = regression._least_squares(np.zeros((3, 3), np.float32), np.ones((2, 3)))
     assert np.array_equal(singular, np.zeros((2, 3)))
 
 
