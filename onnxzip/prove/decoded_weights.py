@@ -16,6 +16,9 @@ from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import settled
 from onnxzip.runtime.session import open_session
 
+_N_COMPARED = 1 << 20
+"""Numbers that are compared at once: a float32 copy of a layer may be half of the model."""
+
 
 def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -> dict[str, Array]:
     """Return what the runtime decodes: an array for each value that the decode nodes make.
@@ -29,9 +32,6 @@ def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -
     types = decoded_types(model, n_nodes)
     arrays = [array.astype(types[name], copy=False) for name, array in values.items()]
     return dict(zip(values, share_with_disk(arrays), strict=True))
-
-
-_BLOCK = 1 << 20
 
 
 def check_decoded(
@@ -49,33 +49,38 @@ def check_decoded(
         max |decoded - restored| / max |restored| over the stored weights.
 
     Raises:
-        VerificationError: a planned weight is not decoded at all, or has the wrong shape or type.
+        VerificationError: a planned weight is not decoded at all, or has the wrong shape.
     """
     names = set(decoded_names(emitted.model, emitted.n_nodes))
+
+    def deviation(name: str, restored: Array) -> float:
+        home = emitted.homes[name]
+        if home not in names or decoded[home].shape != restored.shape:
+            raise VerificationError(f"weight '{name}': the emitted graph does not decode it")
+        return _max_deviation(restored, decoded[home])
+
     worst = 0.0
     for name, candidate in plan.chosen.items():
         if candidate.form != "stored":
             continue
-        home = emitted.homes[name]
-        restored = restorer.restore(candidate)
-        if home not in names or decoded[home].shape != restored.shape:
-            raise VerificationError(f"weight '{name}': the emitted graph does not decode it")
-        worst = max(worst, _max_deviation(restored, decoded[home]))
+        worst = max(worst, deviation(name, restorer.restore(candidate)))
     constants = settled(plan)
     for layer in plan.rounding.layers:
-        worst = max(worst, _max_deviation(constants[layer.name], decoded[emitted.homes[layer.name]]))
+        worst = max(worst, deviation(layer.name, constants[layer.name]))
     return worst
 
 
 def _max_deviation(expected: Array, actual: Array) -> float:
-    """Return max |expected - actual| / max |expected|, in blocks: a layer may be half of the model."""
+    """Return max |expected - actual| / max |expected|; infinite where something decodes to NaN."""
     if expected.dtype.kind in "iub":
         return 0.0 if np.array_equal(expected, actual) else np.inf
     largest = difference = 0.0
     wanted, found = expected.reshape(-1), actual.reshape(-1)
-    for i in range(0, wanted.size, _BLOCK):
-        a = wanted[i : i + _BLOCK].astype(np.float32)
-        b = found[i : i + _BLOCK].astype(np.float32)
+    for i in range(0, wanted.size, _N_COMPARED):
+        a = wanted[i : i + _N_COMPARED].astype(np.float32)
+        b = found[i : i + _N_COMPARED].astype(np.float32)
         largest = max(largest, float(np.abs(a).max()))
-        difference = max(difference, float(np.abs(a - b).max()))
+        difference = max(
+            difference, float(np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf).max())
+        )
     return difference / largest if largest > 0 else difference

@@ -1,4 +1,4 @@
-"""Exact checks on providers that do not repeat themselves, as GPUs with TF32."""
+"""Proofs that fail: on providers that do not repeat themselves (GPUs with TF32), on wrong weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import onnxzip
-from onnxzip.errors import VerificationError
+from onnxzip.choose.chooser import Chooser
+from onnxzip.errors import ToleranceError, VerificationError
 from onnxzip.measure import examination
 from onnxzip.prove import drift, exact
+from onnxzip.prove.decoded_weights import _max_deviation
+from onnxzip.records.plan import Plan
 from onnxzip.runtime.session import Session, open_session
 
 MODEL = Path(__file__).parents[2] / "models" / "digits_cnn.onnx"
@@ -71,3 +74,87 @@ def test_a_provider_on_which_the_file_differs_more_is_a_failure(monkeypatch: pyt
 def test_large_errors_of_a_provider_excuse_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VerificationError, match="on Noisy"):
         compress_on_noisy(monkeypatch, [0.3, 0.3, 0.03])
+
+
+QUIET, LOUD = 1e-6, 0.3
+ROUND = [QUIET, QUIET, QUIET, LOUD]
+"""A proof whose drift check fails: two plain references, the original, the compressed model."""
+
+
+@pytest.fixture
+def budgets(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The budgets of the plans that failed, and of the tighter ones made for them, in order."""
+    found: list[float] = []
+    tighter = Chooser.tighter
+
+    def spy(self: Chooser, plan: Plan, drifts: Sequence[Any]) -> Plan:
+        if not found:
+            found.append(plan.budget)
+        plan = tighter(self, plan, drifts)
+        found.append(plan.budget)
+        return plan
+
+    monkeypatch.setattr(Chooser, "tighter", spy)
+    return found
+
+
+def test_a_plan_that_drifts_on_a_provider_is_followed_by_tighter_ones(
+    monkeypatch: pytest.MonkeyPatch, budgets: list[float]
+) -> None:
+    """Each has 0.85 of the budget before; sessions that checks had closed are opened again."""
+    checks = compress_on_noisy(monkeypatch, [*ROUND, *ROUND, QUIET]).report.checks
+    assert all(check.passed for check in checks)
+    assert {check.provider for check in checks if check.kind == "drift"} == {"CPU", "Noisy"}
+    assert budgets == pytest.approx([budgets[0], 0.85 * budgets[0], 0.85**2 * budgets[0]])
+
+
+def test_where_no_tighter_plan_helps_the_provider_is_named(
+    monkeypatch: pytest.MonkeyPatch, budgets: list[float]
+) -> None:
+    with pytest.raises(
+        ToleranceError, match=r"rel_l2 is 0\.\d+ on Noisy, the tolerance is 0\.1, and no"
+    ):
+        compress_on_noisy(monkeypatch, [*ROUND * 5, QUIET])
+    assert budgets == pytest.approx([0.85**i * budgets[0] for i in range(5)])
+
+
+def with_decoded(monkeypatch: pytest.MonkeyPatch, change: float) -> onnxzip.Result:
+    """Compress a model whose largest weight decodes by a relative `change` of its peak off."""
+    decode = exact.decode_weights
+
+    def decode_wrongly(*arguments: Any) -> dict[str, Any]:
+        decoded = dict(decode(*arguments))
+        name = max(decoded, key=lambda n: decoded[n].size)
+        wrong = decoded[name].copy()
+        wrong.reshape(-1)[-1] += np.float32(change) * np.abs(wrong).max()
+        return {**decoded, name: wrong}
+
+    monkeypatch.setattr(exact, "decode_weights", decode_wrongly)
+    return onnxzip.compress(MODEL, passes=("scalar",), level=1)
+
+
+def test_what_is_decoded_off_is_stated_though_no_output_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plain reference carries what was decoded: only this comparison sees a wrong decoder."""
+    (check,) = [c for c in with_decoded(monkeypatch, 8e-6).report.checks if c.kind == "exact"]
+    assert 7e-6 < check.value < 9e-6
+
+
+@pytest.mark.parametrize("change", [2e-5, float("nan"), float("inf")])
+def test_a_weight_decoded_wrongly_is_a_failure(monkeypatch: pytest.MonkeyPatch, change: float) -> None:
+    with pytest.raises(VerificationError, match="decodes weights"):
+        with_decoded(monkeypatch, change)
+
+
+def test_deviation_of_decoded_weights() -> None:
+    ramp = np.linspace(-4, 2, (1 << 20) + 5, dtype=np.float32)  # more than is compared at once
+    for place in (0, 1 << 20, -1):
+        wrong = ramp.copy()
+        wrong[place] -= 1
+        assert _max_deviation(ramp, wrong) == pytest.approx(0.25)
+    assert _max_deviation(ramp, ramp) == 0
+    assert _max_deviation(np.zeros(3, np.float32), np.full(3, 0.5, np.float32)) == 0.5
+    integers = np.arange(3)
+    assert _max_deviation(integers, integers) == 0
+    assert _max_deviation(integers, integers + 1) == np.inf
