@@ -11,6 +11,8 @@ from onnxzip.records.aliases import Array
 from onnxzip.runtime.session import Session
 
 _MAX_BYTES_IN_MEMORY = 64 << 20
+"""A guess that only costs time: what is more lies on disk and gives the same bytes."""
+
 LiveValues: TypeAlias = Mapping[str, Array]
 
 

@@ -21,8 +21,13 @@ from onnxzip.propose.ladders import Ladders
 from onnxzip.records.plan import Candidate, Plan
 
 _N_BISECTIONS = 60
+"""A bound: between a price that fits and one 10^4 below it, 14 halvings reach the 0.1 % that end it."""
+
 _HIGHEST_PRICE = 1e30
+"""At it 1e10 bytes do not outweigh a predicted loss of 1e-10."""
+
 _N_DOMINANT = 4
+"""Largest layers whose candidates are each tried: a guess that costs time only, more never save less."""
 
 
 @dataclass(frozen=True)

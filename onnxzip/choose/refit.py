@@ -32,8 +32,13 @@ _REFITTED = ("Conv", "Gemm")
 fitted again to Python's documentation, lost no more there, but 0.085 Spearman on STS-B and not 0.009."""
 
 _MIN_REFIT_SAMPLES = 256
+"""Enough where the places in a sample give vectors of their own: a guess that costs time."""
+
 _MIN_ELEMENTS, _MAX_ELEMENTS = 1 << 23, 1 << 24
+"""Numbers in all inputs together, 32 and 64 MB: they bound the time where samples are large."""
+
 _WANTED_VECTORS_PER_COLUMN = 4
+"""A fit of n columns to m vectors follows n / m of what is noise in them: of a quarter here."""
 
 
 class Refitter:

@@ -35,7 +35,7 @@ REFIT_DAMPING = 0.1
 fitted to few vectors must not follow their noise (on resnet20 0.01 fits better and holds out worse)."""
 
 MIN_VECTORS_PER_COLUMN = 2
-"""TODO"""
+"""A fit of n columns to m vectors follows n / m of what is noise in them; above half it is left out."""
 
 
 class RegressionSums:

@@ -13,13 +13,30 @@ from onnxzip.choose.lagrangian import n_saved_bytes
 from onnxzip.records.plan import Plan
 
 MAX_TRIALS = 10
+"""Each is a run of the whole model on all samples. With ten, eleven shapes of loss are met to within 3 %
+of what an exhaustive scan of budgets saves (tests/choose/test_search.py)."""
+
 _CLOSE_ENOUGH = 1.04
+"""Ratio of two budgets that are worth no trial between them: a bit more halves the error, so that 4 % of
+it are 0.06 bits a weight."""
+
 _AIMED_WELL = 1.1
+"""Ratio to the tolerance that needs no second trial: 0.14 bits a weight, and more trials follow."""
+
 _LARGEST_STEP = 8.0
+"""Three bits a weight: one measurement that is off (a loss near 0) must not send the budget far away."""
+
 _FIRST_STEP_BELOW = 0.15
+"""While nothing passes, each step down is twice the one before; ten of them divide a budget by 7e7."""
+
 _STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
+"""Larger budgets to look at: a guess that costs only trials that are left."""
+
 SMALLEST_BUDGET = 1e-6
+"""Float32 moves outputs by more than that when it adds up in another order (EXACT_LIMIT is 1e-5)."""
+
 _LARGEST_BUDGET = 2.0
+"""Outputs that are all zero have a loss of 1, and predictions may overstate."""
 
 
 @dataclass(frozen=True, eq=False)

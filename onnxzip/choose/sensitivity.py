@@ -25,10 +25,14 @@ from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import RATES, n_saved_bytes, rounded, settled
 
 PROBE_ERROR = 0.05
-"""Sensitivities are measured with the candidate whose error is nearest to this."""
+"""Sensitivities are measured with the candidate whose error is nearest to this: half of what rel_l2
+allows a whole model by default; where plans give a layer more, it is measured again."""
 
 _TRUSTED_FACTOR = 1.5
+"""Errors this many times as large are measured again, half a bit more: a guess that costs time."""
+
 _UNSEEN_QUANTILE = 0.75
+"""Cautious, but not held to the one layer that is most sensitive: a guess."""
 
 
 def probes(ladders: Ladders) -> dict[str, Candidate]:
@@ -68,12 +72,14 @@ def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, 
     }
 
 
-_N_RUNS = 4
+_N_PROBE_RUNS = 4
+"""Runs that one layer is measured on, up to 32 samples: a guess, every layer costs as many."""
 
 _ROUNDING_SHARE = 0.1
 """Errors add up in squares: what has a tenth of the loss allowed adds half a percent to it."""
 
-_MAX_ROUNDS = 4
+_MAX_REMEASURINGS = 4
+"""Times that a plan's doubtful layers are measured: a guess that costs time only."""
 
 
 class Prober:
@@ -164,7 +170,7 @@ class Prober:
             if n_saved_bytes(layers, rate, keeps_names=keeps_names) <= 0:
                 break
             error = self.trials.relative_error(
-                rounded(rounding, originals), self.subject.fitted, _N_RUNS
+                rounded(rounding, originals), self.subject.fitted, _N_PROBE_RUNS
             )
             if error <= _ROUNDING_SHARE * budget:
                 return replace(rounding, error=error)
@@ -173,7 +179,7 @@ class Prober:
     def plan_for(self, ladders: Ladders, budget: float, *, by_macs: bool) -> Plan:
         """Return the cheapest plan for a budget, with every layer measured about where it is used."""
         plan = choose(ladders, self.sensitivities, budget, by_macs=by_macs)
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_MAX_REMEASURINGS):
             found = doubtful(plan, self.sensitivities)
             found = {name: c for name, c in found.items() if name not in self._unseen}
             if not found:
@@ -187,5 +193,5 @@ class Prober:
 
     def _measure(self, candidate: Candidate) -> float:
         weights = {candidate.layer.name: self._restorer.restore(candidate)}
-        error = self.trials.relative_error(weights, self.subject.fitted, _N_RUNS)
+        error = self.trials.relative_error(weights, self.subject.fitted, _N_PROBE_RUNS)
         return error / candidate.error

@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias
 from onnxzip.runtime.input_spec import InputSpec
 
 AxisKind: TypeAlias = Literal["batch", "sequence", "spatial", "channel"]
+# How exporters of PyTorch, TensorFlow and the transformers name inputs and free dimensions. Guesses: a name
+# that fits none is judged by its place, and where a run fails the next sizes of LADDER are tried.
 STATE_NAME = re.compile(r"state|hidden|cell|cache|past|^[hc]\d*$|^[hc]_?[n0t]$")
 _CACHE_NAME = re.compile(r"cache|past")
 _SYMBOL_KINDS: tuple[tuple[re.Pattern[str], AxisKind], ...] = (
@@ -23,7 +25,8 @@ _SYMBOL_KINDS: tuple[tuple[re.Pattern[str], AxisKind], ...] = (
     (re.compile(r"seq|len|time|frame|token|sample|audio|step"), "sequence"),
     (re.compile(r"chan|^c$"), "channel"),
 )
-_IMAGE_CHANNELS = (1, 3, 4)
+IMAGE_CHANNELS = (1, 3, 4)
+"""Grey, RGB, RGBA."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def axis_kind(spec: InputSpec, axis: int) -> AxisKind:
         return "batch"
     if rank < 4 or _CACHE_NAME.search(spec.name.lower()):
         return "sequence"
-    is_channels_last = spec.shape[-1] in _IMAGE_CHANNELS
+    is_channels_last = spec.shape[-1] in IMAGE_CHANNELS
     return "channel" if axis == (rank - 1 if is_channels_last else 1) else "spatial"
 
 

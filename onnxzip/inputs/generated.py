@@ -22,6 +22,8 @@ from onnxzip.runtime.input_spec import InputSpec
 
 # numpy seeds (0, 0, 0) like 0: the numbers of default_rng(0) may be the very weights of a test model.
 _OWN_STREAM = 1
+
+# Names of inputs that are no plain numbers, as exporters of the transformers and of diffusers give them.
 _MASK = re.compile(r"mask")
 _SEGMENT = re.compile(r"token_type|segment")
 _POSITION = re.compile(r"position|pos_id")
@@ -30,7 +32,10 @@ _LENGTH = re.compile(r"len(gth)?s?$")
 _STEP = re.compile(r"timestep|^t$")
 _FACTOR = re.compile(r"scale|temperature|speed|ratio|factor|alpha|sigma|threshold")
 _SAMPLE_RATE_HZ = 16000
+"""Speech models are trained at 16 kHz."""
+
 _N_DIFFUSION_STEPS = 1000
+"""Ho et al. 2020, arXiv 2006.11239, and most models since."""
 
 
 def generate_feeds(

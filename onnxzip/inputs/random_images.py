@@ -12,12 +12,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.inputs.free_sizes import IMAGE_CHANNELS
+
 _SLOPES = (0.6, 1.4)
+"""Exponents a: around the 1 of photographs (256 of CIFAR-10, which were made small, have 1.3 to 1.8)."""
+
 _CHANNEL_CORRELATION = 0.9
 _CONTRAST_DEVIATION = 0.4
 _OFFSET_DEVIATION = 0.35
+"""Near what 256 normalised images of CIFAR-10 have: channels correlate by 0.89 to 0.95, the logarithm of
+the contrast deviates by 0.36, brightness by 0.56 and the cast of colour by 0.24 (0.35 is for both)."""
+
 _MIN_SIDE = 4
-_CHANNELS = (1, 3, 4)
+"""Less than that has no neighbours that could be alike: it is no image."""
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
@@ -25,7 +32,7 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
     if len(shape) != 4:
         return None
     for axis, sides in ((1, shape[2:]), (3, shape[1:3])):
-        if shape[axis] in _CHANNELS and min(sides) >= _MIN_SIDE:
+        if shape[axis] in IMAGE_CHANNELS and min(sides) >= _MIN_SIDE:
             return axis
     return None
 

@@ -19,12 +19,18 @@ from onnxzip.runtime.session import Session
 
 GENERATED_NOTE = "generated inputs"
 _SATURATED_NOTE = "on which no output varies by more than 1e-4"
-MAX_ELEMENTS_PER_RUN = 2**26
-_MIN_SAMPLES = 16
-_MAX_SAMPLES = 64
+_MAX_GENERATED_ELEMENTS = 2**26
+"""256 MB of float32 in one run: larger sizes are not guessed."""
+
+_MIN_GENERATED, _MAX_GENERATED = 16, 64
+"""Samples: from twice what an interval is stated from (measure/confidence.py) to a bound on time."""
+
 _NOT_FINITE, _FINITE, _TELLING = range(3)
 _TELLING_RANGE = 1e-4
+"""Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
+
 _N_OUTPUT_VALUES = 4096
+"""The root mean square of n values is known to 1 / sqrt(2 n) of it, if they are independent: to 1 %."""
 
 
 def runnable_feeds(
@@ -58,7 +64,7 @@ def runnable_feeds(
     per_run = samples_per_run(session.inputs, resolve_shapes(session.inputs, free_sizes))
     if n_samples is None:
         n_wanted = math.ceil(_N_OUTPUT_VALUES / max(n_values // per_run, 1))
-        n_samples = min(max(n_wanted, _MIN_SAMPLES), _MAX_SAMPLES)
+        n_samples = min(max(n_wanted, _MIN_GENERATED), _MAX_GENERATED)
     n_batches = math.ceil(n_samples / per_run)
     feeds = generate_feeds(
         session.inputs,
@@ -125,7 +131,7 @@ def _attempts(inputs: Sequence[InputSpec], bounds: Mapping[str, int]) -> Iterato
     distinct: dict[tuple[tuple[int, ...], ...], FreeSizes] = {}
     for free_sizes in LADDER:
         shapes = tuple(resolve_shapes(inputs, free_sizes).values())
-        if sum(math.prod(shape) for shape in shapes) <= MAX_ELEMENTS_PER_RUN:
+        if sum(math.prod(shape) for shape in shapes) <= _MAX_GENERATED_ELEMENTS:
             distinct.setdefault(shapes, free_sizes)
     yield from distinct.values()
     if any(_is_integer(spec) and spec.name not in bounds for spec in inputs):

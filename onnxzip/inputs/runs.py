@@ -14,7 +14,10 @@ from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
 MAX_RUN_ELEMENTS = 1 << 19
+"""Three pictures of 3 x 224 x 224: a guess that bounds the memory of all values inside the network."""
+
 _MIN_BATCH = 2
+"""A free batch axis is run as one: what mixes up samples does not show on single ones."""
 
 
 @dataclass(frozen=True, eq=False)

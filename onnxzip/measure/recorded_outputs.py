@@ -10,6 +10,7 @@ from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 
 MAX_RECORDED_BYTES = 2**30
+"""A guess that costs time, or memory: the outputs of further runs are computed again."""
 
 
 def run_all(session: Session, feeds: FeedSet) -> Iterator[Outputs]:

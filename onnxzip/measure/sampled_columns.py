@@ -18,12 +18,16 @@ from onnxzip.measure.patches import Positions, patches
 from onnxzip.records.aliases import Array
 
 _MIN_VECTORS = 16384
+"""What one small product of matrices costs anyway: a guess."""
+
 _VECTORS_PER_COLUMN = 24
+"""Sampling spreads a moment's eigenvalues by (1 +- sqrt(columns / vectors))^2 (Marchenko and Pastur
+1967, doi 10.1070/SM1967v001n04ABEH001994): with 24, by a fifth to either side of the root."""
 
 
 @dataclass(frozen=True)
 class ColumnView:
-    """A operand with all that decides what its vectors are; layers with equal sources share a moment.
+    """An operand with all that decides what its vectors are; layers with equal views share a moment.
 
     For a Gather, n_columns is the number of rows of its table.
     """

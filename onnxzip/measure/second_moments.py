@@ -43,8 +43,15 @@ _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
 
 _MOST_EXPONENT = 40
+"""Numbers below 2^40 have squares below 2^80; float32 ends at 2^127 and has its full precision from
+2^-126 on, which leaves room for sums over any weight."""
+
 _MAX_GROUP_BYTES = 16 << 20
+"""Values that are taken from a run at once: a guess that costs runs, or memory."""
+
 _FIRST_GROUP = 4
+"""The same in values, before one run has told their sizes."""
+
 ShowFraction = Callable[[float], None]
 
 

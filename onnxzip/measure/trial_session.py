@@ -22,6 +22,7 @@ from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session, open_session
 
 NUMPY_FLOATS = ("float16", "float32", "float64")
+"""Types of weights that can be fed: onnxruntime's Python takes no array of bfloat16 or a float8."""
 
 
 class TrialSession:

@@ -91,14 +91,14 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     skips += refused
     kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
     skips += [Skip(layer.name, "keep", "kept by --keep") for layer in kept]
-    statistics, untapped = collect_statistics(
+    statistics, unmeasured = collect_statistics(
         model,
         wanted,
         subject.fitted.feeds,
         subject.custom_ops,
         lambda f: show("statistics", 0.1 + 0.1 * f),
     )
-    skips += untapped
+    skips += unmeasured
     wanted = [statistics.attach(layer) for layer in wanted]
     chosen_level = level(options.level)
     codecs = chosen_level.codecs(wanted)

@@ -18,14 +18,19 @@ from onnxzip.records.payload import Coefficients
 from onnxzip.records.plan import Plan, Rounding
 
 BLOCK = 16
+"""Numbers that share a step: a float16 for 16 of them is one bit a number."""
 
 RATES = (127, 32767)
 """Largest integers: 8 and 16 bits."""
 
 _FLOAT16_NORMAL = (6.2e-5, 6.5e4)
+"""Just inside its smallest normal number, 2^-14, and its largest one, 65504: steps are rounded up."""
+
 _FIXED_BYTES = 240
 _BYTES_PER_TENSOR = 14
 _BYTES_PER_ENTRY = 40
+"""Nodes and names in a file beside the numbers; tests/rewrite/test_small_tensors.py holds the estimate
+against real files."""
 
 
 def n_saved_bytes(layers: Sequence[Layer], rate: int, *, keeps_names: bool = False) -> int:
