@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 from onnxzip.runtime.input_spec import InputSpec
 
 AxisKind: TypeAlias = Literal["batch", "sequence", "spatial", "channel"]
-# How exporters of PyTorch, TensorFlow and the transformers name inputs and free dimensions. Guesses: a name
-# that fits none is judged by its place, and where a run fails the next sizes of LADDER are tried.
+# How exporters of PyTorch, TensorFlow and the transformers name inputs and free dimensions. Guesses:
+# a name that fits none is judged by its place, and where a run fails the next sizes of LADDER are tried.
 STATE_NAME = re.compile(r"state|hidden|cell|cache|past|^[hc]\d*$|^[hc]_?[n0t]$")
 _CACHE_NAME = re.compile(r"cache|past")
 _SYMBOL_KINDS: tuple[tuple[re.Pattern[str], AxisKind], ...] = (

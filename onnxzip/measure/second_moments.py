@@ -25,19 +25,12 @@ from onnxzip.graph import (
     with_operand_outputs,
 )
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.damping import SPATIAL_DAMPING, damped, noise_share
 from onnxzip.measure.sampled_columns import ColumnView, OuterSum, draw, is_finite, n_wanted
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer, Statistics
 from onnxzip.records.plan import Skip
 from onnxzip.runtime.session import Session, open_session
-
-DAMPING = 0.01
-"""Least share of the mean diagonal that is added to a second moment: inputs that calibration never saw
-may still occur."""
-
-SPATIAL_DAMPING = 0.2
-"""The same for the moment of a kernel's positions on generated inputs. Of 0.05, 0.2 and 0.5, it is where
-resnet20 and resnet44 lose no more on real images than with no moment at all, in a sixth fewer bytes."""
 
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
@@ -113,13 +106,13 @@ def collect_statistics(
     try:
         with open_session(loadable(exposed), custom_ops=custom_ops) as session:
             release_pages(model.arrays.values())
-            moments = _measure(session, wanted, names, feeds, show)
+            sums = _measure(session, wanted, names, feeds, show)
     except (ModelError, ProviderError, CalibrationError) as error:
         return LayerStatistics(), [Skip("graph", "statistics", f"no input statistics: {error}")]
     statistics: dict[str, Statistics] = {}
     row_weights: dict[str, NDArray[np.float32]] = {}
     for name, found in sources.items():
-        totals = [moments[source] for source in found]
+        totals = [sums[source] for source in found]
         reads = [total for total in totals if isinstance(total, _Reads)]
         if reads:
             row_weights[name] = _weigh(reads)
@@ -205,7 +198,7 @@ def _measure(
     feeds: FeedSet,
     show: ShowFraction,
 ) -> dict[ColumnView, _MomentSum | _Reads]:
-    moments: dict[ColumnView, _MomentSum | _Reads] = {
+    sums: dict[ColumnView, _MomentSum | _Reads] = {
         s: _Reads(s.n_columns)
         if s.operand.op_type == "Gather"
         else _MomentSum(s, feeds.seed is not None)
@@ -218,7 +211,7 @@ def _measure(
         for values in (run, *(session.run(run, group) for group in groups)):
             for i, source in enumerate(sources):
                 array = values.get(names.get(source.operand.value, source.operand.value))
-                total = moments[source]
+                total = sums[source]
                 if array is None:
                     continue
                 if isinstance(total, _Reads):
@@ -230,7 +223,7 @@ def _measure(
         if i_run == 0:
             groups = _group([(name, sizes[name]) for name in outputs])
         show((i_run + 1) / len(feeds))
-    return moments
+    return sums
 
 
 def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
@@ -246,61 +239,17 @@ def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
     return groups
 
 
-def _combine(moments: Sequence[_MomentSum]) -> Statistics | None:
-    """Average and damp the moments of all nodes that read a weight; None where nothing was seen."""
-    n_vectors = sum(moment.sum.n_vectors for moment in moments)
+def _combine(sums: Sequence[_MomentSum]) -> Statistics | None:
+    """Average and damp the sums of all nodes that read a weight; None where nothing was seen."""
+    n_vectors = sum(moment.sum.n_vectors for moment in sums)
     if not n_vectors:
         return None
-    total = moments[0].sum.total()
-    for moment in moments[1:]:
+    total = sums[0].sum.total()
+    for moment in sums[1:]:
         total += moment.sum.total()
     total *= np.float32(1 / n_vectors)
-    if moments[0].by_channel:
+    if sums[0].by_channel:
         found = damped(total, n_vectors, SPATIAL_DAMPING)
-        return found and replace(found, n_blocks=moments[0].n_blocks)
-    fourth = sum(moment.sum.fourth for moment in moments) / n_vectors
+        return found and replace(found, n_blocks=sums[0].n_blocks)
+    fourth = sum(moment.sum.fourth for moment in sums) / n_vectors
     return damped(total, n_vectors, noise_share(total, n_vectors, fourth))
-
-
-def noise_share(moment: NDArray[np.float32], n_vectors: int, fourth: float) -> float:
-    """Return how much a measured second moment is to be damped for the few vectors behind it.
-
-    The mix (1 - s) S + s m 1 of the measured moment S and its mean diagonal m is nearest to the true one
-    at s = b / |S - m 1|^2, with b = (E|x|^4 - |S|^2) / n the error of S (Ledoit and Wolf 2004, doi
-    10.1016/S0047-259X(03)00096-4).
-
-    Args:
-        moment: S, (n_columns, n_columns).
-        n_vectors: n.
-        fourth: E|x|^4.
-
-    Returns:
-        s / (1 - s), the share of the mean diagonal that added to S has the same effect; at most 1.
-    """
-    squared = float(np.einsum("ij,ij->", moment, moment, dtype=np.float64))
-    level = float(np.trace(moment, dtype=np.float64)) / len(moment)
-    spread = squared - len(moment) * level**2
-    error = (fourth - squared) / n_vectors
-    if not (0 < error < spread / 2):
-        return 0.0 if error <= 0 else 1.0
-    return error / (spread - error)
-
-
-def damped(moment: NDArray[np.float32], n_vectors: int, share: float = 0.0) -> Statistics | None:
-    """Return the statistics of a second moment, (n_columns, n_columns), with damping added.
-
-    Args:
-        moment: as measured.
-        n_vectors: the vectors behind it.
-        share: of the mean diagonal that is added, where it is above DAMPING.
-
-    Returns:
-        None where the moment is not finite, or zero.
-    """
-    level = float(np.trace(moment, dtype=np.float64)) / len(moment)
-    if not (np.isfinite(moment).all() and level > 0):
-        return None
-    total = moment.copy()
-    total[np.diag_indices_from(total)] += np.float32(max(share, DAMPING) * level)
-    total.flags.writeable = False
-    return Statistics(total, n_vectors)

@@ -15,16 +15,11 @@ import onnxzip
 from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.graph import Model, find_layers, read_model
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.damping import DAMPING, SPATIAL_DAMPING, damped, noise_share
 from onnxzip.measure.distortion import RowDistortion
 from onnxzip.measure.patches import patches
 from onnxzip.measure.sampled_columns import OuterSum
-from onnxzip.measure.second_moments import (
-    DAMPING,
-    SPATIAL_DAMPING,
-    collect_statistics,
-    damped,
-    noise_share,
-)
+from onnxzip.measure.second_moments import collect_statistics
 from onnxzip.passbase import Pass
 from onnxzip.propose import registry
 from onnxzip.records.layer import Layer

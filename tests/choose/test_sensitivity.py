@@ -1,0 +1,128 @@
+"""Sensitivities as a prober measures them, on a session whose outputs are off by what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxzip.choose.lagrangian import Sensitivity
+from onnxzip.choose.sensitivity import PROBE_ERROR, Prober
+from onnxzip.measure.metrics import make_metric
+from onnxzip.measure.subject import Sample, Subject
+from onnxzip.records.plan import Candidate, Plan
+from tests.choose.test_search import make_ladder, make_layer
+
+RUNGS = [(100, 0.6), (400, 0.2), (1000, PROBE_ERROR), (3000, 0.001)]
+
+
+class Trials:
+    """Stands for a TrialSession: weights restored are their errors, outputs move by a function of them."""
+
+    def __init__(
+        self, moves: Mapping[str, Callable[[float], float]], losses: Mapping[int, float]
+    ) -> None:
+        self._moves, self._losses = moves, losses
+        self.measured: list[tuple[str, float]] = []
+
+    def relative_error(self, weights: Mapping[str, float], sample: Sample, n_runs: int) -> float:
+        ((name, error),) = weights.items()
+        self.measured.append((name, error))
+        return self._moves[name](error)
+
+    def loss(self, weights: Mapping[str, float], sample: Sample) -> float:
+        return self._losses[id(sample)]
+
+
+def make_prober(
+    moves: Mapping[str, Callable[[float], float]], ladders: Mapping[str, Sequence[Candidate]]
+) -> tuple[Prober, Trials]:
+    proposal: Any = SimpleNamespace(ladders=ladders)
+    restorer: Any = SimpleNamespace(restore=lambda candidate: candidate.error)
+    prober = Prober(proposal, Subject(None, None, (), None), restorer)
+    prober._trials = trials = Trials(moves, {})
+    return prober, trials
+
+
+def ladders_of(*names: str) -> dict[str, Sequence[Candidate]]:
+    return {name: make_ladder(make_layer(name, 1000), RUNGS) for name in names}
+
+
+def test_each_layer_is_measured_near_the_probe_error() -> None:
+    ladders = {**ladders_of("calm", "nervous", "dark"), "exact": []}
+    moves = {"calm": lambda e: 0.1 * e, "nervous": lambda e: 3 * e, "dark": lambda e: 0.0}
+    prober, trials = make_prober(moves, ladders)
+    assert prober.probe_all(lambda *_: None) == ["dark"]
+    assert trials.measured == [(name, PROBE_ERROR) for name in ("calm", "nervous", "dark")]
+    levels = {name: s.at(PROBE_ERROR) for name, s in prober.sensitivities.items()}
+    between = 0.1 + 0.75 * 2.9
+    assert levels == pytest.approx({"calm": 0.1, "nervous": 3, "dark": between, "exact": 1})
+
+
+def test_layers_that_get_larger_errors_are_measured_there() -> None:
+    """A layer that is harmless at 0.05 costs more than all others at 0.6, and the plan is made anew."""
+    ladders = ladders_of("steep", "flat")
+    prober, trials = make_prober({"steep": lambda e: 4 * e**3, "flat": lambda e: 0.1 * e}, ladders)
+    prober.probe_all(lambda *_: None)
+    trials.measured.clear()
+    plan = prober.plan_for(ladders, 0.1, by_macs=False)
+    assert {name: c.error for name, c in plan.chosen.items()} == {"steep": 0.2, "flat": 0.6}
+    assert sorted(trials.measured) == [("flat", 0.6), ("steep", 0.2), ("steep", 0.6)]
+    assert prober.sensitivities["steep"].at(0.6) == pytest.approx(4 * 0.6**2)
+    trials.measured.clear()
+    prober.plan_for(ladders, 0.1, by_macs=False)
+    assert trials.measured == []
+
+
+def test_layers_that_no_feed_reached_are_not_measured_again() -> None:
+    ladders = ladders_of("seen", "dark")
+    prober, trials = make_prober({"seen": lambda e: 0.1 * e, "dark": lambda e: 0.0}, ladders)
+    prober.probe_all(lambda *_: None)
+    before = prober.sensitivities["dark"]
+    trials.measured.clear()
+    assert prober.plan_for(ladders, 1.0, by_macs=False).chosen["dark"].error == 0.6
+    assert trials.measured == [("seen", 0.6)]
+    assert prober.sensitivities["dark"] == before
+
+
+def test_a_large_error_without_effect_keeps_what_a_small_one_showed() -> None:
+    """As where a saturated unit hides it: a sensitivity of 0 would allow any error."""
+    ladders = ladders_of("w")
+    prober, _ = make_prober({"w": lambda e: 0.5 * e if e < 0.1 else 0.0}, ladders)
+    prober.probe_all(lambda *_: None)
+    prober.plan_for(ladders, 1.0, by_macs=False)
+    assert prober.sensitivities["w"] == Sensitivity(((PROBE_ERROR, 0.5), (0.6, 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("held_out", "fitted", "expected"),
+    [(0.05, 0.08, (0.05, True)), (0.05, 0.2, (0.2, False)), (0.3, 0.2, (0.3, False))],
+)
+def test_plans_pass_on_what_is_held_out_and_on_what_is_fitted_to(
+    held_out: float, fitted: float, expected: tuple[float, bool]
+) -> None:
+    metric = make_metric("rel_l2", 0.1)
+    samples: Any = [Sample(None, None, metric), Sample(None, None, metric)]
+    prober, _ = make_prober({}, {})
+    prober.subject = Subject(*samples, (), None)
+    losses = {id(s): loss for s, loss in zip(samples, (held_out, fitted), strict=True)}
+    prober._trials = Trials({}, losses)
+    assert prober.loss(Plan({}, 0.1, 0, 0.0)) == expected
+
+
+def test_what_is_not_held_out_is_measured_once() -> None:
+    sample: Any = Sample(None, None, make_metric("rel_l2", 0.1))
+    prober, _ = make_prober({}, {})
+    prober.subject = Subject(sample, sample, (), None)
+    asked: list[object] = []
+
+    def loss(weights: Mapping[str, np.ndarray], of: object) -> float:
+        asked.append(of)
+        return 0.01
+
+    prober._trials = SimpleNamespace(loss=loss)
+    assert prober.loss(Plan({}, 0.1, 0, 0.0)) == (0.01, True)
+    assert asked == [sample]
