@@ -20,7 +20,7 @@ RUNGS = [(100, 0.6), (400, 0.2), (1000, PROBE_ERROR), (3000, 0.001)]
 
 
 class Trials:
-    """Stands for a TrialSession: weights restored are their errors, outputs move by a function of them."""
+    """Stands for a TrialSession: weights are their errors, outputs move by a function of them."""
 
     def __init__(
         self, moves: Mapping[str, Callable[[float], float]], losses: Mapping[int, float]

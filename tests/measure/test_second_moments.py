@@ -13,16 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxzip
 from onnxzip.codec.fixed_rate import FixedRate
-from onnxzip.graph import Model, find_layers, read_model
+from onnxzip.graph import Model, Operand, find_layers, read_model
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.damping import DAMPING, SPATIAL_DAMPING, damped, noise_share
 from onnxzip.measure.distortion import RowDistortion
 from onnxzip.measure.patches import patches
-from onnxzip.measure.sampled_columns import OuterSum
-from onnxzip.measure.second_moments import collect_statistics
+from onnxzip.measure.sampled_columns import ColumnView, OuterSum
+from onnxzip.measure.second_moments import LayerStatistics, _MomentSum, collect_statistics
 from onnxzip.passbase import Pass
 from onnxzip.propose import registry
-from onnxzip.records.layer import Layer
+from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Candidate
 from tests.test_models import MODELS
 
@@ -190,6 +190,34 @@ def test_extreme_weights_are_rounded_without_a_moment(scale: float) -> None:
     assert {skip.layer for skip in report.skips if "squares leave float32" in skip.reason}
     assert len(report.layers) == 2
     assert report.ratio > 4
+
+
+@pytest.mark.parametrize(
+    ("peak", "level", "is_kept"),
+    [
+        (1, 1, True),
+        (2.0**39, 1, True),
+        (2.0**41, 1, False),
+        (2.0**-41, 1, False),
+        (2.0**21, 2.0**40, False),
+    ],
+)
+def test_no_moment_where_products_could_leave_float32(peak: float, level: float, is_kept: bool) -> None:
+    layer = Layer("w", "Gemm", np.full((3, 2), peak, np.float32), Layout((), (1,), (0,), ()))
+    found = damped(np.eye(3, dtype=np.float32) * np.float32(level), 100)
+    assert found is not None
+    attached = LayerStatistics({"w": found}).attach(layer)
+    assert (attached.statistics is found) == is_kept
+
+
+def test_values_of_another_width_or_that_are_not_finite_are_left_out() -> None:
+    """As where a weight's operand is broadcast, or a mask is infinite."""
+    total = _MomentSum(ColumnView(Operand("x", "Gemm", 1, ()), (), 3), by_channel=False)
+    for vectors in (np.ones((5, 4)), np.full((5, 3), np.inf)):
+        total.add(vectors.astype(np.float32))
+        assert total.sum.n_vectors == 0
+    total.add(np.ones((5, 3), np.float32))
+    assert total.sum.n_vectors == 5
 
 
 def test_generated_inputs_tell_nothing_of_matrices() -> None:
