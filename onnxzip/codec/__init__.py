@@ -1,1 +1,1 @@
-"""TODO."""
+"""Numbers to bytes: coefficients become integers and steps, and these a decode graph (emit)."""

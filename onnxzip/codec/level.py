@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.emit_coded import emit_coded
-from onnxzip.codec.emit_packed import emit_packed
+from onnxzip.codec.emit.coded import emit_coded
+from onnxzip.codec.emit.packed import emit_packed
 from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
 from onnxzip.errors import UsageError

@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip import compress, decompress
 from onnxzip.choose.lagrangian import Sensitivity, choose
-from onnxzip.codec.emit_coded import emit_coded
-from onnxzip.codec.emit_packed import emit_packed
+from onnxzip.codec.emit.coded import emit_coded
+from onnxzip.codec.emit.packed import emit_packed
 from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.codec.variable_rate import VariableRate
 from onnxzip.errors import ToleranceError, VerificationError

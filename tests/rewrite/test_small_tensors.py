@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import onnxzip
 from onnxzip.choose.sensitivity import Prober
-from onnxzip.codec.emit_coded import emit_coded
+from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.graph import GraphBuilder, find_small_layers, read_model, to_proto
 from onnxzip.graph.reading.layouts import default_layout
 from onnxzip.measure.subject import Subject

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,11 @@ LARGE_ARRAY = 1 << 18
 """An array from here on is a unit of its own, which costs a few nodes and saves memory at load."""
 
 _MIN_PADDED_LENGTH = 256
+"""Rows of this length are padded to whole tuples, at most 7 integers, so that contexts end with them."""
+
 _MAX_RANGE = 1 << 16
+"""Integers counted one by one, half a megabyte of counts; no alphabet has more than 4096."""
+
 Integers = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
@@ -27,22 +32,22 @@ class TupleLayout:
     """
 
     def __init__(
-        self, arrays: Sequence[Integers], groups: Sequence[tuple[int, ...]], labels: Ints
+        self, arrays: Sequence[Integers], groups: Sequence[tuple[int, ...]], labels: NDArray[np.uint8]
     ) -> None:
         """Lay out `arrays` by `groups`; `labels` are the contexts of all their rows in that order."""
         self.groups = groups
         self.n_contexts = int(labels.max()) + 1
         changes = np.append(True, np.diff(labels) != 0)
         self.n_runs = np.bincount(labels[changes], minlength=self.n_contexts)
-        self._labels: list[Ints] = []
-        self._lengths: list[Ints] = []
+        self._runs: list[_Runs] = []
         self._flats: list[Integers] = []
         for group in groups:
-            lengths = np.concatenate([np.full(arrays[i].shape[0], arrays[i].shape[1]) for i in group])
-            self._lengths.append(lengths)
-            self._labels.append(labels[: len(lengths)])
-            labels = labels[len(lengths) :]
-            self._flats.append(np.concatenate([arrays[i].ravel() for i in group]))
+            members = [arrays[i] for i in group]
+            n_rows = sum(len(array) for array in members)
+            self._runs.append(_find_runs(labels[:n_rows], [array.shape for array in members]))
+            labels = labels[n_rows:]
+            flats = [array.ravel() for array in members]
+            self._flats.append(np.concatenate(flats) if len(flats) > 1 else flats[0])
         self.n_values = sum(len(flat) for flat in self._flats)
         self._row_lengths = [arrays[group[0]].shape[1] for group in groups]
 
@@ -57,15 +62,16 @@ class TupleLayout:
     def tuples(self, g: int, length: int, neutral: int) -> tuple[Integers, Ints]:
         """Return the (n, length) tuples of unit g, padded with `neutral`, and their contexts."""
         flat, row_length = self._flats[g], self.row_length(g, length)
-        lengths = self._lengths[g]
+        runs = self._runs[g]
+        starts = runs.starts
         if row_length and row_length != self._row_lengths[g]:
             rows = flat.reshape(-1, self._row_lengths[g])
             missing = row_length - rows.shape[1]
             flat = np.pad(rows, ((0, 0), (0, missing)), constant_values=neutral).ravel()
-            lengths = np.full(len(rows), row_length)
+            starts = runs.rows * row_length
         elif len(flat) % length:
             flat = np.append(flat, np.full(-len(flat) % length, neutral, np.int32))
-        return flat.reshape(-1, length), self._contexts(g, lengths, length, len(flat) // length)
+        return flat.reshape(-1, length), _contexts(runs, starts, length, len(flat) // length)
 
     def sample(self, length: int, n_tuples: int) -> tuple[Integers, Ints]:
         """Return about n_tuples random tuples of whole arrays laid end to end, and their contexts."""
@@ -76,16 +82,9 @@ class TupleLayout:
             n = len(flat) // length
             chosen = slice(None) if share >= 1 else np.sort(random.integers(0, n, -int(-n * share // 1)))
             tuples.append(flat[: n * length].reshape(-1, length)[chosen])
-            contexts.append(self._contexts(g, self._lengths[g], length, n)[chosen])
+            runs = self._runs[g]
+            contexts.append(_contexts(runs, runs.starts, length, n)[chosen])
         return np.concatenate(tuples), np.concatenate(contexts)
-
-    def _contexts(self, g: int, lengths: Ints, length: int, n_tuples: int) -> Ints:
-        """Return the context of each tuple: that of the segment its first integer lies in."""
-        labels = self._labels[g]
-        new = np.append(True, np.diff(labels) != 0)
-        starts = (np.cumsum(lengths) - lengths)[new]
-        starts = np.minimum(-(-starts // length), n_tuples)
-        return np.repeat(labels[new], np.diff(np.append(starts, n_tuples)))
 
     def histogram(self) -> tuple[int, Ints]:
         """Return (low, counts) of all integers; a range above 2^16 is cut to 2^16 around the median."""
@@ -102,3 +101,35 @@ class TupleLayout:
             inside = flat[(flat >= low) & (flat <= high)] if is_cut else flat
             counts += np.bincount(inside - low, minlength=len(counts))
         return low, counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Runs of rows of a unit with one context.
+
+    Attributes:
+        labels: (n_runs,) their contexts.
+        rows: (n_runs,) the first row of each.
+        starts: (n_runs,) the first integer of each, where rows are not padded.
+    """
+
+    labels: Ints
+    rows: Ints
+    starts: Ints
+
+
+def _find_runs(labels: NDArray[np.uint8], shapes: Sequence[tuple[int, ...]]) -> _Runs:
+    """Return the runs of the rows of arrays of these shapes, one behind the other."""
+    rows = np.flatnonzero(np.append(True, np.diff(labels) != 0))
+    n_rows, lengths = np.array(shapes, np.int64).reshape(-1, 2).T
+    first_rows = np.cumsum(n_rows) - n_rows
+    first_integers = np.cumsum(n_rows * lengths) - n_rows * lengths
+    which = np.searchsorted(np.cumsum(n_rows), rows, side="right")
+    starts = first_integers[which] + (rows - first_rows[which]) * lengths[which]
+    return _Runs(labels[rows].astype(np.int64), rows, starts)
+
+
+def _contexts(runs: _Runs, starts: Ints, length: int, n_tuples: int) -> Ints:
+    """Return the context of each tuple: that of the run that its first integer lies in."""
+    starts = np.minimum(-(-starts // length), n_tuples)
+    return np.repeat(runs.labels, np.diff(np.append(starts, n_tuples)))

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxzip.codec.coding.prefix import Streams
-from onnxzip.codec.emit_streams import emit_streams
+from onnxzip.codec.emit.streams import emit_streams
 
 
 class ModelBuilder:

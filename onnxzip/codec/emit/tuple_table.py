@@ -1,57 +1,14 @@
-"""Emits the sorted table of tuples, and the small arrays that decoders are made of."""
+"""Emits the sorted table of tuples, and rising positions."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book
 from onnxzip.codec.coding.tuples import TupleOrder
-from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
+from onnxzip.codec.emit.nodes import cast, fill, look_up, scalar, small_ints, sum_before, sum_up_to
 from onnxzip.passbase import Builder
-
-_MIN_CAST_BYTES = 60
-
-
-def scalar(value: int, builder: Builder) -> str:
-    """Store an int32 scalar."""
-    return builder.constant(np.array(value, np.int32))
-
-
-def fill(value: int, size: int, builder: Builder) -> str:
-    """Emit (size,) int32 of one value."""
-    shape = builder.constant(np.array([size], np.int64))
-    return builder.node("Expand", [scalar(value, builder), shape], (size,), np.int32)
-
-
-def sum_before(value: str, size: int, builder: Builder) -> str:
-    """Emit the sums of all numbers before each, (size,) int32."""
-    return builder.node("CumSum", [value, scalar(0, builder)], (size,), np.int32, exclusive=1)
-
-
-def sum_up_to(value: str, size: int, builder: Builder) -> str:
-    """Emit the sums of all numbers up to each, (size,) int32."""
-    return builder.node("CumSum", [value, scalar(0, builder)], (size,), np.int32)
-
-
-def look_up(table: str, index: str, shape: Sequence[int], builder: Builder, axis: int = 0) -> str:
-    """Emit the entries of an int32 table, of the given shape."""
-    attributes = {"axis": axis} if axis else {}
-    return builder.node("Gather", [table, index], shape, np.int32, **attributes)
-
-
-def small_ints(array: NDArray[np.integer], builder: Builder, dtype: type[np.generic] = np.int32) -> str:
-    """Store integers in the smallest type and cast them, where that saves more than the Cast costs."""
-    code = ONNX_INT32 if dtype == np.int32 else ONNX_FLOAT
-    low, high = int(array.min()), int(array.max())
-    for small in (np.uint8, np.int8, np.uint16, np.int16):
-        saved = array.size * (4 - np.dtype(small).itemsize)
-        if np.iinfo(small).min <= low and high <= np.iinfo(small).max and saved > _MIN_CAST_BYTES:
-            name = builder.constant(array.astype(small))
-            return builder.node("Cast", [name], array.shape, dtype, to=code)
-    return builder.constant(array.astype(dtype))
 
 
 def positions(positions: NDArray[np.integer], builder: Builder) -> str:
@@ -97,7 +54,7 @@ def _emit_ranks(order: TupleOrder, ones: str, numbers: str, digits: str, builder
     by_digit = builder.node("Gather", [costs, digits], (d, n_rows), np.float32)
     scale = builder.constant(np.full(d, n_rows, np.float32))
     total = builder.node("MatMul", [scale, by_digit], (n_rows,), np.float32)
-    total = builder.node("Cast", [total], (n_rows,), np.int32, to=ONNX_INT32)
+    total = cast(total, (n_rows,), np.int32, builder)
     keys = builder.node("Add", [total, numbers], (n_rows,), np.int32)
     n_keys = (d * int(order.costs.max()) + 1) * n_rows
     flags = builder.node("ScatterElements", [fill(0, n_keys, builder), keys, ones], (n_keys,), np.int32)

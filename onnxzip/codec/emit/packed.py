@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
-from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
-from onnxzip.codec.emit_steps import emit_scaled, emit_steps, split_if_many
+from onnxzip.codec.emit.nodes import cast, cut, split_if_many
+from onnxzip.codec.emit.steps import emit_scaled, emit_steps
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import Coefficients
 
@@ -57,16 +57,13 @@ def _emit_payload(
     arrays: Sequence[Integers], alphabet: Alphabet, is_float: bool, builder: Builder
 ) -> list[str]:
     """Decode one payload and split it; each output has its array's shape."""
-    dtype, code = (np.float32, ONNX_FLOAT) if is_float else (np.int32, ONNX_INT32)
+    dtype: type[np.generic] = np.float32 if is_float else np.int32
     if alphabet.digits == 1:  # nothing to unpack: without a Split, 4 bytes a weight less at load
         stored = [builder.constant(a.astype(alphabet.dtype)) for a in arrays]
-        return [
-            builder.node("Cast", [name], array.shape, dtype, to=code)
-            for name, array in zip(stored, arrays, strict=True)
-        ]
+        pairs = zip(stored, arrays, strict=True)
+        return [cast(name, array.shape, dtype, builder) for name, array in pairs]
     table = alphabet.table()
-    name = builder.constant(table)
-    wide = builder.node("Cast", [name], table.shape, dtype, to=code)
+    wide = cast(builder.constant(table), table.shape, dtype, builder)
     names: dict[int, str] = {}
     small = [i for i, array in enumerate(arrays) if array.size < _LARGE_ARRAY]
     for members in (small, *([i] for i in range(len(arrays)) if i not in small)):
@@ -82,8 +79,7 @@ def _look_up(
     if not arrays:
         return []
     payload = pack(arrays, alphabet)
-    name = builder.constant(payload)
-    index = builder.node("Cast", [name], payload.shape, np.int32, to=ONNX_INT32)
+    index = cast(builder.constant(payload), payload.shape, np.int32, builder)
     value = builder.node("Gather", [table, index], (payload.size, alphabet.digits), dtype, axis=0)
     rows = [n_padded(a.size, alphabet) // alphabet.digits for a in arrays]
     parts = split_if_many(value, [(n, alphabet.digits) for n in rows], dtype, builder)
@@ -96,7 +92,5 @@ def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) 
     n_all = n_padded(array.size, alphabet)
     if n_all != array.size:
         part = builder.reshape(part, (n_all,), dtype)
-        starts = builder.constant(np.zeros(1, np.int64))
-        ends = builder.constant(np.array([array.size], np.int64))
-        part = builder.node("Slice", [part, starts, ends], (array.size,), dtype)
+        part = cut(part, (array.size,), builder, dtype=dtype)
     return builder.reshape(part, array.shape, dtype)

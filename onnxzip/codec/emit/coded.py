@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.packed import Integers, n_packed_bytes
 from onnxzip.codec.coding.split import choose_shift, split
-from onnxzip.codec.emit_packed import emit_groups, emit_packed, integers_of
-from onnxzip.codec.emit_steps import emit_scaled, emit_steps
-from onnxzip.codec.emit_streams import emit_streams
+from onnxzip.codec.emit.packed import emit_groups, emit_packed, integers_of
+from onnxzip.codec.emit.steps import emit_scaled, emit_steps
+from onnxzip.codec.emit.streams import emit_streams
 from onnxzip.codec.estimates import n_ideal_bits
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import Coefficients

@@ -15,17 +15,18 @@ import numpy as np
 from onnxzip.codec.coding.bits import MAX_WIDTH
 from onnxzip.codec.coding.prefix import MIN_GAP_POSITIONS, Book, Chunk, Streams, Unit
 from onnxzip.codec.coding.trees import ROOTS
-from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
-from onnxzip.codec.emit_tuples import (
-    emit_table,
+from onnxzip.codec.emit.nodes import (
+    cast,
+    cut,
     fill,
     look_up,
-    positions,
     scalar,
     small_ints,
+    split_if_many,
     sum_before,
     sum_up_to,
 )
+from onnxzip.codec.emit.tuple_table import emit_table, positions
 from onnxzip.passbase import Builder
 
 _MIN_SPLIT_BYTES = 1 << 17
@@ -53,9 +54,8 @@ def emit_streams(
     wanted = {**dict(enumerate(streams.shapes)), **(shapes or {})}
     names: dict[int, str] = {}
     for i, plain in streams.plain.items():
-        dtype, code = (np.int32, ONNX_INT32) if i in integers else (np.float32, ONNX_FLOAT)
-        stored = builder.constant(plain.reshape(wanted[i]))
-        names[i] = builder.node("Cast", [stored], wanted[i], dtype, to=code)
+        dtype: type[np.generic] = np.int32 if i in integers else np.float32
+        names[i] = cast(builder.constant(plain.reshape(wanted[i])), wanted[i], dtype, builder)
     if streams.book is not None:
         rows = _Rows(builder, streams.book)
         table = emit_table(streams.book, builder)
@@ -64,7 +64,7 @@ def emit_streams(
             values = _emit_unit(unit, part, table, streams, wanted, builder)
             for i, name in zip(unit.members, values, strict=True):
                 if i in integers:
-                    name = builder.node("Cast", [name], wanted[i], np.int32, to=ONNX_INT32)
+                    name = cast(name, wanted[i], np.int32, builder)
                 names[i] = name
     return [names[i] for i in range(len(streams.shapes))]
 
@@ -77,17 +77,12 @@ class _Rows:
         self._book = book
         n_nodes = len(book.widths)
         powers = builder.constant(1 << np.arange(MAX_WIDTH + 1, dtype=np.int32))
-        widths = builder.constant(book.widths)
-        self._widths = builder.node("Cast", [widths], (n_nodes,), np.int32, to=ONNX_INT32)
+        self._widths = cast(builder.constant(book.widths), (n_nodes,), np.int32, builder)
         self._sizes = look_up(powers, self._widths, (n_nodes,), builder)
         nodes, increments = book.resets
         first = self._sizes
         if len(nodes):
-            inputs = [
-                first,
-                builder.constant(nodes),
-                builder.constant(increments),
-            ]
+            inputs = [first, builder.constant(nodes), builder.constant(increments)]
             first = builder.node("ScatterElements", inputs, (n_nodes,), np.int32)
         first = sum_before(first, n_nodes, builder)
         if book.start:
@@ -132,8 +127,7 @@ class _Rows:
         if not n_roots:
             return contexts
         n, n_digits = len(chunk.roots), ROOTS[n_roots]
-        packed = builder.constant(chunk.roots[:, None])
-        packed = builder.node("Cast", [packed], (n, 1), np.int32, to=ONNX_INT32)
+        packed = cast(builder.constant(chunk.roots[:, None]), (n, 1), np.int32, builder)
         places = builder.constant(n_roots ** np.arange(n_digits, dtype=np.int32)[None])
         roots = builder.node("Div", [packed, places], (n, n_digits), np.int32)
         roots = builder.node("Mod", [roots, scalar(n_roots, builder)], (n, n_digits), np.int32)
@@ -157,18 +151,13 @@ class _Rows:
         """
         builder, n = self._builder, len(chunk.fields)
         sizes = np.diff(np.append(chunk.level_starts, n - 1)).tolist()
-        name = builder.constant(chunk.fields[:, None])
-        wide = builder.node("Cast", [name], (n, 1), np.int32, to=ONNX_INT32)
-        low, high = (self._slice(wide, i, n - 1 + i) for i in range(2))
+        wide = cast(builder.constant(chunk.fields[:, None]), (n, 1), np.int32, builder)
+        low, high = (cut(wide, (n - 1, 1), builder, start=i, dtype=np.int32) for i in range(2))
         high = builder.node("Mul", [high, scalar(256, builder)], (n - 1, 1), np.int32)
         pairs = builder.node("Add", [low, high], (n - 1, 1), np.int32)
         if len(sizes) == 1 or n < _MIN_SPLIT_BYTES:
-            windows = [self._windows(pairs, n - 1)]
-            return (
-                windows
-                if len(sizes) == 1
-                else builder.split(windows[0], [(8 * k,) for k in sizes], np.int32)
-            )
+            windows = self._windows(pairs, n - 1)
+            return split_if_many(windows, [(8 * k,) for k in sizes], np.int32, builder)
         parts = builder.split(pairs, [(k, 1) for k in sizes], np.int32)
         return [self._windows(part, k) for part, k in zip(parts, sizes, strict=True)]
 
@@ -176,10 +165,6 @@ class _Rows:
         places = self._builder.constant(1 << np.arange(8, dtype=np.int32)[None])
         shifted = self._builder.node("Div", [pairs, places], (n, 8), np.int32)
         return self._builder.reshape(shifted, (8 * n,), np.int32)
-
-    def _slice(self, value: str, start: int, end: int) -> str:
-        starts, ends = (self._builder.constant(np.array([i], np.int64)) for i in (start, end))
-        return self._builder.node("Slice", [value, starts, ends], (end - start, 1), np.int32)
 
 
 def _split_rows(rows: Sequence[str], streams: Streams, builder: Builder) -> list[str]:
@@ -190,9 +175,7 @@ def _split_rows(rows: Sequence[str], streams: Streams, builder: Builder) -> list
     for name, chunk in zip(rows, streams.chunks, strict=True):
         end = start + chunk.n_tuples
         edges = np.unique(np.clip(unit_edges, start, end))
-        pieces = [name]
-        if len(edges) > 2:
-            pieces = builder.split(name, [(int(n),) for n in np.diff(edges)], np.int32)
+        pieces = split_if_many(name, [(int(n),) for n in np.diff(edges)], np.int32, builder)
         for piece, edge in zip(pieces, edges, strict=False):
             parts[int(np.searchsorted(unit_edges, edge, side="right")) - 1].append(piece)
         start = end
@@ -228,7 +211,7 @@ def _emit_unit(
     values = []
     for i, part, shape in zip(unit.members, parts, padded, strict=True):
         if shape != streams.shapes[i]:
-            part = _cut_rows(builder.reshape(part, shape), streams.shapes[i], builder)
+            part = cut(builder.reshape(part, shape), streams.shapes[i], builder, axis=1)
             shape = streams.shapes[i]
             if wanted[i] != shape:
                 part = builder.reshape(part, wanted[i])
@@ -242,8 +225,7 @@ def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
     """Write the overlay's ones into a unit's flat values (`coding.overlay.Overlay.read`)."""
     overlay = unit.overlay
     n, shape = len(overlay.codes), (len(overlay.codes),)
-    codes = builder.constant(overlay.codes)
-    codes = builder.node("Cast", [codes], shape, np.int32, to=ONNX_INT32)
+    codes = cast(builder.constant(overlay.codes), shape, np.int32, builder)
     three = scalar(3, builder)
     advances = builder.node("Div", [codes, three], shape, np.int32)
     if len(overlay.jumps):
@@ -254,9 +236,3 @@ def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
     ones = builder.node("Gather", [table, digits], shape, np.float32)
     inputs = [value, sum_up_to(advances, n, builder), ones]
     return builder.node("ScatterElements", inputs, (unit.n_tuples * length,), np.float32)
-
-
-def _cut_rows(value: str, shape: tuple[int, int], builder: Builder) -> str:
-    """Drop the padding behind each row."""
-    starts, ends, axes = (builder.constant(np.array([i], np.int64)) for i in (0, shape[1], 1))
-    return builder.node("Slice", [value, starts, ends, axes], shape, np.float32)

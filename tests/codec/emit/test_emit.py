@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onnxzip.codec.emit_coded import emit_coded
-from onnxzip.codec.emit_packed import emit_packed
+from onnxzip.codec.emit.coded import emit_coded
+from onnxzip.codec.emit.packed import emit_packed
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import Coefficients
 from tests.codec.coding.model_builder import ModelBuilder, wrap

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.element_types import ONNX_FLOAT, ONNX_INT32
+from onnxzip.codec.emit.nodes import cast, split_if_many
 from onnxzip.codec.estimates import step_dtype
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients
@@ -33,7 +33,7 @@ def emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str
         joined = np.concatenate([item.steps.ravel() for item in members]).astype(dtype)
         value = builder.constant(joined)
         if dtype == np.float16:
-            value = builder.node("Cast", [value], joined.shape, np.float32, to=ONNX_FLOAT)
+            value = cast(value, joined.shape, np.float32, builder)
         parts = split_if_many(value, [(m.steps.size,) for m in members], np.float32, builder)
         for item, part in zip(members, parts, strict=True):
             is_single = item.steps.size == 1
@@ -62,15 +62,7 @@ def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> lis
     lowest, highest = int(exponents.min()), int(exponents.max())
     powers = np.exp2(np.arange(lowest, highest + 1) / STEPS_PER_OCTAVE).astype(np.float32)
     stored = (exponents - lowest).astype(np.min_scalar_type(highest - lowest))
-    index = builder.constant(stored)
-    index = builder.node("Cast", [index], joined.shape, np.int32, to=ONNX_INT32)
+    index = cast(builder.constant(stored), joined.shape, np.int32, builder)
     table = builder.constant(powers)
     value = builder.node("Gather", [table, index], joined.shape, np.float32, axis=0)
     return split_if_many(value, [array.shape for array in arrays], np.float32, builder)
-
-
-def split_if_many(
-    value: str, shapes: Sequence[tuple[int, ...]], dtype: type[np.generic], builder: Builder
-) -> list[str]:
-    """Split along axis 0 where there is anything to split."""
-    return [value] if len(shapes) == 1 else builder.split(value, shapes, dtype)
