@@ -11,12 +11,13 @@ from typing import TypeAlias
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
 from onnxzip.errors import ToleranceError, UsageError
-from onnxzip.graph import Model, ModelLike
-from onnxzip.measure.examination import examine
+from onnxzip.graph import Model, ModelLike, PlainModel
+from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options, Result
 from onnxzip.progress import ShowProgress, show_nothing
 from onnxzip.propose.proposal import Proposal, propose
+from onnxzip.propose.registry import make_passes
 from onnxzip.prove.proof import prove
 from onnxzip.records.plan import Plan
 from onnxzip.report.assembly import assemble
@@ -53,7 +54,9 @@ def compress(
     """
     started = time.perf_counter()
     options, show = options or Options(), progress or show_nothing
+    _check_names(options)
     show("reading", 0.0)
+    source = graph.plain_model(source)
     original = graph.read_model(source)
     _check_target_size(original, options)
     target = None if output is None else graph.check_output(original, Path(output), options.overwrite)
@@ -109,13 +112,17 @@ def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:
     )
 
 
+def _check_names(options: Options) -> None:
+    """Refuse passes, their settings and metrics that do not exist, before any work is done."""
+    make_passes(options)
+    metric_of(options)
+
+
 def _check_target_size(original: Model, options: Options) -> None:
-    if options.target_size is not None and options.tolerance is not None:
-        raise UsageError("`target_size` stands instead of `tolerance`; leave one of them out")
-    if options.target_size is not None and not 0 < options.target_size < original.n_bytes:
+    if options.target_size is not None and options.target_size >= original.n_bytes:
         raise UsageError(
             f"`target_size` {options.target_size}: {original.source} has {original.n_bytes} bytes; "
-            "ask for fewer, and more than none"
+            "ask for fewer"
         )
 
 
@@ -152,10 +159,10 @@ def _write(
     return Result(proto, reports[0])
 
 
-def _digest(source: ModelLike) -> str:
+def _digest(source: PlainModel) -> str:
     """Return the SHA-256 of a file, of bytes, or of a serialised ModelProto."""
-    if isinstance(source, str | Path):
-        with Path(source).open("rb") as file:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     data = source if isinstance(source, bytes) else source.SerializeToString(deterministic=True)
     return hashlib.sha256(data).hexdigest()

@@ -90,7 +90,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     wanted = [layer for layer in layers if not _is_kept(layer.name, options.keep)]
     skips += refused
     kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
-    skips += [Skip(layer.name, "keep", "kept by --keep") for layer in kept]
+    skips += [Skip(layer.name, "keep", "kept on request") for layer in kept]
     statistics, untapped = collect_statistics(
         model,
         wanted,
@@ -136,5 +136,5 @@ def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
     for pattern in patterns:
         if layers and not any(_is_kept(layer.name, [pattern]) for layer in layers):
             raise UsageError(
-                f"--keep '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
+                f"`keep` '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
             )
