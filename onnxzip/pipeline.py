@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from onnxzip.report.assembly import assemble
 from onnxzip.report.record import Report
 from onnxzip.rewrite.emit import Emitter
 from onnxzip.rewrite.restorer import Restorer
+
+_log = logging.getLogger(__name__)
 
 Approve: TypeAlias = Callable[[Report], None]
 
@@ -58,6 +61,7 @@ def compress(
     show("reading", 0.0)
     source = graph.plain_model(source)
     original = graph.read_model(source)
+    _log.info("read %s: %d bytes, opset %d", original.source, original.n_bytes, original.opset)
     _check_target_size(original, options)
     target = None if output is None else graph.check_output(original, Path(output), options.overwrite)
     show("running the original", 0.02)
@@ -71,6 +75,7 @@ def compress(
     while True:
         show("rewriting", 0.85)
         emitted = emitter.emit(plan)
+        _log.info("emitted: %d bytes of values", graph.inline_bytes(emitted.model))
         show("checking", 0.88)
         proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
         if proof.passed:
@@ -79,6 +84,8 @@ def compress(
     plan = chooser.settle(plan)
     show("writing", 0.98)
     skips = (*proposal.skips, *chooser.skips(plan), *unusable)
+    for skip in skips:
+        _log.debug("%s left %s: %s", skip.pass_name, skip.layer, skip.reason)
 
     def report(n_bytes: int, digest: str) -> Report:
         _check_smaller(original, n_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,6 +26,8 @@ from onnxzip.records.plan import Skip
 from onnxzip.runtime.providers import resolve_providers
 from onnxzip.runtime.session import Session, open_session, probe_provider
 from onnxzip.runtime.survival import survives
+
+_log = logging.getLogger(__name__)
 
 STABLE_LIMIT = 1e-6
 """Largest relative deviation between two runs of the same model on the same inputs."""
@@ -73,6 +76,8 @@ def examine(
             f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
             "(a random operator?), so no loss can be measured; export the model without it"
         )
+    names = ", ".join(spec.name for spec in session.inputs)
+    _log.info("examined inputs %s: %d samples, on %s", names, feeds.n_samples, ", ".join(providers))
     labels = _labels(options, given_labels, feeds.n_samples)
     parts = feeds.hold_out() if fits and options.calibration is not None else None
     if parts is None:

@@ -62,7 +62,7 @@ def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
     """
     weight_passes: dict[str, Pass] = {}
     graph_passes: list[GraphPass] = []
-    selected = _select(options.passes, options.skip)
+    selected = _select(options)
     for name in options.pass_settings:
         if name not in selected:
             raise UsageError(f"settings are given for the pass {name}, which is not used")
@@ -112,14 +112,14 @@ def _fits(value: Setting, hint: object) -> bool:
     return type(value) is hint
 
 
-def _select(wanted: tuple[str, ...] | None, skipped: tuple[str, ...] = ()) -> dict[str, PassType]:
+def _select(options: Options) -> dict[str, PassType]:
     """Return the passes that are wanted and not skipped.
 
     Raises:
         UsageError: a name is not a pass, or none is left.
     """
-    known = passes()
-    for name in (*(wanted or ()), *skipped):
+    known, wanted, skipped = passes(), options.passes, options.skip
+    for name in (*(wanted or ()), *skipped, *options.pass_settings):
         if name not in known:
             raise UsageError(f"there is no pass '{name}'; the passes are {', '.join(known)}")
     names = known if wanted is None else [n for n in known if n in wanted]
