@@ -1,6 +1,9 @@
 """Make ONNX models many times smaller, as plain ONNX files that any stock onnxruntime loads."""
 
-from onnxzip.api import compress, decompress, inspect, verify
+import logging
+from importlib.metadata import version
+
+from onnxzip.api import compress, decompress, inspect, read_report, verify
 from onnxzip.errors import (
     CalibrationError,
     InputError,
@@ -17,6 +20,7 @@ from onnxzip.records.check import Check
 from onnxzip.records.plan import Skip
 from onnxzip.report.record import LayerReport, Report
 
+__version__ = version("onnxzip")
 __all__ = [
     "CalibrationError",
     "Check",
@@ -33,8 +37,12 @@ __all__ = [
     "ToleranceError",
     "UsageError",
     "VerificationError",
+    "__version__",
     "compress",
     "decompress",
     "inspect",
+    "read_report",
     "verify",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

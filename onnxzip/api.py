@@ -1,102 +1,188 @@
-"""The Python interface: the command line's jobs as four functions with keyword arguments.
+"""The Python interface: the command line's jobs as functions with keyword arguments.
 
 The heavy modules are imported in the functions, so that `import onnxzip` answers at once.
 """
 
 from __future__ import annotations
 
-import math
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from onnxzip.errors import UsageError
-from onnxzip.options import Options, Result
+import numpy as np
+
+from onnxzip.errors import InputError, UsageError
+from onnxzip.options import Options, Result, UserFunction, check_for_verify
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.check import Check
 
 if TYPE_CHECKING:
     from onnxzip.graph import ModelLike, ModelProto
-    from onnxzip.report.record import Inspection
+    from onnxzip.inputs.arrays import ArrayLike
+    from onnxzip.inputs.from_python import CalibrationSource
+    from onnxzip.report.record import Inspection, Report
+
+Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
+WholeNumber: TypeAlias = int | np.integer[Any]
+AnyPath: TypeAlias = str | PathLike[str]
 
 
-_LISTS = ("passes", "skip", "keep", "providers")
+class VerifySettings(TypedDict, total=False):
+    """Settings of `verify`; see `onnxzip.Options`."""
+
+    calibration: CalibrationSource | None
+    labels: AnyPath | ArrayLike | Sequence[int] | None
+    metric: str | UserFunction
+    tolerance: Number | None
+    custom_ops: AnyPath | None
+    providers: str | Sequence[str] | None
+    seed: WholeNumber
 
 
-def compress(source: ModelLike, output: str | Path | None = None, **settings: Any) -> Result:
+class Settings(VerifySettings, total=False):
+    """Settings of `compress`; see `onnxzip.Options`."""
+
+    target_size: WholeNumber | str | None
+    objective: Literal["size", "speed"]
+    passes: str | Sequence[str] | None
+    skip: str | Sequence[str]
+    keep: str | Sequence[str]
+    pass_settings: Mapping[str, Mapping[str, Scalar | Sequence[Scalar]]]
+    level: WholeNumber
+    keep_names: bool
+    n_jobs: WholeNumber
+    overwrite: bool
+
+
+def compress(
+    source: ModelLike,
+    output: AnyPath | None = None,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+    **settings: Unpack[Settings],
+) -> Result:
     """Compress a model within the loss allowed.
 
     Args:
-        source: path, serialised model, or ModelProto (which is not changed).
+        source: path, serialised model, ModelProto (which is not changed), or an object with one as
+            `.model_proto`, such as the ONNXProgram of torch.onnx.export.
         output: where to write; None only returns the model.
-        **settings: the fields of `onnxzip.options.Options`: calibration, labels, metric, tolerance,
-            objective, passes, skip, keep, pass_settings, custom_ops, providers, n_jobs, seed,
-            overwrite.
+        progress: called with what is going on, and the fraction of the work done, 0 ... 1.
+        **settings: the fields of `onnxzip.Options`, which says more about each:
+            calibration: data for one input as an array or tensor, for several as a dict of them; an
+                iterable of batches (arrays, (x, y) as a torch DataLoader yields, dicts); an onnxruntime
+                CalibrationDataReader; a .npz or .npy file or a folder of them.
+            labels: class labels for the metric "top1"; by default the y of batches (x, y).
+            metric: "rel_l2", "cosine", "psnr", "top1", "module:function", or a callable that takes the
+                outputs of the original and of the compressed model, as dicts, and returns the loss.
+            tolerance: largest loss allowed, in the metric's unit.
+            target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
+            objective: "size" or "speed".
+            passes, skip, keep: names of passes to use, of passes to leave out, patterns of the names of
+                weights to leave alone; one or several.
+            pass_settings: settings of passes by name, {"dct": {"block": 8}}.
+            level: 1 (fast) to 9 (smallest).
+            keep_names: whether internal names stay.
+            custom_ops, providers: a library of custom operators; execution providers to validate on.
+            n_jobs, seed: processes; seed of generated inputs and of randomised passes.
+            overwrite: whether `output` may exist.
 
     Returns:
-        `.model`, a ModelProto, and `.report`, the record that --report writes.
+        `.model`, a ModelProto, and `.report`, the record that `read_report` reads.
 
     Raises:
         OnnxzipError: see `onnxzip.errors`; `output` is as it was.
     """
+    options = _options(settings)
+    if progress is not None and not callable(progress):
+        raise UsageError(f"`progress` of type {type(progress).__name__} is not a callable")
     from onnxzip import pipeline
 
-    return pipeline.compress(source, output, options=_options(settings))
+    return pipeline.compress(source, _path(output), options=options, progress=progress)
 
 
-def verify(source: ModelLike, against: ModelLike | None = None, **settings: Any) -> tuple[Check, ...]:
+def verify(
+    source: ModelLike, against: ModelLike | None = None, **settings: Unpack[VerifySettings]
+) -> tuple[Check, ...]:
     """Test a compressed model: it loads, decodes and folds; with `against`, what it loses.
 
     Args:
-        source: the compressed model.
+        source: the compressed model, as `compress` takes it.
         against: the original.
-        **settings: calibration, labels, metric, tolerance, providers, custom_ops, seed.
+        **settings: calibration, custom_ops, seed; with `against` also labels, metric, tolerance,
+            providers. See `compress`.
 
     Returns:
         The checks, passed or not.
-    """
-    from onnxzip import listing as archive
 
-    return archive.verify(source, against, options=_options(settings))
+    Raises:
+        OnnxzipError: see `onnxzip.errors`; a setting that is not used is a UsageError.
+    """
+    options = _options(settings)
+    given = [name for name, value in settings.items() if value is not None]
+    check_for_verify(given, has_original=against is not None)
+    from onnxzip import listing
+
+    return listing.verify(source, against, options=options)
 
 
 def inspect(source: ModelLike) -> Inspection:
     """Say how each weight of a model is stored."""
-    from onnxzip import listing as archive
+    from onnxzip import listing
 
-    return archive.inspect(source)
+    return listing.inspect(source)
 
 
 def decompress(
-    source: ModelLike, output: str | Path | None = None, *, overwrite: bool = False
+    source: ModelLike, output: AnyPath | None = None, *, overwrite: bool = False
 ) -> ModelProto | None:
     """Return (and write) the model with plain weights, bit for bit what the runtime decodes."""
-    from onnxzip import listing as archive
+    options = _options({"overwrite": overwrite})
+    from onnxzip import listing
 
-    return archive.decompress(source, output, overwrite=overwrite)
+    return listing.decompress(source, _path(output), overwrite=options.overwrite)
 
 
-def _options(settings: dict[str, Any]) -> Options:
-    """Return checked options; a single name may stand for a tuple of names, a text for a path."""
-    wrapped: dict[str, Any] = {
-        k: (v,) for k, v in settings.items() if k in _LISTS and isinstance(v, str)
-    }
-    if isinstance(settings.get("custom_ops"), str):
-        wrapped["custom_ops"] = Path(settings["custom_ops"])
+def read_report(source: AnyPath) -> Report:
+    """Return the report that a JSON file, or the text of one, holds.
+
+    Raises:
+        InputError: it cannot be read, or is no report of this version.
+    """
+    from onnxzip.report.json import from_json
+
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        return from_json(source)
+    path = _path(source)
     try:
-        options = Options(**{**settings, **wrapped})
-    except TypeError as error:
-        known = ", ".join(field.name for field in fields(Options))
-        raise UsageError(f"no such setting: {str(error).split()[-1]}; there are {known}") from error
-    _check_numbers(options)
-    if options.objective not in ("size", "speed"):
-        raise UsageError(f"objective '{options.objective}' is neither 'size' nor 'speed'")
-    return options
+        text = Path(source).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read: {reason}; check the path") from error
+    try:
+        return from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
-def _check_numbers(options: Options) -> None:
-    tolerance = options.tolerance
-    if tolerance is not None and not (isinstance(tolerance, int | float) and 0 < tolerance < math.inf):
-        raise UsageError(f"tolerance {tolerance!r} is not a finite number above 0")
-    for name, value, least in (("n_jobs", options.n_jobs, 1), ("seed", options.seed, 0)):
-        if not isinstance(value, int) or value < least:
-            raise UsageError(f"{name} {value!r} is not a whole number from {least}")
+def _path(output: AnyPath | None) -> Path | None:
+    if output is None:
+        return None
+    if isinstance(output, str | PathLike):
+        return Path(output)
+    raise UsageError(f"expected a path, got a {type(output).__name__}")
+
+
+def _options(settings: Mapping[str, object]) -> Options:
+    """Return checked options."""
+    known = [field.name for field in fields(Options)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise UsageError(f"there is no setting '{name}'; {meant}")
+    given: dict[str, Any] = {**settings}  # of any type: Options says which it takes
+    return Options(**given)

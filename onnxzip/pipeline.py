@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import TypeAlias
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
 from onnxzip.errors import ToleranceError, UsageError
-from onnxzip.graph import Model, ModelLike
-from onnxzip.measure.examination import examine
+from onnxzip.graph import Model, ModelLike, PlainModel
+from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options, Result
 from onnxzip.progress import ShowProgress, show_nothing
 from onnxzip.propose.proposal import Proposal, propose
+from onnxzip.propose.registry import make_passes
 from onnxzip.prove.proof import prove
 from onnxzip.records.plan import Plan
 from onnxzip.report.assembly import assemble
 from onnxzip.report.record import Report
 from onnxzip.rewrite.emit import Emitter
 from onnxzip.rewrite.restorer import Restorer
+
+_log = logging.getLogger(__name__)
 
 Approve: TypeAlias = Callable[[Report], None]
 
@@ -53,8 +57,11 @@ def compress(
     """
     started = time.perf_counter()
     options, show = options or Options(), progress or show_nothing
+    _check_names(options)
     show("reading", 0.0)
+    source = graph.plain_model(source)
     original = graph.read_model(source)
+    _log.info("read %s: %d bytes, opset %d", original.source, original.n_bytes, original.opset)
     _check_target_size(original, options)
     target = None if output is None else graph.check_output(original, Path(output), options.overwrite)
     show("running the original", 0.02)
@@ -68,6 +75,7 @@ def compress(
     while True:
         show("rewriting", 0.85)
         emitted = emitter.emit(plan)
+        _log.info("emitted: %d bytes of values", graph.inline_bytes(emitted.model))
         show("checking", 0.88)
         proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
         if proof.passed:
@@ -76,6 +84,8 @@ def compress(
     plan = chooser.settle(plan)
     show("writing", 0.98)
     skips = (*proposal.skips, *chooser.skips(plan), *unusable)
+    for skip in skips:
+        _log.debug("%s left %s: %s", skip.pass_name, skip.layer, skip.reason)
 
     def report(n_bytes: int, digest: str) -> Report:
         _check_smaller(original, n_bytes)
@@ -109,13 +119,17 @@ def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:
     )
 
 
+def _check_names(options: Options) -> None:
+    """Refuse passes, their settings and metrics that do not exist, before any work is done."""
+    make_passes(options)
+    metric_of(options)
+
+
 def _check_target_size(original: Model, options: Options) -> None:
-    if options.target_size is not None and options.tolerance is not None:
-        raise UsageError("`target_size` stands instead of `tolerance`; leave one of them out")
-    if options.target_size is not None and not 0 < options.target_size < original.n_bytes:
+    if options.target_size is not None and options.target_size >= original.n_bytes:
         raise UsageError(
             f"`target_size` {options.target_size}: {original.source} has {original.n_bytes} bytes; "
-            "ask for fewer, and more than none"
+            "ask for fewer"
         )
 
 
@@ -152,10 +166,10 @@ def _write(
     return Result(proto, reports[0])
 
 
-def _digest(source: ModelLike) -> str:
+def _digest(source: PlainModel) -> str:
     """Return the SHA-256 of a file, of bytes, or of a serialised ModelProto."""
-    if isinstance(source, str | Path):
-        with Path(source).open("rb") as file:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     data = source if isinstance(source, bytes) else source.SerializeToString(deterministic=True)
     return hashlib.sha256(data).hexdigest()

@@ -270,6 +270,7 @@ def test_labels_need_top1_and_data(terminal: Terminal) -> None:
     [
         "--metric nonsense",
         "--metric a:b",
+        "--metric a:b --target-size 1B --tolerance 1",
         "--metric :b",
         "--tolerance 0",
         "--tolerance -1",
@@ -334,7 +335,7 @@ def test_single_names_stand_for_lists() -> None:
     model = CASES["two_layer_perceptron"].build()
     report = onnxzip.compress(model, passes="scalar", keep="w1", providers="CPU", skip="fold").report
     assert {layer.name for layer in report.layers} == {"w2"}
-    assert [skip.reason for skip in report.skips if skip.layer == "w1"] == ["kept by --keep"]
+    assert [skip.reason for skip in report.skips if skip.layer == "w1"] == ["kept on request"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from onnxzip.choose.lagrangian import n_saved_bytes
@@ -9,6 +10,8 @@ from onnxzip.choose.search import MAX_TRIALS, Trial, aim, best_trial, search
 from onnxzip.choose.sensitivity import Prober
 from onnxzip.progress import ShowProgress
 from onnxzip.records.plan import Plan
+
+_log = logging.getLogger(__name__)
 
 _N_PLAIN_TRIALS = 2
 _N_REFIT_TRIALS = 3
@@ -66,6 +69,11 @@ class LossSearch:
         self._n_trials += 1
         self._show(f"trial {self._n_trials}", 0.65 + 0.2 * min(self._n_trials / MAX_TRIALS, 1))
         loss, passed = self._prober.loss(plan)
+        verdict = "passed" if passed else "failed"
+        _log.info(
+            *("trial %d: budget %.3g, loss %.3g, %s, about %d bytes", self._n_trials),
+            *(plan.budget, loss, verdict, plan.n_bytes),
+        )
         is_better = self.best is None or n_saved_bytes(plan) > n_saved_bytes(self.best)
         if passed and plan.chosen and is_better:
             self.best = plan

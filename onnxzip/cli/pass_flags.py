@@ -6,13 +6,11 @@ The passes are imported when a function here is called, not before.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping
 from functools import partial
-from typing import Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Literal, TypeAlias, get_args, get_origin
 
 from onnxzip.cli.parsers import read_choice, read_float, read_int, read_names
-from onnxzip.errors import UsageError
 from onnxzip.records.aliases import Scalar
 
 Setting: TypeAlias = Scalar | tuple["Setting", ...]
@@ -24,15 +22,15 @@ def add_pass_options(parser: argparse.ArgumentParser) -> None:
 
     for name, pass_type in registry.passes().items():
         group = parser.add_argument_group(f"pass {name}", (pass_type.__doc__ or "").partition("\n")[0])
-        for field, hint in _fields(pass_type):
-            convert, value = reader_of(hint, f"{name}.{field.name}")
+        for field, hint in registry.setting_types(pass_type).items():
+            convert, value = reader_of(hint, f"{name}.{field}")
             group.add_argument(
-                _flag(name, field.name),
+                f"--{name}-{field}".replace("_", "-"),
                 type=convert,
-                dest=f"{name}.{field.name}",
+                dest=f"{name}.{field}",
                 metavar=value,
                 default=argparse.SUPPRESS,
-                help=f"default {_show(field.default)}",
+                help=f"default {_show(getattr(pass_type, field))}",
             )
 
 
@@ -43,28 +41,6 @@ def take_settings(given: MutableMapping[str, object]) -> dict[str, dict[str, obj
         pass_name, _, field = key.partition(".")
         settings.setdefault(pass_name, {})[field] = given.pop(key)
     return settings
-
-
-def check_passes(
-    wanted: Sequence[str] | None, skipped: Sequence[str], settings: Mapping[str, Mapping[str, object]]
-) -> None:
-    """Refuse unknown passes, settings of passes that are not used, and values a pass refuses.
-
-    Raises:
-        UsageError: one of these.
-    """
-    from onnxzip.propose import registry
-
-    used = registry.select(None if wanted is None else tuple(wanted), tuple(skipped))
-    if not used:
-        raise UsageError("--passes and --skip leave no pass to use")
-    for name, values in settings.items():
-        if name not in used:
-            raise UsageError(f"{_flag(name, next(iter(values)))}: the pass {name} is not used")
-        try:
-            used[name](**values)
-        except ValueError as error:
-            raise UsageError(f"settings of the pass {name}: {error}") from error
 
 
 def reader_of(hint: object, where: str) -> tuple[Callable[[str], Setting], str]:
@@ -92,17 +68,6 @@ def reader_of(hint: object, where: str) -> tuple[Callable[[str], Setting], str]:
     if hint is str:
         return str, "NAME"
     raise TypeError(f"{where} has type {hint}, which no command line option can have")
-
-
-def _fields(pass_type: type) -> list[tuple[dataclasses.Field[Scalar], object]]:
-    if not dataclasses.is_dataclass(pass_type):
-        return []
-    hints = get_type_hints(pass_type)
-    return [(field, hints[field.name]) for field in dataclasses.fields(pass_type)]
-
-
-def _flag(pass_name: str, field: str) -> str:
-    return f"--{pass_name}-{field}".replace("_", "-")
 
 
 def _show(value: object) -> str:

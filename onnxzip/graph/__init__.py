@@ -12,7 +12,7 @@ from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.index_bounds import index_bounds
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
-from onnxzip.graph.reading.model import Model, ModelLike, detach, read_model
+from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers
 from onnxzip.graph.reading.small_tensors import find_small_layers
@@ -53,6 +53,7 @@ __all__ = [
     "Operand",
     "Partition",
     "PartitionedModel",
+    "PlainModel",
     "StoredValue",
     "annotate_layers",
     "check_output",
@@ -75,6 +76,7 @@ __all__ = [
     "make_overridable",
     "n_bytes_of",
     "partition_model",
+    "plain_model",
     "prune",
     "raise_opset",
     "read_judgement",

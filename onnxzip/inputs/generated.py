@@ -82,7 +82,7 @@ def refuse_unsupported(inputs: Sequence[InputSpec]) -> None:
         if isinstance(spec.dtype, str):
             raise CalibrationError(
                 f"input {spec.name!r} has type {spec.dtype}, for which no values can be generated; "
-                "pass real inputs with --calibration"
+                "pass real inputs with `calibration`"
             )
 
 

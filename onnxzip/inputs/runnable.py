@@ -111,7 +111,7 @@ def _best_that_runs(
             break
     if best is None:
         raise CalibrationError(
-            f"{finding}; none of the generated inputs runs, pass real ones with --calibration"
+            f"{finding}; none of the generated inputs runs, pass real ones with `calibration`"
         )
     return best
 

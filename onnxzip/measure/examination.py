@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from onnxzip import graph
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable
+from onnxzip.inputs.arrays import ArrayLike
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
-from onnxzip.inputs.from_files import load_calibration, load_labels
+from onnxzip.inputs.from_files import join_labels, load_calibration, load_labels
 from onnxzip.inputs.runnable import runnable_feeds
 from onnxzip.measure.metrics import Metric, make_metric, without_limit
 from onnxzip.measure.recorded_outputs import RecordedOutputs
@@ -24,6 +26,8 @@ from onnxzip.records.plan import Skip
 from onnxzip.runtime.providers import resolve_providers
 from onnxzip.runtime.session import Session, open_session, probe_provider
 from onnxzip.runtime.survival import survives
+
+_log = logging.getLogger(__name__)
 
 STABLE_LIMIT = 1e-6
 """Largest relative deviation between two runs of the same model on the same inputs."""
@@ -43,13 +47,16 @@ def unstable_outputs(session: Session, feeds: Feeds) -> tuple[str, ...]:
     )
 
 
-def examine(original: Model, options: Options, *, fits: bool) -> tuple[Subject, list[Skip]]:
+def examine(
+    original: Model, options: Options, *, fits: bool, is_limited: bool = True
+) -> tuple[Subject, list[Skip]]:
     """Run the original model: feeds, its outputs, the metric, and the providers to check on.
 
     Args:
         original: the model.
         options: what the user asked for.
         fits: whether something is going to be fitted to the data, so that some must be held out.
+        is_limited: whether losses are held to a limit, or only measured.
 
     Returns:
         The subject, and the accelerators that are installed but cannot start here.
@@ -63,13 +70,15 @@ def examine(original: Model, options: Options, *, fits: bool) -> tuple[Subject, 
         return open_session(loadable(original), custom_ops=options.custom_ops)
 
     session = open_original()
-    feeds = make_feeds(session, original, options)
+    feeds, given_labels = make_feeds(session, original, options)
     if unstable := unstable_outputs(session, feeds.feeds[0]):
         raise ModelError(
             f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
             "(a random operator?), so no loss can be measured; export the model without it"
         )
-    labels = None if options.labels is None else load_labels(options.labels, feeds.n_samples)
+    names = ", ".join(spec.name for spec in session.inputs)
+    _log.info("examined inputs %s: %d samples, on %s", names, feeds.n_samples, ", ".join(providers))
+    labels = _labels(options, given_labels, feeds.n_samples)
     parts = feeds.hold_out() if fits and options.calibration is not None else None
     if parts is None:
         is_fitted = fits and options.calibration is not None
@@ -83,28 +92,46 @@ def examine(original: Model, options: Options, *, fits: bool) -> tuple[Subject, 
         reference.record(session)
     session.close()
     samples = [
-        Sample(part, reference, _metric(options, None if labels is None else labels[rows]))
+        Sample(part, reference, metric_of(options, None if labels is None else labels[rows], is_limited))
         for (part, rows), reference in zip(sets, references, strict=True)
     ]
     return Subject(samples[0], samples[-1], providers, options.custom_ops), unusable
 
 
-def _metric(options: Options, labels: NDArray[np.int64] | None) -> Metric:
-    if options.target_size is None:
-        return make_metric(options.metric, options.tolerance, labels)
-    return without_limit(make_metric(options.metric, 1.0, labels))
+def metric_of(
+    options: Options, labels: NDArray[np.int64] | None = None, is_limited: bool = True
+) -> Metric:
+    """Return the metric that was asked for, and the limit that losses are held to.
+
+    Raises:
+        UsageError: there is no metric of this name.
+        CalibrationError: the user's function cannot be imported.
+    """
+    if is_limited and options.target_size is None:
+        return make_metric(options.metric, options.tolerance, labels, name=options.metric_name)
+    return without_limit(make_metric(options.metric, 1.0, labels, name=options.metric_name))
 
 
-def make_feeds(session: Session, model: Model, options: Options) -> FeedSet:
-    """Return the user's calibration data, or generated inputs that the model accepts."""
+def _labels(options: Options, given: Sequence[ArrayLike], n_samples: int) -> NDArray[np.int64] | None:
+    """Return the labels for top1: the user's, else those that came with the batches of data."""
+    if options.labels is not None:
+        return load_labels(options.labels, n_samples)
+    if options.metric == "top1" and given:
+        return load_labels(join_labels(given), n_samples)
+    return None
+
+
+def make_feeds(session: Session, model: Model, options: Options) -> tuple[FeedSet, Sequence[ArrayLike]]:
+    """Return the user's data and the labels that came with it, or generated inputs that run."""
     if options.calibration is not None:
         return load_calibration(options.calibration, session.inputs)
-    return runnable_feeds(
+    generated = runnable_feeds(
         session,
         seed=options.seed,
         bounds=graph.index_bounds(model),
         survives=lambda feeds: survives(loadable(model), feeds, options.custom_ops),
     )
+    return generated, ()
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

@@ -5,7 +5,8 @@
     psnr     10 log10(peak² / mean((y - y')²)) in dB, peak = max(y) - min(y) of the output (255 for
              uint8), the least output; higher is better                            limit 30
     top1     share of changed answers; with labels the drop in accuracy, as a fraction   limit 0.01
-    module:function   f(reference outputs, outputs) -> loss; all runs joined along axis 0
+    module:function, in Python also a callable   f(reference outputs, outputs) -> loss; all runs joined
+             along axis 0
 
 Outputs of integers, booleans and strings count with the share of elements that differ (in psnr, numbers
 count as numbers). NaN or Inf at the same places in both are left out; anywhere else they are an infinite
@@ -17,7 +18,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,10 +35,10 @@ from onnxzip.measure.running_sums import (
     psnr,
     relative,
 )
+from onnxzip.options import UserFunction
 from onnxzip.runtime.outputs import Outputs
 
 DEFAULT_LIMITS = {"rel_l2": 0.1, "cosine": 0.005, "psnr": 30.0, "top1": 0.01}
-UserFunction = Callable[[Outputs, Outputs], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Metric:
     """A way to measure the loss, and the limit it is held to; made by `make_metric`.
 
     Attributes:
-        name: "rel_l2", "cosine", "psnr", "top1" or "module:function".
+        name: "rel_l2", "cosine", "psnr", "top1", or the "module:function" of a user's.
         limit: largest loss allowed (psnr: least dB).
         labels: int64 (n_samples, ...) for top1.
         function: the user's function.
@@ -87,28 +88,35 @@ class Metric:
 
 
 def make_metric(
-    name: str, tolerance: float | None = None, labels: NDArray[np.int64] | None = None
+    metric: str | UserFunction,
+    tolerance: float | None = None,
+    labels: NDArray[np.int64] | None = None,
+    *,
+    name: str = "",
 ) -> Metric:
-    """Make a metric from its name on the command line.
+    """Make a metric of what `Options` lets pass.
 
     Args:
-        name: see the top of this file; a module is looked up in the working directory too.
-        tolerance: the limit in the metric's own unit; DEFAULT_LIMITS otherwise.
+        metric: see the top of this file; a module is looked up in the working directory too.
+        tolerance: the limit in the metric's own unit, which a user's function needs; DEFAULT_LIMITS
+            otherwise.
         labels: for top1.
+        name: what a user's function is called in messages and in the report.
 
     Raises:
-        UsageError: unknown metric, no tolerance for a user's function, labels without top1.
+        UsageError: there is no metric of this name.
         CalibrationError: the user's function cannot be imported.
     """
-    if labels is not None and name != "top1":
-        raise UsageError(f"--labels belong to --metric top1, not {name}; leave one of them out")
+    if not isinstance(metric, str):
+        assert tolerance is not None
+        return Metric(name, tolerance, function=metric)
+    name = metric
     if ":" in name:
-        if tolerance is None:
-            raise UsageError(f"--metric {name} has no default limit; pass --tolerance")
+        assert tolerance is not None
         return Metric(name, tolerance, function=_import_function(name))
     if name not in DEFAULT_LIMITS:
         raise UsageError(
-            f"--metric {name} is unknown; use {', '.join(DEFAULT_LIMITS)} or module:function"
+            f"`metric` {name} is unknown; use {', '.join(DEFAULT_LIMITS)} or module:function"
         )
     return Metric(name, DEFAULT_LIMITS[name] if tolerance is None else tolerance, labels)
 
@@ -127,13 +135,13 @@ def _import_function(name: str) -> UserFunction:
     except Exception as error:  # the user's module may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CalibrationError(
-            f"--metric {name}: cannot be imported: {reason}; check the names"
+            f"`metric` {name}: cannot be imported: {reason}; check the names"
         ) from error
     finally:
         sys.path.remove(folder)
     if not callable(function):
         raise CalibrationError(
-            f"--metric {name}: is not a function; name one that takes two dicts of outputs"
+            f"`metric` {name}: is not a function; name one that takes two dicts of outputs"
         )
     return function  # type: ignore[no-any-return]
 
@@ -146,10 +154,10 @@ def _call(name: str, function: UserFunction, pairs: Iterator[tuple[Outputs, Outp
     except Exception as error:  # the user's function may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CalibrationError(
-            f"--metric {name}: failed: {reason}; it takes two dicts of outputs"
+            f"`metric` {name}: failed: {reason}; it takes two dicts of outputs"
         ) from error
     if math.isnan(value):
-        raise CalibrationError(f"--metric {name}: returned NaN; it must return a number")
+        raise CalibrationError(f"`metric` {name}: returned NaN; it must return a number")
     return value
 
 
@@ -158,6 +166,6 @@ def _join(name: str, runs: list[Outputs]) -> Outputs:
         return {key: np.concatenate([np.atleast_1d(run[key]) for run in runs]) for key in runs[0]}
     except (KeyError, ValueError) as error:
         raise CalibrationError(
-            f"--metric {name}: the outputs of different runs differ in shape and cannot be joined; "
+            f"`metric` {name}: the outputs of different runs differ in shape and cannot be joined; "
             "pass calibration data of one shape"
         ) from error

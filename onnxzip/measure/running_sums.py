@@ -159,7 +159,7 @@ def measure_top1(
             part = labels[n_samples : n_samples + len(before)]
             if part.shape != before.shape:
                 raise CalibrationError(
-                    f"--labels of shape {labels.shape} do not fit the answers in output {name!r}, "
+                    f"`labels` of shape {labels.shape} do not fit the answers in output {name!r}, "
                     f"{before.shape} a run; pass one label per answer"
                 )
             _check_labels(part, name, reference[name])
@@ -170,7 +170,7 @@ def measure_top1(
         return Deviation(n_changed / max(n, 1), name)
     if n_samples != len(labels):
         raise CalibrationError(
-            f"--labels: {len(labels)} labels for {n_samples} answers; pass one per sample"
+            f"`labels`: {len(labels)} labels for {n_samples} answers; pass one per sample"
         )
     note = f"accuracy {n_right_before / max(n, 1):.4f} to {n_right_after / max(n, 1):.4f}"
     return Deviation((n_right_before - n_right_after) / max(n, 1), name, note)
@@ -182,7 +182,7 @@ def _check_labels(labels: NDArray[np.int64], name: str, scores: Array) -> None:
     n_classes = scores.shape[_class_axis(scores)]
     if labels.max() >= n_classes:
         raise CalibrationError(
-            f"--labels: label {labels.max()}, but output {name!r} has {n_classes} classes (they count "
+            f"`labels`: label {labels.max()}, but output {name!r} has {n_classes} classes (they count "
             "from 0); pass the labels of this model"
         )
 
@@ -199,7 +199,7 @@ def scores_name(outputs: Outputs) -> str:
     for name, array in outputs.items():
         if array.dtype.kind in "iuUSO" and array.ndim:
             return name
-    raise CalibrationError("--metric top1: no output holds class scores or answers; use another metric")
+    raise CalibrationError("`metric` top1: no output holds class scores or answers; use another metric")
 
 
 def answers(array: Array | None) -> Array:

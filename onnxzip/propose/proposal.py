@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,8 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import fold_exactly, raise_old_opset
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Rewrite, Skip
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     wanted = [layer for layer in layers if not _is_kept(layer.name, options.keep)]
     skips += refused
     kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
-    skips += [Skip(layer.name, "keep", "kept by --keep") for layer in kept]
+    skips += [Skip(layer.name, "keep", "kept on request") for layer in kept]
     statistics, unmeasured = collect_statistics(
         model,
         wanted,
@@ -113,6 +116,8 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
         skips += refusals
         show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
+    n_candidates = sum(map(len, ladders.values()))
+    _log.info("proposed: %d layers, %d candidates", len(wanted), n_candidates)
     rounded = small if chosen_level.renames else []
     return Proposal(
         model,
@@ -136,5 +141,5 @@ def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
     for pattern in patterns:
         if layers and not any(_is_kept(layer.name, [pattern]) for layer in layers):
             raise UsageError(
-                f"--keep '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
+                f"`keep` '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
             )

@@ -7,6 +7,7 @@ that the outputs of the plain reference are collected first and its weights drop
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from onnxzip.graph import Model, release_pages
@@ -17,6 +18,8 @@ from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ def prove(
     expected = expect(folded, emitted, plan, restorer, subject)
     release_pages(original.arrays.values())
     drifts = tuple(measure_drift(emitted.model, original, subject))
-    if not all(check.passed for check in drifts):
-        return Proof(drifts)
-    return Proof((*prove_exact(expected, emitted.model, subject), *drifts))
+    is_within = all(check.passed for check in drifts)
+    exact = prove_exact(expected, emitted.model, subject) if is_within else ()
+    proof = Proof((*exact, *drifts))
+    for check in proof.checks:
+        verdict = "passed" if check.passed else "failed"
+        _log.info(
+            *("%s check on %s: %s %.3g, limit %.3g, %s", check.kind, check.provider),
+            *(check.metric, check.value, check.limit, verdict),
+        )
+    return proof

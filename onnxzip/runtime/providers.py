@@ -61,7 +61,7 @@ def choose_providers(
     missing = [name for name in requested if name.lower() not in known]
     if missing:
         raise ProviderError(
-            f"--providers: {', '.join(missing)} not in onnxruntime {version}, "
+            f"`providers`: {', '.join(missing)} not in onnxruntime {version}, "
             f"which has {', '.join(present)}; install the package built for it, or leave it out"
         )
     return tuple(dict.fromkeys(known[name.lower()] for name in requested))

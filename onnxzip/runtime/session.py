@@ -207,7 +207,7 @@ def session_options(
             # A bare file name would be searched for in the system's library folders.
             options.register_custom_ops_library(str(custom_ops.absolute()))
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ProviderError(f"--custom-ops {custom_ops}: {first_line(error)}") from error
+            raise ProviderError(f"`custom_ops` {custom_ops}: {first_line(error)}") from error
     return options
 
 
@@ -237,7 +237,7 @@ def create_session(
     if long_name(provider) not in session.get_providers():
         raise ProviderError(
             f"{source.label}: {provider} is part of onnxruntime {ort.__version__} but cannot start; "
-            "install its driver and libraries, or leave it out of --providers"
+            "install its driver and libraries, or leave it out of `providers`"
         )
     return Session(session, source, provider)
 
@@ -251,11 +251,11 @@ def _load_error(label: str, provider: str, error: Exception) -> ModelError | Pro
         operator = ":".join(reversed(unknown.groups()))
         return ProviderError(
             f"{label}: operator {operator} is unknown to onnxruntime {ort.__version__}; "
-            "pass the library that has it with --custom-ops LIB"
+            "pass the library that has it as `custom_ops`"
         )
     if provider != "CPU":
         return ProviderError(
-            f"{label}: cannot be loaded on {provider}: {finding}; leave {provider} out of --providers"
+            f"{label}: cannot be loaded on {provider}: {finding}; leave {provider} out of `providers`"
         )
     return ModelError(f"{label}: onnxruntime {ort.__version__} cannot load it: {finding}")
 

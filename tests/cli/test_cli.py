@@ -112,7 +112,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 def test_nothing_given_means_nothing_set() -> None:
-    assert parse(["a.onnx", "b.onnx"]) == Request("compress", Path("a.onnx"), Path("b.onnx"), {})
+    assert parse(["a.onnx", "b.onnx"]) == Request("compress", Path("a.onnx"), Path("b.onnx"), Options())
 
 
 def test_all_options_of_compress() -> None:
@@ -125,7 +125,7 @@ def test_all_options_of_compress() -> None:
     assert request == Request(
         "compress", Path("a"), Path("b"), request.options, report=Path("r.json"), verbose=True
     )
-    assert Options(**request.options) == Options(
+    assert request.options == Options(
         calibration=Path("x.npz"),
         labels=Path("y.npy"),
         metric="top1",
@@ -154,7 +154,7 @@ def test_settings_of_passes_are_options() -> None:
         "mode": "soft",
         "filters": ("a", "b"),
     }
-    assert parse(line.split()).options == {"pass_settings": {"zoom": settings}}
+    assert parse(line.split()).options == Options(pass_settings={"zoom": settings})
     assert Zoom(**settings).filters == ("a", "b")  # type: ignore[arg-type]
 
 
@@ -173,22 +173,25 @@ def test_every_pass_there_is_has_options(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("-l a", Request("list", Path("a"), None, {})),
-        ("-lv a", Request("list", Path("a"), None, {}, verbose=True)),
-        ("-t a", Request("test", Path("a"), None, {})),
-        ("-t a --against b -q", Request("test", Path("a"), None, {}, against=Path("b"), quiet=True)),
+        ("-l a", Request("list", Path("a"), None, Options())),
+        ("-lv a", Request("list", Path("a"), None, Options(), verbose=True)),
+        ("-t a", Request("test", Path("a"), None, Options())),
+        (
+            "-t a --against b -q",
+            Request("test", Path("a"), None, Options(), against=Path("b"), quiet=True),
+        ),
         (
             "a --against b -t --metric psnr --tolerance 30",
-            Request("test", Path("a"), None, {"metric": "psnr", "tolerance": 30.0}, against=Path("b")),
+            Request("test", Path("a"), None, Options(metric="psnr", tolerance=30), against=Path("b")),
         ),
-        ("-d a b", Request("decompress", Path("a"), Path("b"), {})),
-        ("-df a b", Request("decompress", Path("a"), Path("b"), {"overwrite": True})),
-        ("a b --report R.MD", Request("compress", Path("a"), Path("b"), {}, report=Path("R.MD"))),
+        ("-d a b", Request("decompress", Path("a"), Path("b"), Options())),
+        ("-df a b", Request("decompress", Path("a"), Path("b"), Options(overwrite=True))),
+        ("a b --report R.MD", Request("compress", Path("a"), Path("b"), Options(), report=Path("R.MD"))),
         (
-            "a b --metric my.mod:loss",
-            Request("compress", Path("a"), Path("b"), {"metric": "my.mod:loss"}),
+            "a b --metric my.mod:loss --tolerance 1",
+            Request("compress", Path("a"), Path("b"), Options(metric="my.mod:loss", tolerance=1)),
         ),
-        ("-- -a -b", Request("compress", Path("-a"), Path("-b"), {})),
+        ("-- -a -b", Request("compress", Path("-a"), Path("-b"), Options())),
     ],
 )
 def test_accepted(line: str, expected: Request) -> None:
@@ -204,33 +207,28 @@ REFUSED = {
     "-d a": "expected FILE and OUT, got 1",
     "-t -d a b": "not allowed with",
     "a b -q -v": "not allowed with",
-    "a b --tolerance 0": "0 is not above 0",
+    "a b --tolerance 0": "--tolerance 0.0 is not a finite number above 0",
     "a b --tolerance -1": "--tolerance: expected one argument",
-    "a b --tolerance=-1": "-1 is not above 0",
+    "a b --tolerance=-1": "--tolerance -1.0 is not a finite number above 0",
     "a b -1 -9": "not allowed with argument -1",
-    "a b --tolerance nan": "nan is not finite",
-    "a b --tolerance inf": "inf is not finite",
+    "a b --tolerance nan": "--tolerance nan is not a finite number above 0",
+    "a b --tolerance inf": "--tolerance inf is not a finite number above 0",
     "a b --tolerance x": "'x' is not a number",
     "a b --metric top1 --tolerance 1": "0.01 is one point",
-    "a b --metric l2": "'l2' is none of",
-    "a b --metric a:b:c": "'a:b:c' is none of",
-    "a b --metric os.system:": "is none of",
-    "a b --metric my.class:loss": "is none of",
-    "a b --labels y.npy": "--labels is for --metric top1",
-    "a b --labels y.npy --metric top1": "--labels needs --calibration",
-    "a b --objective fast": "invalid choice: 'fast'",
-    "a b --passes nope": "there is no pass 'nope'",
-    "a b --skip nope": "there is no pass 'nope'",
+    "a b --metric a:b:c": "--metric 'a:b:c' is not the name of a metric, a module:function",
+    "a b --metric os.system:": "is not the name of a metric",
+    "a b --metric my.class:loss": "is not the name of a metric",
+    "a b --metric my.mod:loss": "--metric my.mod:loss has no default limit; pass --tolerance",
+    "a b --labels y.npy": "--labels belong to --metric top1, not rel_l2",
+    "a b --labels y.npy --metric top1": "--labels need --calibration",
+    "a b --objective fast": "--objective 'fast' is not one of size, speed",
     "a b --passes zoom,,plain": "not a list of names",
-    "a b --passes zoom --skip zoom": "leave no pass",
     "a b --zoom-levels x": "'x' is not a whole number",
-    "a b --zoom-levels 10": "levels 10 is more than 9",
     "a b --zoom-mode odd": "'odd' is none of hard, soft",
-    "a b --zoom-keep-fraction nan": "nan is not finite",
+    "a b --zoom-keep-fraction nan": "a setting of a pass: zoom.keep_fraction nan is not a finite number",
     "a b --zoom-level 2": "unrecognized arguments",
-    "a b --skip zoom --zoom-levels 2": "the pass zoom is not used",
-    "a b -j 0": "0 is less than 1",
-    "a b --seed=-1": "-1 is less than 0",
+    "a b -j 0": "-j 0 is not a whole number from 1",
+    "a b --seed=-1": "--seed -1 is not a whole number from 0",
     "a b --report r.html": "a .json or a .md file",
     "a b --report r": "a .json or a .md file",
     "a b --against c": "it belongs to -t",
@@ -240,6 +238,7 @@ REFUSED = {
     "-t a --passes zoom": "--passes has no meaning here",
     "-t a --zoom-levels 2": "a setting of a pass has no meaning here",
     "-t a --tolerance 0.1": "--tolerance needs --against",
+    "-t a --providers CPU": "--providers needs --against",
     "a b --threads 2": "unrecognized arguments: --threads",
     "a b --batch 2": "unrecognized arguments: --batch",
     "a b --toler 1": "unrecognized arguments: --toler",
@@ -259,6 +258,27 @@ def test_refused_with_one_line_and_exit_2(
     assert captured.err.count("\n") == 1
     assert REFUSED[line] in captured.err
     assert not calls
+
+
+UNKNOWN = {
+    "--metric l2": "--metric l2 is unknown; use rel_l2",
+    "--passes nope": "there is no pass 'nope'",
+    "--skip nope": "there is no pass 'nope'",
+    "--passes zoom --skip zoom": "--passes and --skip leave no pass to use",
+    "--zoom-levels 10": "settings of the pass zoom: levels 10 is more than 9",
+    "--skip zoom --zoom-levels 2": "the pass zoom, which is not used",
+}
+
+
+@pytest.mark.parametrize("line", UNKNOWN)
+def test_unknown_names_are_refused_before_anything_is_read(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["absent.onnx", "b", *line.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("onnxzip: ")
+    assert captured.err.count("\n") == 1
+    assert UNKNOWN[line] in captured.err
 
 
 def test_help_fits_80_columns_and_names_every_option(
@@ -403,7 +423,7 @@ def test_report_that_cannot_be_written_keeps_the_model_back(
     ],
 )
 def test_target_size(text: str, n_bytes: int) -> None:
-    assert parse(["a", "b", "--target-size", text]).options == {"target_size": n_bytes}
+    assert parse(["a", "b", "--target-size", text]).options == Options(target_size=n_bytes)
 
 
 @pytest.mark.parametrize("text", ["", "MB", "4XB", "-4MB", "0", "0.1B", "4 4", "1e6", "nan"])
@@ -552,7 +572,7 @@ def test_names_outside_the_terminals_encoding_are_replaced() -> None:
     assert "gewicht_??" in result.stdout
 
 
-@pytest.mark.parametrize("line", ["--version", "--help", "a b --tolerance 0"])
+@pytest.mark.parametrize("line", ["--version", "--help", "a b --tolerance 0", "-j 0 a b"])
 def test_quick_answers_import_nothing_heavy(line: str) -> None:
     code = f"""if True:
         import sys

@@ -111,7 +111,7 @@ def test_top1_with_labels_is_the_drop_in_accuracy():
     assert found.value == pytest.approx(1 / 6)
     assert found.note == "accuracy 1.0000 to 0.8333"
     assert loss("top1", changed, Y, labels=labels) == pytest.approx(-1 / 6)
-    with pytest.raises(CalibrationError, match="--labels"):
+    with pytest.raises(CalibrationError, match="labels"):
         loss("top1", Y, Z, labels=labels[:5])
     with pytest.raises(CalibrationError, match="7 labels for 6 answers"):
         loss("top1", Y, Z, labels=np.zeros(7, np.int64))
@@ -150,15 +150,11 @@ def test_user_function(tmp_path, monkeypatch):
         with pytest.raises(CalibrationError, match=pattern):
             make_metric(f"my_metric_a:{name}", 1).measure(runs(Y), runs(Z))
     for name in ("my_metric_a:none", "no_such_module_b:f", "my_metric_a:text"):
-        with pytest.raises(CalibrationError, match=f"--metric {name}"):
+        with pytest.raises(CalibrationError, match=f"metric {name}"):
             make_metric(name, 1)
-    with pytest.raises(UsageError, match="--tolerance"):
-        make_metric("my_metric_a:worst")
 
 
-def test_unknown_metric_and_misplaced_labels():
+def test_unknown_metric():
     with pytest.raises(UsageError, match="rel_l2, cosine, psnr, top1"):
         make_metric("mse")
-    with pytest.raises(UsageError, match="--labels"):
-        make_metric("rel_l2", labels=np.zeros(3, np.int64))
     assert make_metric("cosine", 0.25).limit == 0.25

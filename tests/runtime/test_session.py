@@ -127,7 +127,7 @@ def test_external_type_that_cannot_be_handed_over_is_refused():
 @pytest.mark.parametrize(
     ("model", "error", "pattern"),
     [
-        (make_model("Foo", "my.domain"), ProviderError, r"my\.domain:Foo is unknown.*--custom-ops LIB"),
+        (make_model("Foo", "my.domain"), ProviderError, r"my\.domain:Foo is unknown.*custom_ops"),
         (make_model("Foo"), ModelError, "No Op registered for Foo"),
         (make_model(opset=99), ModelError, "Opset 99"),
         (make_model()[:60], ModelError, "protobuf parsing failed"),
@@ -149,7 +149,7 @@ def test_bad_models_give_one_line_that_names_the_file(model, error, pattern, cap
 def test_missing_file_and_missing_custom_ops_library(tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx"):
         open_session(LoadableModel(tmp_path / "none.onnx"))
-    with pytest.raises(ProviderError, match=r"--custom-ops .*none\.so"):
+    with pytest.raises(ProviderError, match=r"custom_ops .*none\.so"):
         open_session(LoadableModel(make_model()), custom_ops=Path("none.so"))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import onnx
@@ -28,8 +29,18 @@ from onnxzip.graph.reading.tensors import (
 )
 from onnxzip.records.aliases import Array
 
-ModelLike: TypeAlias = str | Path | bytes | onnx.ModelProto
-"""What a model may be given as: a path, its serialised bytes, or a ModelProto."""
+
+class HasModelProto(Protocol):
+    """What holds a model, such as the ONNXProgram that torch.onnx.export returns."""
+
+    @property
+    def model_proto(self) -> onnx.ModelProto:
+        """The model."""
+
+
+PlainModel: TypeAlias = Path | bytes | onnx.ModelProto
+ModelLike: TypeAlias = str | PathLike[str] | PlainModel | HasModelProto
+"""What a model may be given as: a path, its serialised bytes, a ModelProto, or what holds one."""
 
 MIN_OPSET = 7
 MIN_DETACHED_BYTES = 1024
@@ -92,27 +103,38 @@ def opset_version(proto: onnx.ModelProto, source: str) -> int:
     raise ModelError(f"{source}: imports no ai.onnx operator set, so it is no standard ONNX model")
 
 
+def plain_model(source: ModelLike) -> PlainModel:
+    """Return a path as a Path, and the ModelProto of what holds one.
+
+    Raises:
+        ModelError: it is no model.
+    """
+    if isinstance(source, str | PathLike):
+        return Path(source)
+    proto = getattr(source, "model_proto", source)
+    if isinstance(proto, bytes | onnx.ModelProto):
+        return proto
+    raise ModelError(f"expected a path, bytes or a ModelProto, got a {type(source).__name__}")
+
+
 def read_model(source: ModelLike) -> Model:
     """Read a model and detach its large initializers.
 
     Args:
-        source: a file, a serialized model, or a ModelProto (which is not changed).
+        source: a file, a serialized model, a ModelProto (which is not changed), or what holds one.
 
     Raises:
         ModelError: not a readable, plausible ONNX model; the message names file and place.
     """
     folder: Path | None = None
-    if isinstance(source, str):
-        source = Path(source)
+    source = plain_model(source)
     if isinstance(source, Path):
         proto, name, folder = _parse(_read_bytes(source), str(source)), str(source), source.parent
     elif isinstance(source, bytes):
         proto, name = _parse(source, "<bytes>"), "<bytes>"
-    elif isinstance(source, onnx.ModelProto):
+    else:
         proto, name = onnx.ModelProto(), "<ModelProto>"
         proto.CopyFrom(source)
-    else:
-        raise ModelError(f"expected a path, bytes or a ModelProto, got {type(source).__name__}")
     n_bytes = proto.ByteSize() if not isinstance(source, Path) else source.stat().st_size
     _check_header(proto, name)
     model = Model(proto, {}, name, n_bytes)

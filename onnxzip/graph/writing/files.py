@@ -32,7 +32,7 @@ def check_output(original: Model, output: Path, overwrite: bool) -> Path:
     if output.exists() and Path(original.source).exists() and output.samefile(original.source):
         raise OutputError(f"{output}: is the input itself; give the output another name")
     if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists already; use -f (overwrite=True) to replace it")
+        raise OutputError(f"{output}: exists already; use `overwrite` to replace it")
     if not output.absolute().parent.is_dir():
         raise OutputError(f"{output}: the folder {output.parent} does not exist; make it first")
     return output

@@ -1,0 +1,196 @@
+"""The options of the command line: how they are written, and their help.
+
+Only options that were given are in the namespace, so that defaults live in `Options` alone, as do the
+checks: the types here make values of text and nothing more.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from onnxzip.cli.parsers import read_float, read_int, read_names, read_report_path
+from onnxzip.cli.pass_flags import add_pass_options
+from onnxzip.errors import UsageError
+
+_USAGE = """onnxzip [options] IN OUT
+       onnxzip -l FILE
+       onnxzip -t [options] FILE [--against ORIGINAL]
+       onnxzip -d [options] FILE OUT"""
+_EPILOG = """examples:
+  onnxzip model.onnx small.onnx          loses at most 0.1 relative error
+  onnxzip -c images.npz --tolerance 0.05 model.onnx small.onnx
+  onnxzip -c images.npy --labels classes.npy --metric top1 --tolerance 0.01 \\
+      model.onnx small.onnx              loses at most a point of accuracy
+  onnxzip --keep 'head.*' --report small.json model.onnx small.onnx
+  onnxzip -t small.onnx --against model.onnx
+  onnxzip -d small.onnx plain.onnx       plain weights again
+
+exit status: 0 done, 1 bad input, 2 usage, 3 no smaller file meets the tolerance
+OUT is written as a whole or left untouched."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what is wrong with the arguments."""
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Every option there is, with its dashes."""
+        return frozenset(self._option_string_actions)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the arguments."""
+        raise UsageError(f"{message} (onnxzip --help lists the options)")
+
+
+class _PassHelp(argparse.Action):
+    """Print the settings of every pass and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        listing = Parser(
+            prog="onnxzip", usage="onnxzip [--PASS-SETTING VALUE]... IN OUT", add_help=False
+        )
+        add_pass_options(listing)
+        listing.print_help()
+        parser.exit()
+
+
+def make_parser() -> Parser:
+    """Return the parser of everything but the settings of passes."""
+    parser = Parser(
+        prog="onnxzip",
+        usage=_USAGE,
+        description="Make an ONNX model many times smaller; any stock onnxruntime loads the result.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("paths", nargs="*", type=Path, help=argparse.SUPPRESS)
+    _add_loss_options(parser)
+    _add_method_options(parser)
+    _add_levels(parser)
+    _add_run_options(parser)
+    _add_modes(parser)
+    return parser
+
+
+def _add_loss_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("loss allowed")
+    group.add_argument(
+        "-c",
+        "--calibration",
+        type=Path,
+        metavar="FILE|DIR",
+        help=".npz (one array per graph input, first axis = samples), .npy for a single input, or a "
+        "folder of them; without it inputs are generated",
+    )
+    group.add_argument("--labels", type=Path, metavar="FILE.npy", help="true classes, for --metric top1")
+    group.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="rel_l2 (default): |y - y'| / |y|; cosine: 1 - cos; psnr: dB; top1: drop in accuracy with "
+        "--labels, else share of changed answers; or a Python module:function",
+    )
+    group.add_argument(
+        "--tolerance",
+        type=read_float,
+        metavar="X",
+        help="largest loss allowed (psnr: least dB) in the metric's own unit; rel_l2: 0.1 by default; "
+        "top1: a fraction, 0.01 is one point",
+    )
+    group.add_argument(
+        "--target-size",
+        metavar="SIZE",
+        help="instead of a tolerance: the best model that fits, e.g. 4MB",
+    )
+    group.add_argument(
+        "--keep",
+        action="append",
+        metavar="PATTERN",
+        help="leave weights alone whose name matches, e.g. 'head.*'; may be repeated",
+    )
+
+
+def _add_method_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("method")
+    group.add_argument(
+        "--objective",
+        metavar="size|speed",
+        help="size (default): every weight is rebuilt when the model is loaded; speed: nodes are "
+        "replaced by cheaper ones where that runs fewer operations",
+    )
+    group.add_argument(
+        "--passes", action="extend", type=read_names, metavar="A,B", help="use these passes only"
+    )
+    group.add_argument(
+        "--skip", action="extend", type=read_names, metavar="A,B", help="do not use these passes"
+    )
+    group.add_argument(
+        "--help-passes", action=_PassHelp, nargs=0, help="list the settings of the passes"
+    )
+
+
+def _add_levels(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("effort")
+    levels = group.add_mutually_exclusive_group()
+    for number in range(1, 10):
+        text = {
+            1: "-1 to -3: packed at fixed rates; fast to pack, lightest to load",
+            4: "-4 to -9: entropy coded, 1.5 to 2 times smaller; -6 is the default",
+        }.get(number, argparse.SUPPRESS)
+        levels.add_argument(f"-{number}", action="store_const", const=number, dest="level", help=text)
+    group.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="keep internal names and doc strings, which are shortened or dropped from -6 on",
+    )
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument(
+        "--custom-ops", type=Path, metavar="LIB", help="register a custom-operator library"
+    )
+    group.add_argument(
+        "--providers",
+        action="extend",
+        type=read_names,
+        metavar="A,B",
+        help="execution providers to validate on; default: CPU and all accelerators onnxruntime has",
+    )
+    group.add_argument("-j", type=read_int, dest="n_jobs", metavar="N", help="processes (default 1)")
+    group.add_argument("--seed", type=read_int, metavar="N", help="of generated inputs (default 0)")
+    group.add_argument(
+        "--report", type=read_report_path, metavar="FILE", help="write the report, as .json or .md"
+    )
+    group.add_argument("-f", action="store_true", dest="overwrite", help="overwrite OUT")
+    volume = group.add_mutually_exclusive_group()
+    volume.add_argument("-q", action="store_true", dest="quiet", help="print nothing but errors")
+    volume.add_argument(
+        "-v",
+        action="store_true",
+        dest="verbose",
+        help="print every weight, and the traceback of an error",
+    )
+
+
+def _add_modes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("instead of compressing")
+    modes = group.add_mutually_exclusive_group()
+    for flag, mode, text in (
+        ("-l", "list", "list how each weight of FILE is stored"),
+        ("-t", "test", "test FILE: does it load, decode and compute"),
+        ("-d", "decompress", "write FILE with plain weights again"),
+    ):
+        modes.add_argument(flag, action="store_const", const=mode, dest="mode", help=text)
+    group.add_argument(
+        "--against", type=Path, metavar="ORIGINAL", help="with -t: the model to compare with"
+    )
+    group.add_argument(
+        "--version", action="version", version=f"onnxzip {version('onnxzip')}", help="print the version"
+    )
+    group.add_argument("-h", "--help", action="help", help="print this")

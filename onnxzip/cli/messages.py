@@ -1,0 +1,53 @@
+"""What an error says on the command line: one line with its place, in the words of the options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnxzip.cli.arguments import Request, flag_of
+from onnxzip.errors import OnnxzipError, UsageError
+
+if TYPE_CHECKING:
+    from onnxzip.records.check import Check
+
+
+def explain(error: Exception, request: Request | None) -> str:
+    """Return what went wrong, where, and what to do."""
+    source = "" if request is None else str(request.source)
+    match error:
+        case OnnxzipError():
+            message = error.worded(flag_of)
+            is_placed = isinstance(error, UsageError) or _names_its_place(message, request)
+            return message if is_placed else f"{source}: {message}"
+        case MemoryError():
+            return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
+        case OSError():
+            place = error.filename or source
+            return f"{place}: {error.strerror or error}"
+    finding = f"internal error: {type(error).__name__}: {error}"
+    is_shown = request is not None and request.verbose
+    return finding if is_shown else f"{finding} (run with -v for the traceback)"
+
+
+def _names_its_place(message: str, request: Request | None) -> bool:
+    """Whether a message says which file or option it is about."""
+    if request is None or message.startswith("-"):
+        return True
+    files = (request.source, request.output, request.report, request.against)
+    data = (request.options.calibration, request.options.labels, request.options.custom_ops)
+    return any(str(path) in message for path in (*files, *data) if path is not None)
+
+
+def untouched(request: Request | None) -> str:
+    """Say that the output is as it was, where there is one."""
+    return f"; {request.output} is untouched" if request is not None and request.output else ""
+
+
+def describe_failure(check: Check) -> str:
+    """Say which check failed, and by how much."""
+    from onnxzip.report.numbers import format_metric
+
+    value, limit = (format_metric(check.metric, number) for number in (check.value, check.limit))
+    return (
+        f"{check.kind} check failed on {check.provider}: {check.metric} is {value}, the limit is {limit}"
+    )

@@ -1,0 +1,132 @@
+"""Arrays as Python libraries hand them over: numpy's own, what turns into one, and torch's tensors.
+
+None of the libraries is imported: an array is known by what it offers.
+
+Number types: integers are converted to the model's integer type when every value fits; floats are
+rounded to the nearest value of the model's float type (an overflow is an error). Anything else - above
+all integers for a float input, which usually means that pixels were not normalised - is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+
+import numpy as np
+
+from onnxzip.errors import CalibrationError
+from onnxzip.records.aliases import Array
+from onnxzip.runtime.input_spec import InputSpec
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What numpy makes an array of: its own arrays, those of jax, pandas, tensorflow, ..."""
+
+    def __array__(self) -> Array:
+        """Return the values."""
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """What torch.Tensor offers; one with gradients or on a GPU refuses to become an array as it is."""
+
+    def detach(self) -> Tensor:
+        """Return the tensor without gradients."""
+
+    def numpy(self) -> Array:
+        """Return the values of a tensor on the CPU."""
+
+
+ArrayLike: TypeAlias = SupportsArray | Tensor
+
+
+def is_array(value: object) -> TypeGuard[ArrayLike]:
+    """Whether a value is an array or a tensor; numpy's scalars are none."""
+    return isinstance(value, SupportsArray | Tensor) and not isinstance(value, np.generic | type)
+
+
+def to_array(place: str, value: ArrayLike | Sequence[int]) -> Array:
+    """Return the values of an array or a tensor.
+
+    Args:
+        place: what to call it in a message.
+        value: an array, a tensor, or numbers in a list.
+
+    Raises:
+        CalibrationError: it cannot be turned into an array (a tensor of bfloat16, a ragged list).
+    """
+    try:
+        if isinstance(value, np.ndarray):
+            return value
+        if isinstance(value, Tensor):
+            tensor = value.detach()
+            return np.asarray(tensor.cpu().numpy() if hasattr(tensor, "cpu") else tensor.numpy())
+        return np.asarray(value)
+    except Exception as error:  # the other library's code, which may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CalibrationError(
+            f"{place}: a {type(value).__name__} cannot be turned into an array: {reason}; "
+            "convert it with numpy"
+        ) from error
+
+
+def check_arrays(
+    place: str, arrays: Mapping[str, ArrayLike], inputs: Sequence[InputSpec]
+) -> dict[str, Array]:
+    """Return one array per input, in the inputs' order and dtypes.
+
+    Args:
+        place: what to call the arrays in a message.
+        arrays: by input name.
+        inputs: the model's inputs.
+
+    Raises:
+        CalibrationError: one is missing, is no input, or holds what its input does not take.
+    """
+    expected = ", ".join(spec.name for spec in inputs)
+    known = {spec.name for spec in inputs}
+    if unknown := [repr(name) for name in arrays if name not in known]:
+        finding = "is not an input" if len(unknown) == 1 else "are no inputs"
+        raise CalibrationError(
+            f"{place}: array {', '.join(unknown)} {finding} of the model; "
+            f"leave out what it does not take, and name arrays after its inputs: {expected}"
+        )
+    missing = [spec.name for spec in inputs if spec.name not in arrays]
+    if missing:
+        raise CalibrationError(
+            f"{place}: no array for input {missing[0]!r}; the model has inputs: {expected}"
+        )
+    return {
+        spec.name: _convert(place, spec, to_array(f"{place}: array {spec.name!r}", arrays[spec.name]))
+        for spec in inputs
+    }
+
+
+def _convert(place: str, spec: InputSpec, array: Array) -> Array:
+    """Return the array in the input's dtype, or say why that is not possible."""
+    where = f"{place}: array {spec.name!r}"
+    if isinstance(spec.dtype, str):
+        if spec.dtype == "tensor(string)" and array.dtype.kind in "UO":
+            return array
+        raise CalibrationError(
+            f"{where}: is {array.dtype} for an input of type {spec.dtype}, which is not supported"
+        )
+    kinds = array.dtype.kind + spec.dtype.kind
+    if kinds not in {"ff", "bb", "ii", "iu", "ui", "uu"}:
+        raise CalibrationError(
+            f"{where}: is {array.dtype}, the model takes {spec.dtype}; "
+            "convert (and scale) it as the model expects"
+        )
+    if kinds == "ff" and not np.isfinite(array).all():
+        raise CalibrationError(f"{where}: holds NaN or Inf; remove those samples")
+    if array.dtype == spec.dtype:
+        return array
+    with np.errstate(over="ignore"):
+        converted = array.astype(spec.dtype)
+    fits = np.isfinite(converted).all() if kinds == "ff" else np.array_equal(converted, array)
+    if not fits:
+        raise CalibrationError(
+            f"{where}: has values that do not fit the model's {spec.dtype}; check its scale"
+        )
+    return converted

@@ -1,0 +1,132 @@
+"""Calibration data as Python scripts hold it.
+
+    array or tensor            for a model with one input; the first axis is the samples
+    dict of arrays             one per input; the first axis is the samples
+    iterable of batches        a list, a generator, a torch DataLoader, ...; a batch is
+        array or tensor        for a model with one input
+        (x, y)                 as a loader over a labelled dataset yields: y are the labels
+        dict of arrays         one per input, as loaders of text models yield: a run of the model
+    CalibrationDataReader      of onnxruntime: each feed is a run of the model
+
+Arrays are cut into runs as those of files are (`from_files`). So is a dict whose samples do not fit a
+run, because the model's batch is fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from onnxzip.errors import CalibrationError
+from onnxzip.inputs.arrays import ArrayLike, check_arrays, is_array
+from onnxzip.inputs.feedset import FeedSet
+from onnxzip.inputs.free_sizes import samples_per_run
+from onnxzip.inputs.runs import check_shape, cut_samples
+from onnxzip.records.aliases import Feeds
+from onnxzip.runtime.input_spec import InputSpec
+
+Inputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+Batch: TypeAlias = Inputs | tuple[Inputs] | tuple[Inputs, ArrayLike] | list[ArrayLike]
+
+
+@runtime_checkable
+class DataReader(Protocol):
+    """What onnxruntime.quantization.CalibrationDataReader offers."""
+
+    def get_next(self) -> Mapping[str, ArrayLike] | None:
+        """Return the next feeds, None at the end."""
+
+
+CalibrationSource: TypeAlias = str | PathLike[str] | Inputs | Iterable[Batch] | DataReader
+_ADVICE = "yield arrays, (x, y) with an array x, or dicts of input name to array"
+Cut: TypeAlias = tuple[Sequence[Feeds], Sequence[int]]
+"""Feeds of several runs, and the number of samples in each."""
+
+
+def from_python(
+    source: Inputs | Iterable[Batch] | DataReader, inputs: Sequence[InputSpec], batch_size: int
+) -> tuple[FeedSet, Sequence[ArrayLike]]:
+    """Return the inputs for all runs, and the labels that came with them, in batches.
+
+    Args:
+        source: see the top of this file.
+        inputs: the model's inputs.
+        batch_size: most samples in one run where the model's batch dimension is free.
+
+    Raises:
+        CalibrationError: the data does not fit the model; names batch, array, finding, next step.
+    """
+    if isinstance(source, Mapping) or is_array(source):
+        arrays = _named("calibration", source, inputs)
+        return join_feeds([cut_arrays("calibration", arrays, inputs, batch_size)]), ()
+    assert isinstance(source, DataReader | Iterable)  # Options takes nothing else
+    cuts: list[Cut] = []
+    labels: list[ArrayLike] = []
+    for index, item in enumerate(_read_on(source) if isinstance(source, DataReader) else source):
+        place = f"calibration batch {index}"
+        batch, *given = item if isinstance(item, tuple | list) and item else (item,)
+        if len(given) > 1:
+            raise CalibrationError(f"{place}: is {1 + len(given)} things; {_ADVICE}")
+        labels += given
+        arrays = _named(place, batch, inputs)
+        if isinstance(batch, Mapping) and _is_run(arrays, inputs):
+            cuts.append(([arrays], [_n_samples(arrays, inputs)]))
+        else:
+            cuts.append(cut_arrays(place, arrays, inputs, batch_size))
+    if not cuts:
+        raise CalibrationError("calibration: no batches; a reader or generator can be read only once")
+    return join_feeds(cuts), labels
+
+
+def cut_arrays(place: str, arrays: Feeds, inputs: Sequence[InputSpec], batch_size: int) -> Cut:
+    """Cut checked arrays of samples, one per input, into runs; see `cut_samples`."""
+    feeds, n_cut = cut_samples(place, arrays, inputs, batch_size)
+    per_run = -(-n_cut // len(feeds))
+    return feeds, [min(per_run, n_cut - i * per_run) for i in range(len(feeds))]
+
+
+def join_feeds(cuts: Iterable[Cut]) -> FeedSet:
+    """Return the runs of all sets of samples as one."""
+    feeds: list[Feeds] = []
+    sizes: list[int] = []
+    for cut_feeds, cut_sizes in cuts:
+        feeds += cut_feeds
+        sizes += cut_sizes
+    return FeedSet(tuple(feeds), tuple(sizes))
+
+
+def _read_on(reader: DataReader) -> Iterator[Mapping[str, ArrayLike]]:
+    while (feeds := reader.get_next()) is not None:
+        yield feeds
+
+
+def _named(place: str, batch: object, inputs: Sequence[InputSpec]) -> Feeds:
+    """Return the arrays of a batch by input name, checked but for their shapes."""
+    if isinstance(batch, Mapping):
+        return check_arrays(place, batch, inputs)
+    if not is_array(batch):
+        raise CalibrationError(f"{place}: is a {type(batch).__name__}; {_ADVICE}")
+    if len(inputs) != 1:
+        names = ", ".join(spec.name for spec in inputs)
+        raise CalibrationError(
+            f"{place}: is one array, the model has {len(inputs)} inputs ({names}); "
+            "pass dicts with an array for each"
+        )
+    return check_arrays(place, {inputs[0].name: batch}, inputs)
+
+
+def _is_run(arrays: Feeds, inputs: Sequence[InputSpec]) -> bool:
+    """Whether the model takes the arrays as they are."""
+    try:
+        for spec in inputs:
+            check_shape("", spec, arrays[spec.name].shape)
+    except CalibrationError:
+        return False
+    return True
+
+
+def _n_samples(arrays: Feeds, inputs: Sequence[InputSpec]) -> int:
+    if any(spec.shape for spec in inputs):
+        return samples_per_run(inputs, {name: array.shape for name, array in arrays.items()})
+    return max(len(array) if array.ndim else 1 for array in arrays.values())  # of unknown ranks

@@ -1,0 +1,11 @@
+"""What a user may ask for, checked in one place, and what comes back."""
+
+from onnxzip.options.record import (
+    USED_BY_VERIFY,
+    Options,
+    Result,
+    UserFunction,
+    check_for_verify,
+)
+
+__all__ = ["USED_BY_VERIFY", "Options", "Result", "UserFunction", "check_for_verify"]

@@ -1,0 +1,216 @@
+"""What a user may ask for and what comes back, for the command line and the Python interface.
+
+`Options` checks and normalises itself once, for both of them: what is wrong is a `UsageError` that names
+the setting in backticks, so that either interface can say it in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from onnxzip.errors import UsageError
+from onnxzip.options.readers import (
+    read_calibration,
+    read_flag,
+    read_labels,
+    read_metric,
+    read_names,
+    read_number,
+    read_objective,
+    read_pass_settings,
+    read_path,
+    read_size,
+    read_some_names,
+    read_whole,
+)
+from onnxzip.records.aliases import Scalar
+from onnxzip.report.record import Report
+
+if TYPE_CHECKING:
+    from onnxzip.graph import ModelProto
+    from onnxzip.inputs.arrays import ArrayLike
+    from onnxzip.inputs.from_python import CalibrationSource
+    from onnxzip.runtime.outputs import Outputs
+
+UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float]
+"""A metric of the user's: takes the original's outputs and the compressed model's, by name; all runs
+joined along axis 0; returns the loss."""
+
+PassSettings: TypeAlias = Mapping[str, Mapping[str, Scalar | tuple[Scalar, ...]]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of `compress` and `verify`; the defaults are the command line's.
+
+    The types below are what a stage finds; what may be given is wider (`onnxzip.api.Settings`): numpy's
+    numbers are numbers, "4MB" is a size, a single name stands for a tuple of names, a text for a path.
+
+    Attributes:
+        calibration: the user's data, see `onnxzip.inputs.from_python`; None generates inputs.
+        labels: class labels for the metric "top1", a .npy file or an array of integers.
+        metric: "rel_l2", "cosine", "psnr", "top1", "module:function" or a callable; the latter two need
+            a tolerance.
+        tolerance: largest loss in the metric's unit; None takes the metric's default.
+        target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
+        objective: "size" keeps weights in stored form, "speed" also uses the computed form.
+        passes: names of the passes to use; None for all.
+        skip: names of passes to leave out.
+        keep: shell patterns of weight names to leave alone.
+        pass_settings: values for passes' dataclass fields, by pass name.
+        custom_ops: library of custom operators to register with onnxruntime.
+        providers: execution providers to validate on; None for the CPU and every accelerator.
+        level: 1 (packs fast, loads fast) to 9 (smallest), see `onnxzip.codec.level`.
+        keep_names: leave internal names, doc strings and value_info as they are (from level 6 on
+            they are shortened or dropped).
+        n_jobs: layers worked on at the same time.
+        seed: seed of generated inputs and of randomised passes.
+        overwrite: replace an existing output file.
+
+    Raises:
+        UsageError: a value is of the wrong type or out of range, or two settings contradict each other.
+    """
+
+    calibration: CalibrationSource | None = None
+    labels: Path | ArrayLike | None = None
+    metric: str | UserFunction = "rel_l2"
+    tolerance: float | None = None
+    target_size: int | None = None
+    objective: Literal["size", "speed"] = "size"
+    passes: tuple[str, ...] | None = None
+    skip: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    pass_settings: PassSettings = field(default_factory=dict)
+    custom_ops: Path | None = None
+    providers: tuple[str, ...] | None = None
+    level: int = 6
+    keep_names: bool = False
+    n_jobs: int = 1
+    seed: int = 0
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every setting and what goes together; bring each to its one type."""
+        for name, read in _READERS.items():
+            object.__setattr__(self, name, read(name, getattr(self, name)))
+        _check_combination(self)
+
+    @property
+    def metric_name(self) -> str:
+        """What the metric is called: its name, or the qualified name of the user's function."""
+        if isinstance(self.metric, str):
+            return self.metric
+        named = self.metric if hasattr(self.metric, "__qualname__") else type(self.metric)
+        return f"{named.__module__}:{named.__qualname__}"
+
+    def described(self) -> dict[str, Scalar]:
+        """Return the settings that shape the result, as scalars for the report.
+
+        Only `overwrite` shapes nothing; what is None and has no default to speak of is left out.
+        """
+        named = {
+            "metric": self.metric_name,
+            "passes": "all" if self.passes is None else self.passes,
+            "providers": "all" if self.providers is None else self.providers,
+            "calibration": "generated inputs" if self.calibration is None else self.calibration,
+        }
+        left_out = {"pass_settings", "overwrite"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        for pass_name, given in self.pass_settings.items():
+            values.update({f"{pass_name}.{key}": value for key, value in given.items()})
+        return {
+            key: _described(value) for key, value in {**values, **named}.items() if value is not None
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What `compress` returns: the compressed model and the report on it.
+
+    Attributes:
+        model: self-contained ModelProto; None above 2 GiB, where only a file can hold the model.
+        report: the record that a report file holds.
+    """
+
+    model: ModelProto | None
+    report: Report
+
+
+USED_BY_VERIFY = frozenset(
+    {"calibration", "labels", "metric", "tolerance", "custom_ops", "providers", "seed"}
+)
+_NEEDS_ORIGINAL = ("labels", "metric", "tolerance", "providers")
+
+
+def check_for_verify(given: Iterable[str], *, has_original: bool) -> None:
+    """Refuse settings that `verify` does not use.
+
+    Args:
+        given: names of settings.
+        has_original: whether there is a model to compare with.
+
+    Raises:
+        UsageError: one of them has no effect.
+    """
+    names = set(given)
+    if unused := sorted(names - USED_BY_VERIFY):
+        raise UsageError(f"`{unused[0]}` has no meaning for a test; it belongs to compressing")
+    if not has_original and (lonely := [name for name in _NEEDS_ORIGINAL if name in names]):
+        raise UsageError(f"`{lonely[0]}` needs `against`, the original model to compare with")
+
+
+def _described(value: object) -> Scalar:
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, Path) else type(value).__name__
+
+
+Reader: TypeAlias = Callable[[str, object], object]
+
+
+def _optional(read: Reader) -> Reader:
+    return lambda name, value: None if value is None else read(name, value)
+
+
+_READERS: Mapping[str, Reader] = {
+    "calibration": _optional(read_calibration),
+    "labels": _optional(read_labels),
+    "metric": read_metric,
+    "tolerance": _optional(read_number),
+    "target_size": _optional(read_size),
+    "objective": read_objective,
+    "passes": _optional(read_some_names),
+    "skip": read_names,
+    "keep": read_names,
+    "pass_settings": read_pass_settings,
+    "custom_ops": _optional(read_path),
+    "providers": _optional(read_some_names),
+    "level": lambda name, value: read_whole(name, value, 1, 9),
+    "keep_names": read_flag,
+    "n_jobs": lambda name, value: read_whole(name, value, 1),
+    "seed": lambda name, value: read_whole(name, value, 0),
+    "overwrite": read_flag,
+}
+
+
+def _check_combination(options: Options) -> None:
+    """Refuse settings that contradict each other, or that need another one."""
+    is_top1 = options.metric == "top1"
+    has_default = isinstance(options.metric, str) and ":" not in options.metric
+    if options.target_size is not None and options.tolerance is not None:
+        raise UsageError("`target_size` stands instead of `tolerance`; leave one of them out")
+    if options.labels is not None and not is_top1:
+        raise UsageError(f"`labels` belong to `metric` top1, not {options.metric_name}; leave one out")
+    if options.labels is not None and options.calibration is None:
+        raise UsageError("`labels` need `calibration`, the data they label")
+    if is_top1 and options.tolerance is not None and options.tolerance >= 1:
+        raise UsageError(
+            f"`tolerance` {options.tolerance:g} of top1 is not a fraction below 1; 0.01 is one point"
+        )
+    if not has_default and options.tolerance is None and options.target_size is None:
+        raise UsageError(f"`metric` {options.metric_name} has no default limit; pass `tolerance`")

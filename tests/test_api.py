@@ -1,0 +1,234 @@
+"""The Python interface: its signatures, what goes through it end to end, what it refuses."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxzip
+from onnxzip import api, graph
+from onnxzip.errors import CalibrationError, InputError, ModelError, UsageError
+from onnxzip.inputs.arrays import ArrayLike
+from onnxzip.inputs.from_python import CalibrationSource
+from onnxzip.options import USED_BY_VERIFY, Options, record
+from onnxzip.records.aliases import Scalar
+from onnxzip.report.json import to_json
+from onnxzip.runtime.outputs import Outputs
+from tests.cases import CASES
+from tests.inputs.test_from_python import Loader, Tensor
+from tests.test_models import MODELS
+
+NAMES: dict[str, Any] = {
+    "ArrayLike": ArrayLike,
+    "CalibrationSource": CalibrationSource,
+    "Outputs": Outputs,
+}
+FAST: dict[str, Any] = {"passes": "scalar", "level": 1}
+
+
+def worst(reference: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float:
+    return max(float(np.abs(reference[name] - outputs[name]).max()) for name in reference)
+
+
+def members(hint: Any) -> set[Any]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return {member for argument in get_args(hint) for member in members(argument)}
+    return {hint}
+
+
+def test_settings_mirror_options() -> None:
+    """`Settings` takes what a field holds, and what is brought to it."""
+    wider: dict[Any, Any] = {
+        Path: str | PathLike[str],
+        float: api.Number,
+        int: api.WholeNumber,
+        tuple[str, ...]: str | Sequence[str],
+        record.PassSettings: Mapping[str, Mapping[str, Scalar | Sequence[Scalar]]],
+    }
+    fields = get_type_hints(Options, None, NAMES)
+    settings = get_type_hints(api.Settings, None, NAMES)
+    assert sorted(settings) == sorted(fields)
+    for name, hint in fields.items():
+        wanted = {m for member in members(hint) for m in members(wider.get(member, member))}
+        extra = {"labels": {Sequence[int]}, "target_size": {str}}.get(name, set())
+        assert members(settings[name]) == wanted | extra, name
+    assert settings["objective"] == Literal["size", "speed"]
+    assert set(get_type_hints(api.VerifySettings, None, NAMES)) == USED_BY_VERIFY
+    assert all(name in (onnxzip.compress.__doc__ or "") for name in settings)
+
+
+def test_import_is_quick() -> None:
+    code = """if True:
+        import sys, onnxzip
+        heavy = {"onnx", "onnxruntime", "scipy", "rich", "joblib", "onnxzip.pipeline", "onnxzip.listing"}
+        print(sorted(heavy & set(sys.modules)))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version() -> None:
+    assert onnxzip.__version__ == version("onnxzip")
+
+
+# Sources and reports
+
+
+def test_what_holds_a_model_is_a_model(tmp_path: Path) -> None:
+    proto = CASES["two_layer_perceptron"].build()
+    program = types.SimpleNamespace(model_proto=proto)
+    found = onnxzip.compress(program, **FAST)
+    wanted = onnxzip.compress(proto, **FAST)
+    assert found.model == wanted.model
+    assert found.report.source_sha256 == wanted.report.source_sha256
+    assert all(check.passed for check in onnxzip.verify(found.model, program))
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path)
+    assert graph.read_model(str(path)).source == str(path)
+    with pytest.raises(ModelError, match="expected a path"):
+        onnxzip.inspect(types.SimpleNamespace(model_proto=3))
+
+
+def test_report_comes_back(tmp_path: Path) -> None:
+    report = onnxzip.compress(CASES["two_layer_perceptron"].build(), **FAST).report
+    path = tmp_path / "r.json"
+    path.write_text(to_json(report), "utf-8")
+    assert onnxzip.read_report(path) == onnxzip.read_report(str(path)) == report
+    assert onnxzip.read_report(to_json(report)) == report
+    path.write_bytes(b"\xff\xfe")
+    for source in (path, tmp_path / "absent", tmp_path, "a\0b"):
+        with pytest.raises(InputError, match="cannot be read") as caught:
+            onnxzip.read_report(source)
+        assert str(caught.value).startswith(str(source))
+    path.write_text("[]")
+    with pytest.raises(InputError, match=r"r\.json: report: not a report"):
+        onnxzip.read_report(path)
+    with pytest.raises(UsageError, match="expected a path"):
+        onnxzip.read_report(3)  # type: ignore[arg-type]
+
+
+# Settings
+
+
+def test_a_callable_is_a_metric_all_the_way() -> None:
+    source = CASES["two_layer_perceptron"].build()
+    result = onnxzip.compress(source, metric=worst, tolerance=np.float32(0.5), **FAST)
+    (drift,) = (check for check in result.report.checks if check.kind == "drift")
+    assert (drift.metric, drift.limit, drift.passed) == (f"{__name__}:worst", 0.5, True)
+    assert result.report.settings["metric"] == f"{__name__}:worst"
+    assert "worst" in to_json(result.report)
+    (again, *_) = (
+        check
+        for check in onnxzip.verify(result.model, source, metric=worst, tolerance=1e-9)
+        if check.kind == "drift"
+    )
+    assert (again.metric, again.passed) == (f"{__name__}:worst", False)
+    with pytest.raises(UsageError, match="no default limit"):
+        onnxzip.compress(source, metric=worst)
+    with pytest.raises(CalibrationError, match=r"metric .*: failed: TypeError"):
+        onnxzip.compress(source, metric=lambda a: 0.0, tolerance=1, **FAST)  # type: ignore[arg-type]
+
+
+def test_a_loader_of_labelled_batches_is_data_and_labels() -> None:
+    with np.load(MODELS / "digits_calibration.npz") as archive:
+        data = archive["image"][:64]
+    labels = np.arange(64) % 10
+    loader = Loader(*((Tensor(data[i : i + 10]), Tensor(labels[i : i + 10])) for i in range(0, 64, 10)))
+    source = MODELS / "digits_cnn.onnx"
+    given: dict[str, Any] = {"metric": "top1", "tolerance": 0.5, **FAST}
+    found = onnxzip.compress(source, calibration=loader, **given).report
+    wanted = onnxzip.compress(
+        source, calibration=np.split(data, range(10, 64, 10)), labels=labels, **given
+    ).report
+    assert found.output_sha256 == wanted.output_sha256
+    notes = [check.note for check in found.checks if check.kind == "drift"]
+    assert "accuracy" in notes[0]
+    assert notes == [check.note for check in wanted.checks if check.kind == "drift"]
+    plain = onnxzip.compress(source, calibration=loader, **FAST).report  # the y are nobody's business
+    assert all("accuracy" not in check.note for check in plain.checks)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"level": 3}, "level has no meaning for a test"),
+        ({"passes": "dct"}, "passes has no meaning for a test"),
+        ({"target_size": "4MB"}, "target_size has no meaning for a test"),
+        ({"overwrite": True}, "overwrite has no meaning for a test"),
+        ({"metric": "psnr"}, "metric needs against"),
+        ({"tolerance": 0.1}, "tolerance needs against"),
+        ({"providers": "CPU"}, "providers needs against"),
+        ({"seeds": 3}, "no setting 'seeds'; did you mean seed?"),
+        ({"seed": "x"}, "seed 'x' is not a whole number"),
+        ({"zzz": 3}, "no setting 'zzz'; there are calibration, "),
+    ],
+    ids=str,
+)
+def test_verify_refuses_what_it_does_not_use(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        onnxzip.verify("absent.onnx", **settings)
+    with pytest.raises(ModelError):
+        onnxzip.verify("absent.onnx", seed=3, tolerance=None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"nope": {"a": 1}}, "there is no pass 'nope'"),
+        ({"scalar": {"nope": 1}}, "the pass scalar has no setting 'nope'"),
+        ({"dct": {"block": "8"}}, "the setting dct.block '8' is not of type int"),
+        ({"dct": {"block": True}}, "the setting dct.block True is not of type int"),
+        ({"wavelet": {"max_levels": 1.5}}, "there is no|no setting|is not of type int"),
+    ],
+    ids=str,
+)
+def test_settings_of_passes_are_checked_before_anything_is_read(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        onnxzip.compress("absent.onnx", pass_settings=settings)
+
+
+def test_other_arguments_of_the_wrong_type() -> None:
+    with pytest.raises(UsageError, match="progress of type int is not a callable"):
+        onnxzip.compress("absent.onnx", progress=3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="expected a path, got a int"):
+        onnxzip.compress("absent.onnx", 3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="overwrite 1 is not True or False"):
+        onnxzip.decompress("absent.onnx", overwrite=1)  # type: ignore[arg-type]
+
+
+# What a run says of itself
+
+
+def test_progress_and_logging(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stages: list[tuple[str, float]] = []
+    with caplog.at_level(logging.DEBUG, "onnxzip"):
+        onnxzip.compress(
+            CASES["two_layer_perceptron"].build(),
+            progress=lambda stage, fraction: stages.append((stage, fraction)),
+            keep="w1",
+            **FAST,
+        )
+    assert stages[0] == ("reading", 0.0)
+    assert all(0 <= fraction <= 1 for _, fraction in stages)
+    said = [(entry.name, entry.levelname, entry.getMessage()) for entry in caplog.records]
+    infos = [text.split()[0] for _, level, text in said if level == "INFO"]
+    kinds = list(dict.fromkeys(infos))
+    assert kinds == ["read", "examined", "proposed:", "trial", "emitted:", "structure", "exact", "drift"]
+    assert ("onnxzip.pipeline", "DEBUG", "keep left w1: kept on request") in said
+    assert all(name.startswith("onnxzip.") for name, _, _ in said)
+    assert capfd.readouterr() == ("", "")
+    assert any(isinstance(h, logging.NullHandler) for h in logging.getLogger("onnxzip").handlers)

@@ -1,0 +1,200 @@
+"""Settings: what each takes and becomes, what it refuses and in which words, what the report shows."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxzip.cli.arguments import flag_of
+from onnxzip.errors import UsageError
+from onnxzip.options import Options
+
+HUGE = np.zeros((1000, 1000))
+
+
+def type_name(value: object) -> str:
+    """Return what to call a parameter; a number of 5000 digits has no other name."""
+    return value[:30] if isinstance(value, str) else type(value).__name__
+
+
+def loss(reference: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> float:
+    return 0.0
+
+
+# setting: (good values and what they become), (bad values), what the message says
+
+NUMBER = "is not a finite number above 0"
+NO_NAMES = "is not a name or a sequence of names"
+TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
+    "calibration": (
+        [("a.npz", Path("a.npz")), (PurePosixPath("a"), Path("a")), (None, None)],
+        [3, True, 1.5, b"data", "", "a\0b", np.float32(1)],
+        "is not a path",
+    ),
+    "tolerance": (
+        [(1, 1.0), (np.float32(0.5), 0.5), (np.int64(3), 3.0), (Fraction(1, 4), 0.25), (None, None)],
+        [0, -1, True, np.True_, np.nan, np.inf, -np.inf, "0.1", 10**400, 1j, [0.1], HUGE],
+        NUMBER,
+    ),
+    "target_size": (
+        [(5, 5), (np.int32(7), 7), ("4MB", 4_000_000), (" 1.5MiB ", 1_572_864), ("800kB", 800_000)],
+        [0, -1, True, 1e6, "", "MB", "4XB", "1e6", "-4MB", "0.1B", "9" * 5000, b"4MB", HUGE],
+        "is not a size of a byte or more",
+    ),
+    "objective": ([("speed", "speed")], ["fast", None, True, HUGE], "is not one of size, speed"),
+    "passes": (
+        [("dct", ("dct",)), (["a", "b"], ("a", "b")), (None, None), (np.array(["a"]), ("a",))],
+        [3, {"a": 1}, b"dct", HUGE, np.array("a")],
+        NO_NAMES,
+    ),
+    "skip": ([("dct", ("dct",)), ((), ()), ({"b", "a"}, ("a", "b"))], [None, 3, HUGE], NO_NAMES),
+    "keep": ([("w*", ("w*",)), (["w", "v"], ("w", "v"))], [None, 3, HUGE], NO_NAMES),
+    "providers": ([("CPU", ("CPU",)), (None, None)], [3, {"CPU": 1}], NO_NAMES),
+    "custom_ops": ([("a.so", Path("a.so")), (None, None)], [3, "", b"a", HUGE], "is not a path"),
+    "level": ([(1, 1), (np.int8(9), 9)], [0, 10, True, "6", 6.0, None, 10**5000], "from 1 to 9"),
+    "n_jobs": ([(np.uint8(3), 3)], [0, -1, True, 1.0, None], "is not a whole number from 1"),
+    "seed": ([(0, 0), (np.int64(7), 7), (2**70, 2**70)], [-1, True, 1.5, "1"], "whole number from 0"),
+    "keep_names": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
+    "overwrite": ([(np.True_, True)], [1, "no", None, HUGE], "is not True or False"),
+    "pass_settings": (
+        [
+            ({"dct": {"block": np.int64(8)}}, {"dct": {"block": 8}}),
+            ({"w": collections.OrderedDict(bases=["haar"])}, {"w": {"bases": ("haar",)}}),
+        ],
+        [
+            *(3, None, "dct", {1: {}}, {"dct": 3}, {"dct": {1: 2}}, {"dct": {"a": None}}),
+            *({"dct": {"a": np.nan}}, {"dct": {"a": HUGE}}, {"dct": {"a": (1, (2,))}}),
+        ],
+        "pass_settings",
+    ),
+}
+LABELLED = {"calibration": "x.npz", "metric": "top1"}
+GOOD = [(name, value, wanted) for name, (good, _, _) in TABLE.items() for value, wanted in good]
+BAD = [(name, value, message) for name, (_, bad, message) in TABLE.items() for value in bad]
+
+
+@pytest.mark.parametrize(("name", "value", "wanted"), GOOD, ids=type_name)
+def test_good_value_is_brought_to_its_type(name: str, value: object, wanted: object) -> None:
+    options = Options(**{name: value})
+    found = getattr(options, name)
+    assert found == wanted
+    assert type(found) is type(wanted)
+    assert replace(options) == options
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD, ids=type_name)
+def test_bad_value_is_one_line_that_names_the_setting(name: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Options(**{name: value})
+    assert str(caught.value).startswith(name)
+    assert caught.value.worded(flag_of).startswith(flag_of(name))
+    assert len(str(caught.value)) < 250
+    assert "\n" not in str(caught.value)
+
+
+def test_labels() -> None:
+    array = np.arange(3)
+    assert Options(labels=array, **LABELLED).labels is array
+    assert Options(labels="y.npy", **LABELLED).labels == Path("y.npy")
+    assert Options(labels=[0, 1], **LABELLED).labels == [0, 1]
+    for bad in (3, {"a": 1}, b"x", 1.5, ""):
+        with pytest.raises(UsageError, match=r"labels .* is not a"):
+            Options(labels=bad, **LABELLED)
+
+
+def test_metrics() -> None:
+    assert Options(metric=loss, tolerance=1).metric is loss
+    assert Options(metric=loss, target_size=9).metric_name == f"{__name__}:loss"
+    assert Options(metric=type("Loss", (), {"__call__": loss})(), tolerance=1).metric_name.endswith(
+        "Loss"
+    )
+    assert Options(metric="my.mod:f", tolerance=1).metric_name == "my.mod:f"
+    for bad in ("", "a b", "a:b:c", "my.class:f", ":f", "os.system:", 3, None, HUGE):
+        with pytest.raises(UsageError, match=r"metric .* is not the name of a metric"):
+            Options(metric=bad, tolerance=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"target_size": 5, "tolerance": 0.1}, "target_size stands instead of tolerance"),
+        ({"labels": "y.npy", "calibration": "x.npz"}, "labels belong to metric top1, not rel_l2"),
+        ({"labels": "y.npy", "metric": "top1"}, "labels need calibration"),
+        ({"metric": "top1", "tolerance": 1}, "0.01 is one point"),
+        ({"metric": loss}, "loss has no default limit; pass tolerance"),
+        ({"metric": "m:f"}, "m:f has no default limit; pass tolerance"),
+        ({"passes": []}, "passes is empty"),
+        ({"providers": ()}, "providers is empty"),
+        ({"passes": ["a", 3]}, "passes holds what is no name: 3"),
+        ({"skip": ["a", " "]}, "skip holds what is no name: ' '"),
+        ({"keep": HUGE[0]}, "keep holds what is no name: 0.0"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Options(**given)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.complex_numbers(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=400)
+@given(st.sampled_from([field.name for field in fields(Options)]), ANYTHING)
+def test_anything_is_taken_or_refused_in_one_line(name: str, value: object) -> None:
+    try:
+        options = Options(**{name: value})
+    except UsageError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert replace(options) == options
+        assert all(isinstance(v, bool | int | float | str) for v in options.described().values())
+    assert "\n" not in message
+
+
+def test_described_shows_all_that_shapes_the_file() -> None:
+    others: dict[str, dict[str, Any]] = {
+        "calibration": {"calibration": "x.npz"},
+        "labels": {"labels": "y.npy", **LABELLED},
+        "metric": {"metric": loss, "tolerance": 0.1},
+        "tolerance": {"tolerance": 0.2},
+        "target_size": {"target_size": "4MB"},
+        "objective": {"objective": "speed"},
+        "pass_settings": {"pass_settings": {"dct": {"block": (8, 4)}}},
+        "custom_ops": {"custom_ops": "lib.so"},
+        "level": {"level": 3},
+        "keep_names": {"keep_names": True},
+        **{name: {name: 2} for name in ("n_jobs", "seed")},
+        **{name: {name: "a"} for name in ("passes", "skip", "keep", "providers")},
+    }
+    unseen = {"overwrite"}
+    assert set(others) | unseen == {field.name for field in fields(Options)}
+    plain = Options().described()
+    for name, given_settings in others.items():
+        described = Options(**given_settings).described()
+        key = "dct.block" if name == "pass_settings" else name
+        assert described[key] != plain.get(key), name
+    assert Options(overwrite=True).described() == plain
+    assert Options(**others["pass_settings"]).described()["dct.block"] == "8,4"
+    assert Options(calibration=HUGE).described()["calibration"] == "ndarray"
