@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from onnxzip.measure.metrics import metrics
 from onnxzip.records.aliases import Scalar
 
-METRICS = ("rel_l2", "cosine", "psnr", "top1")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)?")
 _UNITS = {
     **{"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
@@ -26,9 +26,9 @@ def read_metric(text: str) -> str:
     module, colon, function = text.partition(":")
     names = [*module.split("."), function]
     is_reference = colon and all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
-    if text in METRICS or is_reference:
+    if text in metrics() or is_reference:
         return text
-    raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(METRICS)} and no module:function")
+    raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(metrics())} and no module:function")
 
 
 def read_positive(text: str) -> float:
