@@ -11,7 +11,7 @@ from onnxzip import graph
 from onnxzip.errors import InputError, ModelError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
 from onnxzip.measure.examination import examine, make_feeds
-from onnxzip.measure.metrics import DEFAULT_LIMITS
+from onnxzip.measure.metrics import metrics
 from onnxzip.options import Options
 from onnxzip.prove.decoded_weights import decode_weights
 from onnxzip.prove.drift import measure_drift
@@ -127,8 +127,8 @@ def _as_written(model: Model, options: Options) -> tuple[Options, str]:
         advice = "; the file was fitted to real inputs: pass some to have it judged"
         return options, advice
     # A mark is no more to be trusted than its file: it must not name a function to import.
-    is_known = judged.limit is not None and judged.metric in DEFAULT_LIMITS
-    if not is_known or judged.metric == "top1":  # was it a drop in accuracy, or changed answers?
+    known = metrics().get(judged.metric)
+    if known is None or judged.limit is None or (known.takes_labels and options.labels is None):
         return options, ""
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 

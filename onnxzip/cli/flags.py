@@ -14,6 +14,8 @@ from typing import NoReturn
 from onnxzip.cli.parsers import read_float, read_int, read_names, read_report_path
 from onnxzip.cli.pass_flags import add_pass_options
 from onnxzip.errors import UsageError
+from onnxzip.measure.metrics import metrics
+from onnxzip.options import Options
 
 _USAGE = """onnxzip [options] IN OUT
        onnxzip -l FILE
@@ -92,15 +94,13 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--metric",
         metavar="NAME",
-        help="rel_l2 (default): |y - y'| / |y|; cosine: 1 - cos; psnr: dB; top1: drop in accuracy with "
-        "--labels, else share of changed answers; or a Python module:function",
+        help=_metric_help(),
     )
     group.add_argument(
         "--tolerance",
         type=read_float,
         metavar="X",
-        help="largest loss allowed (psnr: least dB) in the metric's own unit; rel_l2: 0.1 by default; "
-        "top1: a fraction, 0.01 is one point",
+        help=_tolerance_help(),
     )
     group.add_argument(
         "--target-size",
@@ -112,6 +112,24 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="PATTERN",
         help="leave weights alone whose name matches, e.g. 'head.*'; may be repeated",
+    )
+
+
+def _metric_help() -> str:
+    default = Options().metric
+    known = (
+        f"{name}{' (default)' if name == default else ''}: {metric.summary}"
+        for name, metric in metrics().items()
+    )
+    return "; ".join([*known, "or a Python module:function"]).replace("%", "%%")
+
+
+def _tolerance_help() -> str:
+    limits = ", ".join(f"{name} {metric.default_limit:g}" for name, metric in metrics().items())
+    least = ", ".join(name for name, metric in metrics().items() if metric.higher_is_better)
+    return (
+        f"largest loss allowed ({least}: least value), in the metric's own unit; by default {limits}; "
+        "0.01 of top1 is one point"
     )
 
 

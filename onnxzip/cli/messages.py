@@ -47,7 +47,7 @@ def describe_failure(check: Check) -> str:
     """Say which check failed, and by how much."""
     from onnxzip.report.numbers import format_metric
 
-    value, limit = (format_metric(check.metric, number) for number in (check.value, check.limit))
+    value, limit = (format_metric(check, number) for number in (check.value, check.limit))
     return (
         f"{check.kind} check failed on {check.provider}: {check.metric} is {value}, the limit is {limit}"
     )

@@ -16,9 +16,10 @@ from onnxzip.inputs.arrays import ArrayLike
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
 from onnxzip.inputs.from_files import join_labels, load_calibration, load_labels
 from onnxzip.inputs.runnable import runnable_feeds
-from onnxzip.measure.metrics import Metric, make_metric, without_limit
+from onnxzip.measure.metric import Metric
+from onnxzip.measure.metrics import make_metric, without_limit
+from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.recorded_outputs import RecordedOutputs
-from onnxzip.measure.running_sums import exact_deviation
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.options import Options
 from onnxzip.records.aliases import Feeds
@@ -108,8 +109,8 @@ def metric_of(
         CalibrationError: the user's function cannot be imported.
     """
     if is_limited and options.target_size is None:
-        return make_metric(options.metric, options.tolerance, labels, name=options.metric_name)
-    return without_limit(make_metric(options.metric, 1.0, labels, name=options.metric_name))
+        return make_metric(options.metric, options.tolerance, labels)
+    return without_limit(make_metric(options.metric, 1.0, labels))
 
 
 def _labels(options: Options, given: Sequence[ArrayLike], n_samples: int) -> NDArray[np.int64] | None:

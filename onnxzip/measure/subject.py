@@ -9,8 +9,10 @@ from pathlib import Path
 
 from onnxzip.graph import Judgement
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.metrics import DEFAULT_LIMITS, Metric
+from onnxzip.measure.metric import Metric
+from onnxzip.measure.metrics import make_metric, metrics
 from onnxzip.measure.recorded_outputs import RecordedOutputs
+from onnxzip.options import Options
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,9 @@ class Subject:
 def judgement_of(subject: Subject) -> Judgement | None:
     """Return what a file is judged by, None where that are the defaults."""
     metric, on_data = subject.sample.metric, subject.sample.feeds.seed is None
-    is_default = (metric.name, metric.limit) == ("rel_l2", DEFAULT_LIMITS["rel_l2"])
+    default = make_metric(Options().metric)
+    is_default = (metric.name, metric.limit) == (default.name, default.limit)
     if is_default and not on_data:
         return None
     limit = metric.limit if 0 < metric.limit < math.inf else None
-    return Judgement(metric.name if metric.name in DEFAULT_LIMITS else "", limit, on_data)
+    return Judgement(metric.name if metric.name in metrics() else "", limit, on_data)

@@ -13,7 +13,7 @@ from pathlib import Path
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable, release_pages, with_constants
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.running_sums import exact_deviation
+from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.subject import Sample
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.records.layer import Layer

@@ -6,6 +6,7 @@ from onnxzip.options.record import (
     Result,
     UserFunction,
     check_for_verify,
+    name_of,
 )
 
-__all__ = ["USED_BY_VERIFY", "Options", "Result", "UserFunction", "check_for_verify"]
+__all__ = ["USED_BY_VERIFY", "Options", "Result", "UserFunction", "check_for_verify", "name_of"]

@@ -39,6 +39,13 @@ UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float]
 """A metric of the user's: takes the original's outputs and the compressed model's, by name; all runs
 joined along axis 0; returns the loss."""
 
+
+def name_of(function: UserFunction) -> str:
+    """Return the qualified name of a function, or that of the class of another callable."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
 PassSettings: TypeAlias = Mapping[str, Mapping[str, Scalar | tuple[Scalar, ...]]]
 
 
@@ -101,10 +108,7 @@ class Options:
     @property
     def metric_name(self) -> str:
         """What the metric is called: its name, or the qualified name of the user's function."""
-        if isinstance(self.metric, str):
-            return self.metric
-        named = self.metric if hasattr(self.metric, "__qualname__") else type(self.metric)
-        return f"{named.__module__}:{named.__qualname__}"
+        return self.metric if isinstance(self.metric, str) else name_of(self.metric)
 
     def described(self) -> dict[str, Scalar]:
         """Return the settings that shape the result, as scalars for the report.

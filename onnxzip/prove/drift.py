@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.confidence import SampleLosses
-from onnxzip.measure.metrics import Metric
+from onnxzip.measure.confidence import interval_of
+from onnxzip.measure.metric import Metric
 from onnxzip.measure.recorded_outputs import run_all
 from onnxzip.measure.running_sums import Runs
 from onnxzip.measure.subject import Subject
@@ -26,8 +26,7 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
     Raises:
         CalibrationError: the metric does not apply to the outputs, or the user's function fails.
     """
-    losses = SampleLosses(metric, feeds.sizes)
-    found = metric.measure(reference, losses.watch(reference, run_all(candidate, feeds)))
+    found = metric.measure(reference, run_all(candidate, feeds), feeds.sizes)
     return Check(
         kind="drift",
         provider=candidate.provider,
@@ -38,7 +37,11 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         n_samples=feeds.n_samples,
         seed=feeds.seed,
         note=note_on(candidate, feeds, found),
-        interval=losses.interval(found),
+        interval=interval_of(metric, found),
+        unit=metric.unit,
+        scale=metric.scale,
+        n_decimals=metric.n_decimals,
+        higher_is_better=metric.higher_is_better,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.running_sums import Deviation
+from onnxzip.measure.metric import Deviation
 from onnxzip.runtime.session import Session
 
 

@@ -13,12 +13,16 @@ class Check:
     Attributes:
         kind: "exact" proves the surgery, "drift" measures the loss.
         provider: execution provider name without "ExecutionProvider", e.g. "CPU", "CUDA".
-        metric: unit of `value` and `limit`.
-        passed: the verdict, in the direction the metric asks for (psnr: value >= limit).
+        metric: what `value`, `limit` and `interval` measure.
+        passed: the verdict, in the direction the metric asks for.
         n_samples: samples the value was measured on.
         seed: seed of the generated feeds; None with the user's own data.
         note: what a reader must know about the figure ("generated inputs", ...).
         interval: 95 % confidence interval of a drift over samples; None where there are too few.
+        unit: what stands behind a value that is shown, "dB".
+        scale: what a value is multiplied with to be shown in this unit.
+        n_decimals: digits behind the point of a value that is shown; None: three significant digits.
+        higher_is_better: whether a larger value is a smaller loss.
     """
 
     kind: Literal["exact", "drift", "structure"]
@@ -31,3 +35,7 @@ class Check:
     seed: int | None = None
     note: str = ""
     interval: tuple[float, float] | None = None
+    unit: str = ""
+    scale: float = 1.0
+    n_decimals: int | None = None
+    higher_is_better: bool = False

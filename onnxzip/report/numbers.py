@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
+from onnxzip.records.check import Check
+
 NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 
 
@@ -19,19 +21,16 @@ def format_ratio(before: int, after: int) -> str:
     return f"{before / after:.2f}x" if before > 0 and after > 0 else "-"
 
 
-def format_metric(metric: str, value: float) -> str:
-    """Return a metric's value in its unit: dB for psnr, percentage points for top1."""
-    if metric == "psnr":
-        return f"{value:.1f} dB"
-    if metric == "top1":
-        return f"{100 * value:.2f} pt"
-    return f"{value:.3g}"
+def format_metric(check: Check, value: float) -> str:
+    """Return a value of a check's metric in the metric's unit, e.g. "35.2 dB"."""
+    digits = ".3g" if check.n_decimals is None else f".{check.n_decimals}f"
+    return f"{check.scale * value:{digits}} {check.unit}".rstrip()
 
 
-def format_limit(metric: str, limit: float) -> str:
-    """Return a limit in the metric's unit; "none" for one that everything passes."""
-    no_limit = -math.inf if metric == "psnr" else math.inf
-    return "none" if limit == no_limit else format_metric(metric, limit)
+def format_limit(check: Check) -> str:
+    """Return a check's limit in the metric's unit; "none" for one that everything passes."""
+    no_limit = -math.inf if check.higher_is_better else math.inf
+    return "none" if check.limit == no_limit else format_metric(check, check.limit)
 
 
 def format_shape(shape: Sequence[int]) -> str:

@@ -62,8 +62,8 @@ def check_table(checks: Sequence[Check]) -> Table:
             check.provider,
             check.kind,
             check.metric,
-            format_metric(check.metric, check.value),
-            format_limit(check.metric, check.limit),
+            format_metric(check, check.value),
+            format_limit(check),
             _interval(check),
             f"{check.n_samples:,}",
             "-" if check.seed is None else str(check.seed),
@@ -82,7 +82,7 @@ def _worst(checks: Sequence[Check]) -> Check | None:
     """Return a failed check if there is one, else the one with the greatest loss."""
 
     def badness(check: Check) -> tuple[bool, float]:
-        return not check.passed, -check.value if check.metric == "psnr" else check.value
+        return not check.passed, -check.value if check.higher_is_better else check.value
 
     return max(checks, key=badness, default=None)
 
@@ -90,17 +90,17 @@ def _worst(checks: Sequence[Check]) -> Check | None:
 def _value_and_limit(check: Check | None) -> tuple[str, str]:
     if check is None:
         return "not measured", "-"
-    return format_metric(check.metric, check.value), format_limit(check.metric, check.limit)
+    return format_metric(check, check.value), format_limit(check)
 
 
 def _describe(check: Check | None) -> str:
-    return "-" if check is None else format_metric(check.metric, check.value)
+    return "-" if check is None else format_metric(check, check.value)
 
 
 def _interval(check: Check | None) -> str:
     if check is None or check.interval is None:
         return "-"
-    return " to ".join(format_metric(check.metric, end) for end in check.interval)
+    return " to ".join(format_metric(check, end) for end in check.interval)
 
 
 def _verdict(checks: Sequence[Check]) -> str:

@@ -8,8 +8,8 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.runnable import runnable_feeds
 from onnxzip.measure.examination import unstable_outputs
 from onnxzip.measure.metrics import make_metric
+from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.recorded_outputs import RecordedOutputs, run_all
-from onnxzip.measure.running_sums import exact_deviation
 from onnxzip.prove.drift import check_drift
 from onnxzip.prove.exact import EXACT_LIMIT, check_exact
 from onnxzip.runtime.loadable import LoadableModel

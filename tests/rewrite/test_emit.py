@@ -14,7 +14,7 @@ from onnxzip.codec.level import level
 from onnxzip.errors import VerificationError
 from onnxzip.graph import Model, find_layers, read_model
 from onnxzip.graph.writing.loadable import loadable
-from onnxzip.measure.running_sums import exact_deviation
+from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.passbase import Editor, GraphPass, Pass
 from onnxzip.propose import registry
 from onnxzip.prove.decoded_weights import check_decoded, decode_weights
