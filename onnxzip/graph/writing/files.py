@@ -39,8 +39,8 @@ def check_output(original: Model, output: Path, overwrite: bool) -> Path:
 
 
 MAX_INLINE_BYTES = 2**31 - 2**24
-"""Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB, and 16 MiB are left for
-the lengths and tags around the arrays."""
+"""Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB, and 16 MiB are left
+for the lengths and tags around the arrays."""
 
 Approve: TypeAlias = Callable[[int, str], None]
 """Called with a model's size and the SHA-256 of its file; it may raise, and nothing is written."""
@@ -49,7 +49,7 @@ _N_DIGEST_DIGITS = 16
 """Of SHA-256: 64 bits, so that two contents of one model never share the name of their data file."""
 
 _PAGE_BYTES = 4096
-"""Arrays begin on a page, so that a runtime can map them (external data in onnx's IR.md ask for this)."""
+"""Arrays begin on a page, so that a runtime can map them, as onnx's ExternalData.md asks."""
 
 
 def inline_bytes(model: Model) -> int:
@@ -143,7 +143,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file that nothing needs; that this fails must not hide what went wrong or right before."""
+    """Remove a file that nothing needs; that this fails must not hide what happened before."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
