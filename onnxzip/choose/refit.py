@@ -89,7 +89,7 @@ class Refitter:
     @property
     def is_able(self) -> bool:
         """Whether anything can be fitted again."""
-        return bool(self._staged.stages)
+        return bool(self._staged.partitions)
 
     def refit(self, plan: Plan, restorer: Restorer, show: ShowProgress) -> Plan:
         """Return the plan with new payloads for its weights, and new biases.
@@ -102,7 +102,7 @@ class Refitter:
         if not self.is_able:
             return plan
         job = _PlanRefit(self._proposal, plan, restorer, self.biases)
-        stages = self._staged.stages
+        stages = self._staged.partitions
         original, compressed = Frontier(self._feeds), Frontier(self._feeds)
         for i, stage in enumerate(stages):
             show(f"refit {i + 1} of {len(stages)}", i / len(stages))
@@ -152,7 +152,7 @@ class Refitter:
         """
         n_runs = 0.0
         frontier = Frontier(self._feeds.head(1))
-        for i, stage in enumerate(staged.stages):
+        for i, stage in enumerate(staged.partitions):
             with self._open(staged, stage, frontier) as run:
                 made = run(frontier[0], {}, _outputs(stage))
             if stage.layer:
@@ -161,7 +161,7 @@ class Refitter:
                 n_for_column = n_columns / n_vectors
                 if _MIN_VECTORS_PER_COLUMN * n_for_column <= len(self._feeds):
                     n_runs = max(n_runs, _WANTED_VECTORS_PER_COLUMN * n_for_column)
-            frontier.replace(0, made, _live(staged.stages[i + 1 :]))
+            frontier.replace(0, made, _live(staged.partitions[i + 1 :]))
         return n_runs
 
 
