@@ -61,11 +61,6 @@ class GraphEditor:
             self._register(key)
         self._claimable = local_names(graph) - self._outputs - {v.name for v in graph.input}
 
-    @property
-    def opset(self) -> int:
-        """The model's ai.onnx opset."""
-        return self._model.opset
-
     def nodes(self) -> Sequence[NodeView]:
         """All nodes of the main graph in topological order, as they are now."""
         return [_view(key, node) for key, node in self._nodes.items()]

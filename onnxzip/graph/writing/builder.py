@@ -30,6 +30,10 @@ EmitStored = Callable[[Sequence[Stored], Builder], list[str]]
 """Emits the decoders of all coefficients and integers of a model; returns their values' names."""
 
 
+_SPLIT_SIZES_OPSET = 13
+"""From here on the sizes of a Split are an input, before they are an attribute (ONNX's Changelog.md)."""
+
+
 class GraphBuilder:
     """A `passbase.Builder` on a model, which it changes in `finish`.
 
@@ -68,11 +72,6 @@ class GraphBuilder:
         """Name of each layer's weight in the main graph, by layer name."""
         return self._homes
 
-    @property
-    def opset(self) -> int:
-        """The model's ai.onnx opset."""
-        return self._model.opset
-
     def constant(self, array: Array) -> str:
         """Add an initializer and return its short new name."""
         return self._pending.constant(array)
@@ -96,9 +95,9 @@ class GraphBuilder:
     def split(
         self, value: str, shapes: Sequence[Sequence[int]], dtype: type[np.generic], axis: int = 0
     ) -> list[str]:
-        """Add a Split; the sizes are an attribute below opset 13 and an input from there on."""
+        """Add a Split along `axis` into outputs of the given shapes."""
         sizes = [int(shape[axis]) for shape in shapes]
-        if self.opset < 13:
+        if self._model.opset < _SPLIT_SIZES_OPSET:
             attributes: dict[str, AttributeValue] = {"axis": axis, "split": tuple(sizes)}
             return self._pending.add("Split", [value], shapes, dtype, attributes)
         sizes_name = self.constant(np.asarray(sizes, np.int64))
