@@ -145,8 +145,7 @@ def _check_decoder(model: Model, custom_ops: Path | None) -> list[Check]:
     n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
     plain = graph.with_plain_weights(model, n_nodes, decoded)
     found, wanted = (
-        graph.structure(optimised_model(loadable(m), "basic", custom_ops=custom_ops))
-        for m in (model, plain)
+        graph.structure(optimised_model(loadable(m), custom_ops=custom_ops)) for m in (model, plain)
     )
     n_different = graph.count_differences(found, wanted)
     note = f"{len(decoded)} values decoded"

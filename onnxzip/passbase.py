@@ -21,6 +21,7 @@ from onnxzip.records.payload import Coefficients, Encoded, Feedback
 from onnxzip.records.plan import Candidate, Rewrite, Skip
 
 _BLOCK = 1 << 20
+"""Numbers that are squared at a time: as float64 they take 8 MiB, whatever the size of the weight."""
 
 NODE_OVERHEAD_BYTES = 60
 """Estimated cost of one emitted node with its value_info entry, in bytes."""
@@ -77,10 +78,6 @@ class Builder(Protocol):
     Nodes made by `node` depend on constants only and are folded when a session is created; nodes
     made by `run_node` see activations and run at every inference.
     """
-
-    @property
-    def opset(self) -> int:
-        """The model's ai.onnx opset."""
 
     def constant(self, array: Array) -> str:
         """Add an initializer and return its (unique, new) name."""
@@ -176,10 +173,6 @@ class NodeView:
 
 class Editor(Protocol):
     """What a graph pass edits the main graph through."""
-
-    @property
-    def opset(self) -> int:
-        """The model's ai.onnx opset."""
 
     def nodes(self) -> Sequence[NodeView]:
         """All nodes of the main graph in topological order, as they are now."""

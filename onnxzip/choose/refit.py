@@ -76,7 +76,7 @@ class Refitter:
     @property
     def is_able(self) -> bool:
         """Whether anything can be fitted again."""
-        return bool(self._partitioned.stages)
+        return bool(self._partitioned.partitions)
 
     def refit(self, plan: Plan, restorer: Restorer, show: ShowProgress) -> Plan:
         """Return the plan with new payloads for its weights, and new biases.
@@ -89,7 +89,7 @@ class Refitter:
         if not self.is_able:
             return plan
         job = PlanRefit(self._proposal, plan, restorer, self.biases)
-        partitions = self._partitioned.stages
+        partitions = self._partitioned.partitions
         original, compressed = Frontier(self._feeds), Frontier(self._feeds)
         for i, partition in enumerate(partitions):
             show(f"refit {i + 1} of {len(partitions)}", i / len(partitions))
@@ -114,7 +114,7 @@ class Refitter:
         Returns:
             What its weight meets and what is missing behind it; None where it is not fitted again.
         """
-        partition, live = self._partitioned.stages[i], _live(self._partitioned.stages[i + 1 :])
+        partition, live = self._partitioned.partitions[i], _live(self._partitioned.partitions[i + 1 :])
         sums = RegressionSums(self._layers[partition.layer]) if job.is_wanted(partition) else None
         others = job.weights(partition, with_own=sums is None)
         for i_run, values in enumerate(compressed):
@@ -152,7 +152,7 @@ class Refitter:
         """
         n_runs = 0.0
         frontier = Frontier(self._feeds.head(1))
-        for i, partition in enumerate(partitioned.stages):
+        for i, partition in enumerate(partitioned.partitions):
             with self._open(partitioned, partition, frontier) as run:
                 made = run(frontier[0], {}, _outputs(partition))
             if partition.layer:
@@ -161,7 +161,7 @@ class Refitter:
                 n_for_column = n_columns / n_vectors
                 if MIN_VECTORS_PER_COLUMN * n_for_column <= len(self._feeds):
                     n_runs = max(n_runs, _WANTED_VECTORS_PER_COLUMN * n_for_column)
-            frontier.replace(0, made, _live(partitioned.stages[i + 1 :]))
+            frontier.replace(0, made, _live(partitioned.partitions[i + 1 :]))
         return n_runs
 
 

@@ -16,6 +16,7 @@ from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, pl
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers
 from onnxzip.graph.reading.small_tensors import find_small_layers
+from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
 from onnxzip.graph.writing.decoder_view import decoded_names, decoded_types, decoder, with_plain_weights
@@ -24,6 +25,7 @@ from onnxzip.graph.writing.files import (
     check_output,
     inline_bytes,
     n_bytes_of,
+    replace_file,
     to_proto,
     write_model,
 )
@@ -39,7 +41,6 @@ from onnxzip.graph.writing.mark import (
     read_mark,
     write_mark,
 )
-from onnxzip.graph.writing.structure import count_differences, structure
 
 __all__ = [
     "MAX_INLINE_BYTES",
@@ -83,6 +84,7 @@ __all__ = [
     "read_mark",
     "read_model",
     "release_pages",
+    "replace_file",
     "share_with_disk",
     "shorten_names",
     "structure",

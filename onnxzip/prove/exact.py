@@ -95,7 +95,7 @@ def expect(
     release_pages(folded.arrays.values())
     computed = any(c.form == "computed" for c in plan.chosen.values())
     plain = plain_emitted(emitted, decoded) if computed else reference
-    nodes = structure(optimised_model(loadable(plain), "basic", custom_ops=subject.custom_ops))
+    nodes = structure(optimised_model(loadable(plain), custom_ops=subject.custom_ops))
     runs = {
         (provider, level): _run_exact(reference, provider, level, subject)
         for provider in subject.providers

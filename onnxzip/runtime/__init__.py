@@ -1,1 +1,1 @@
-"""TODO."""
+"""Runs models with onnxruntime: the only package that imports it."""

@@ -14,6 +14,7 @@ _NUMPY_TYPES = {
     "float": "float32",
     "double": "float64",
 }
+"""numpy's names of the element types that both know, by onnxruntime's."""
 
 
 @dataclass(frozen=True)

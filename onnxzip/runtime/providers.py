@@ -28,6 +28,8 @@ def resolve_providers(requested: Sequence[str] | None = None) -> tuple[str, ...]
 
 
 _SUFFIX = "ExecutionProvider"
+"""What onnxruntime's names end in."""
+
 _SHORT_NAMES = {
     "Tensorrt": "TensorRT",
     "NvTensorRTRTX": "TensorRT-RTX",
@@ -39,7 +41,10 @@ _SHORT_NAMES = {
     "Xnnpack": "XNNPACK",
     "Dnnl": "DNNL",
 }
-NOT_ACCELERATORS = ("CPU", "Azure")  # Azure sends the data to a server
+"""What people call those providers whose name onnxruntime spells otherwise."""
+
+_NOT_ACCELERATORS = ("CPU", "Azure")
+"""What no accelerator is: Azure sends the data to a server."""
 
 
 def choose_providers(
@@ -56,7 +61,7 @@ def choose_providers(
         ProviderError: one that was asked for is not present.
     """
     if requested is None:
-        return ("CPU", *(name for name in present if name not in NOT_ACCELERATORS))
+        return ("CPU", *(name for name in present if name not in _NOT_ACCELERATORS))
     known = {alias.lower(): name for name in present for alias in (name, long_name(name), _stem(name))}
     missing = [name for name in requested if name.lower() not in known]
     if missing:

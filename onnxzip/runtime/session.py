@@ -1,4 +1,4 @@
-"""Sessions, execution providers and optimised graphs; the only file that imports onnxruntime.
+"""Sessions on execution providers.
 
 Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 and 1.32:
 
@@ -34,15 +34,17 @@ from onnxzip.runtime.outputs import Outputs, flatten
 from onnxzip.runtime.providers import long_name, resolve_providers
 
 Optimisation: TypeAlias = Literal["off", "basic", "all"]
+"""How far a session optimises a graph: not, with standard operators only, or as users' sessions do."""
+
 _KNOWS_TF32 = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 18)
+"""Whether this onnxruntime has the option `use_tf32`, see above."""
+
 _LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 
-
-# TensorProto.DataType of element types that numpy itself lacks and that take whole bytes.
 _WHOLE_BYTE_TYPES = {
     "bfloat16": 16,
     "float8_e4m3fn": 17,
@@ -50,13 +52,19 @@ _WHOLE_BYTE_TYPES = {
     "float8_e5m2": 19,
     "float8_e5m2fnuz": 20,
 }
+"""TensorProto.DataType of element types that numpy itself lacks and that take whole bytes."""
 
-
-# y = Relu(x), x float32 (1,), opset 13: the smallest model that shows whether a provider starts.
 _PROBE_MODEL = bytes.fromhex(
     "080712003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801"
     "620f0a0179120a0a08080112040a02080142040a00100d"
 )
+"""y = Relu(x), x float32 (1,), opset 13: the smallest model that shows whether a provider starts."""
+
+_SILENT = 4
+"""onnxruntime's severity of fatal errors: at this level nothing reaches stderr."""
+
+_MAX_FINDING_CHARACTERS = 400
+"""What onnxruntime says is cut here: an error is one line, and some of its texts list all operators."""
 
 
 class Session:
@@ -160,7 +168,6 @@ def open_session(
     *,
     provider: str = "CPU",
     optimisation: Optimisation = "all",
-    n_threads: int | None = None,
     custom_ops: Path | None = None,
     repeatable: bool = False,
 ) -> Session:
@@ -170,7 +177,6 @@ def open_session(
         source: the model.
         provider: a short or long provider name; nodes it does not take run on the CPU.
         optimisation: graph optimisation level.
-        n_threads: threads within an operator; None for all the cores this process may use.
         custom_ops: shared library of custom operators to register.
         repeatable: turn off arithmetic in which kernels of the provider differ by more than rounding.
 
@@ -178,7 +184,7 @@ def open_session(
         ModelError: onnxruntime refuses the model.
         ProviderError: the provider is absent or cannot start, or an operator is unknown.
     """
-    options = session_options(optimisation, n_threads, custom_ops)
+    options = session_options(optimisation, custom_ops)
     name = resolve_providers([provider])[0]
     settings = {"use_tf32": "0"} if repeatable and name == "CUDA" and _KNOWS_TF32 else {}
     return create_session(source, options, name, settings)
@@ -188,17 +194,15 @@ def first_line(error: BaseException) -> str:
     """Return what an onnxruntime exception says, on one line, without its codes and C++ places."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
     text = re.sub(r"/\S*\.(?:h|cc|cpp):\d+ .*?\)(?: const)? ", "", text)
-    return " ".join(text.split())[:400] or type(error).__name__
+    return " ".join(text.split())[:_MAX_FINDING_CHARACTERS] or type(error).__name__
 
 
-def session_options(
-    optimisation: Optimisation, n_threads: int | None, custom_ops: Path | None
-) -> ort.SessionOptions:
+def session_options(optimisation: Optimisation, custom_ops: Path | None) -> ort.SessionOptions:
     """Return the options of all our sessions; see `open_session`."""
     options = ort.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level = _SILENT
     options.graph_optimization_level = _LEVELS[optimisation]
-    options.intra_op_num_threads = n_threads or _n_cores()
+    options.intra_op_num_threads = _n_cores()
     options.inter_op_num_threads = 1
     # Threads that wait for work in a loop take the cores from BLAS and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -224,7 +228,7 @@ def create_session(
         providers.append((long_name("CPU"), {}))
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # Providers log their failures to start through the process-wide logger.
-        ort.set_default_logger_severity(4)
+        ort.set_default_logger_severity(_SILENT)
     try:
         if source.external:
             values = [_ort_value(name, array) for name, array in source.external.items()]

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
+from onnxzip.graph.changing.fields import replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.changing.hoisting import leave_ir3
 from onnxzip.graph.changing.prune import drop_initializers
@@ -21,7 +22,10 @@ from onnxzip.passbase import NodeView
 from onnxzip.records.aliases import Array
 
 _MAX_GROWTH = 2
+"""A folded node may give this many times the bytes that it takes: a Cast from float32 to double."""
+
 _MIN_EVALUATED_BYTES = 1 << 20
+"""Results up to 1 MiB are small beside any model whose size matters, however much they grew."""
 
 
 class GraphEditor:
@@ -56,11 +60,6 @@ class GraphEditor:
         for key in self._nodes:
             self._register(key)
         self._claimable = local_names(graph) - self._outputs - {v.name for v in graph.input}
-
-    @property
-    def opset(self) -> int:
-        """The model's ai.onnx opset."""
-        return self._model.opset
 
     def nodes(self) -> Sequence[NodeView]:
         """All nodes of the main graph in topological order, as they are now."""
@@ -152,10 +151,7 @@ class GraphEditor:
     def commit(self) -> None:
         """Write the remaining nodes back into the model, and give new constants their old names."""
         self._claim_names()
-        graph = self._model.proto.graph
-        kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in self._nodes.values()]
-        del graph.node[:]
-        graph.node.extend(kept)
+        replace_all(self._model.proto.graph.node, self._nodes.values())
 
     def _register(self, key: int) -> None:
         for name in reads_of(self._nodes[key]):

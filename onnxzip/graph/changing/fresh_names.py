@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+"""Of base 36: short, and no two letters differ in case only."""
 
 
 class FreshNames:

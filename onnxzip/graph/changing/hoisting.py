@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 
 import onnx
 
+from onnxzip.graph.changing.fields import delete_if
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import Model, detach
 from onnxzip.graph.reading.scope import Body, subgraphs
@@ -18,6 +19,7 @@ from onnxzip.graph.reading.tensors import element_type
 from onnxzip.graph.reading.weights import Weight, find_weights, weight_array
 
 MIN_IR_VERSION = 4
+"""From here on an initializer need not be an input, and one that is may be overridden (ONNX's IR.md)."""
 
 
 def hoist_weights(model: Model, names: Collection[str]) -> dict[str, str]:
@@ -36,14 +38,15 @@ def hoist_weights(model: Model, names: Collection[str]) -> dict[str, str]:
 
 
 def make_overridable(model: Model, homes: Mapping[str, str]) -> None:
-    """Let a caller feed other values for lifted weights, in place: they become optional inputs."""
+    """Let a caller feed other values for hoisted weights, in place: they become optional inputs."""
     graph = model.proto.graph
     wanted = set(homes.values()) - {v.name for v in graph.input}
-    graph.input.extend(
-        onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims))
-        for t in graph.initializer
-        if t.name in wanted
-    )
+    graph.input.extend(as_input(t) for t in graph.initializer if t.name in wanted)
+
+
+def as_input(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
+    """Return the graph input of an initializer that a caller may override."""
+    return onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
 
 
 def leave_ir3(proto: onnx.ModelProto) -> None:
@@ -55,9 +58,7 @@ def leave_ir3(proto: onnx.ModelProto) -> None:
     if proto.ir_version >= MIN_IR_VERSION:
         return
     initializers = {t.name for t in proto.graph.initializer}
-    kept = [v for v in proto.graph.input if v.name not in initializers]
-    del proto.graph.input[:]
-    proto.graph.input.extend(kept)
+    delete_if(proto.graph.input, lambda value: value.name in initializers)
     proto.ir_version = MIN_IR_VERSION
 
 

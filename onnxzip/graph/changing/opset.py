@@ -5,11 +5,16 @@ from __future__ import annotations
 import onnx
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.changing.hoisting import MIN_IR_VERSION, as_input
+from onnxzip.graph.changing.prune import drop_initializers
 from onnxzip.graph.reading.model import Model, opset_version
 from onnxzip.graph.reading.scope import iter_bodies
 
 DECODE_OPSET = 11
-_CONVERTER_ERRORS = (
+"""CumSum and ScatterElements begin here; decode graphs were seen to fold at opsets 11 to 28 (onnxruntime
+1.14.1 to 1.32.0)."""
+
+_CONVERTER_ERRORS = (  # what onnx.version_converter was seen to raise; they have no common base class
     RuntimeError,
     ValueError,
     onnx.checker.ValidationError,
@@ -44,14 +49,10 @@ def raise_opset(model: Model) -> Model:
     raised = model.copy()
     graph = raised.proto.graph
     inputs = {v.name for v in graph.input}
-    for tensor in graph.initializer:
-        if tensor.name not in inputs:
-            graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
+    # Inputs define the names of initializers whose values the converter need not see.
+    graph.input.extend(as_input(t) for t in graph.initializer if t.name not in inputs)
     attached = {t.name: onnx.TensorProto.FromString(t.SerializeToString()) for t in graph.initializer}
-    for name in model.arrays:
-        _drop_initializer(graph, name)
+    drop_initializers(raised, set(model.arrays))
     try:
         converted = onnx.version_converter.convert_version(raised.proto, DECODE_OPSET)
     except _CONVERTER_ERRORS as error:
@@ -91,17 +92,7 @@ def _reassemble(
     for entry in result.proto.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = opset_version(converted, model.source)
-    if result.proto.ir_version < 4:
-        for tensor in graph.initializer:
-            if tensor.name not in known and tensor.name not in inputs:
-                graph.input.append(
-                    onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-                )
+    if result.proto.ir_version < MIN_IR_VERSION:
+        added = (t for t in graph.initializer if t.name not in known and t.name not in inputs)
+        graph.input.extend(map(as_input, added))
     return result
-
-
-def _drop_initializer(graph: onnx.GraphProto, name: str) -> None:
-    for i, tensor in enumerate(graph.initializer):
-        if tensor.name == name:
-            del graph.initializer[i]
-            return

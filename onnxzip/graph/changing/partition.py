@@ -1,6 +1,6 @@
-"""Cuts a model into stages, one for each weight that may be fitted again, that run one after the other.
+"""Cuts a model into partitions, one for each weight that may be fitted again, to run one after another.
 
-A stage begins with the node that multiplies by its weight, and reads what earlier stages made. So each
+A partition begins with the node that multiplies by its weight, and reads what earlier ones made. So each
 weight can be looked at with inputs that all the weights before it have changed already, and the whole
 model runs only once, whatever the number of weights.
 """
@@ -13,16 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from onnxzip.graph.changing.fields import replace_all
 from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
 from onnxzip.graph.reading.layouts import is_known_domain, node_attributes
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.operands import Operand
-from onnxzip.graph.reading.scope import reads_of, sorted_nodes
-from onnxzip.graph.reading.tensors import element_type, tensor_array
+from onnxzip.graph.reading.scope import read_by, reads_of, sorted_nodes
+from onnxzip.graph.reading.tensors import element_type
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+"""Types of biases that may be changed: not bfloat16, which onnxruntime does not give to Python."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Partition:
         bias: the constant that is added for each channel on the way there, "" if there is none that may
             be changed.
         weights: what each layer that it reads is called in it, by layer name.
-        reads: values of earlier stages.
-        makes: values that later stages read.
+        reads: values of earlier partitions.
+        makes: values that later partitions read.
         nodes: positions of its nodes.
     """
 
@@ -53,40 +55,41 @@ class Partition:
 
 @dataclass(frozen=True, eq=False)
 class PartitionedModel:
-    """A model whose weights are optional inputs, and its stages in the order in which they run."""
+    """A model whose weights are optional inputs, and its partitions in the order in which they run."""
 
     model: Model
-    stages: Sequence[Partition]
+    partitions: Sequence[Partition]
 
     @property
     def biases(self) -> dict[str, Array]:
         """The biases that may be changed, by initializer name."""
-        names = {stage.bias for stage in self.stages} - {""}
-        return {t.name: _values(self.model, t) for t in self._graph.initializer if t.name in names}
+        names = {partition.bias for partition in self.partitions} - {""}
+        return {t.name: self.model.array(t) for t in self._graph.initializer if t.name in names}
 
     @property
     def inputs(self) -> frozenset[str]:
-        """All that a stage may be fed with from outside: the model's inputs, weights and biases."""
+        """All that a partition may be fed with from outside: the model's inputs, weights and biases."""
         return frozenset(v.name for v in self._graph.input)
 
-    def build(self, stage: Partition, types: Mapping[str, np.dtype[np.generic]]) -> Model:
-        """Return a stage as a model of its own; its outputs are the target and what it makes.
+    def build(self, partition: Partition, types: Mapping[str, np.dtype[np.generic]]) -> Model:
+        """Return a partition as a model of its own; its outputs are the target and what it makes.
 
         Args:
-            stage: one of `stages`.
-            types: element type of each value that the stage reads.
+            partition: one of `partitions`.
+            types: element type of each value that the partition reads.
         """
-        graph, source = onnx.GraphProto(name="stage"), self._graph
-        graph.node.extend(source.node[i] for i in stage.nodes)
-        read = {name for node in graph.node for name in reads_of(node)}
+        graph, source = onnx.GraphProto(name="partition"), self._graph
+        graph.node.extend(source.node[i] for i in partition.nodes)
+        read = read_by(graph.node)
         graph.input.extend(v for v in source.input if v.name in read)
         graph.input.extend(
             onnx.helper.make_tensor_value_info(name, element_type(types[name]), None)
-            for name in stage.reads
+            for name in partition.reads
         )
         graph.initializer.extend(t for t in source.initializer if t.name in read)
         graph.sparse_initializer.extend(t for t in source.sparse_initializer if t.values.name in read)
-        names = dict.fromkeys((stage.target, *stage.makes)) if stage.target else stage.makes
+        target = [partition.target] if partition.target else []
+        names = dict.fromkeys((*target, *partition.makes))
         graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
         whole = self.model.proto
         proto = onnx.ModelProto(ir_version=whole.ir_version, graph=graph)
@@ -118,21 +121,18 @@ def partition_model(
         is_kept: whether a bias of this name has to stay as it is.
 
     Returns:
-        The stages; none where nothing can be fitted again.
+        The partitions; none where nothing can be fitted again.
     """
     changed = model.copy()
     homes = hoist_weights(changed, {layer.name for layer in layers})
     graph = changed.proto.graph
-    nodes = sorted_nodes(graph, model.source)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_all(graph.node, sorted_nodes(graph, model.source))
     inputs = {v.name for v in model.proto.graph.input}
     kept = {t.name for t in graph.initializer if is_kept(t.name)}
     cutter = _Cutter(changed, homes, inputs | kept)
-    stages = cutter.stages(wanted)
-    make_overridable(changed, {**homes, **{s.bias: s.bias for s in stages if s.bias}})
-    return PartitionedModel(changed, stages)
+    partitions = cutter.partitions(wanted)
+    make_overridable(changed, {**homes, **{p.bias: p.bias for p in partitions if p.bias}})
+    return PartitionedModel(changed, partitions)
 
 
 class _Cutter:
@@ -153,8 +153,8 @@ class _Cutter:
             for name in reads_of(node):
                 self._readers.setdefault(name, []).append(i)
 
-    def stages(self, wanted: Collection[str]) -> list[Partition]:
-        """Return all stages, from the first that is needed for some target to the last target."""
+    def partitions(self, wanted: Collection[str]) -> list[Partition]:
+        """Return all partitions, from the first that is needed for some target to the last target."""
         sites = [i for i, node in enumerate(self._nodes) if self._is_site(node, wanted)]
         if not sites:
             return []
@@ -163,10 +163,10 @@ class _Cutter:
         needed: set[str] = set()
         for start, end in reversed([(0, sites[0]), *zip(sites, ends, strict=True)]):
             is_site = end > sites[0]
-            stage = self._stage(start, end, needed, is_site=is_site)
-            needed = (needed - set(stage.makes)) | set(stage.reads)
-            if is_site or stage.nodes:
-                found.append(stage)
+            partition = self._partition(start, end, needed, is_site=is_site)
+            needed = (needed - set(partition.makes)) | set(partition.reads)
+            if is_site or partition.nodes:
+                found.append(partition)
         return found[::-1]
 
     def _is_site(self, node: onnx.NodeProto, wanted: Collection[str]) -> bool:
@@ -183,7 +183,7 @@ class _Cutter:
         neutral = {"group": 1, "transA": 0, "alpha": 1.0, "beta": 1.0}
         return all(attributes.get(key, value) == value for key, value in neutral.items())
 
-    def _stage(self, start: int, end: int, needed: Collection[str], *, is_site: bool) -> Partition:
+    def _partition(self, start: int, end: int, needed: Collection[str], *, is_site: bool) -> Partition:
         node = self._nodes[start] if is_site else None
         target, bias = ("", "") if node is None else self._follow(node, end)
         makes = [n for n in self._made if start <= self._made[n] < end and n in needed]
@@ -246,8 +246,3 @@ def _output_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> tuple[in
     if node.op_type == "Conv":
         return dims[0], len(dims) - 2
     return dims[0 if node_attributes(node).get("transB", 0) else -1], 0
-
-
-def _values(model: Model, tensor: onnx.TensorProto) -> Array:
-    found = model.arrays.get(tensor.name)
-    return tensor_array(tensor) if found is None else found

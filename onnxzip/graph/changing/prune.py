@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import onnx
-
+from onnxzip.graph.changing.fields import delete_if, replace_all
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import local_names, reads_of
 
 _RUNTIME_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+"""Domains of the ONNX standard, none of whose operators does anything but compute its outputs."""
 
 
 def prune(model: Model) -> list[str]:
@@ -29,10 +29,8 @@ def prune(model: Model) -> list[str]:
             used.update(reads)
             alive += [producers[name] for name in reads if name in producers]
     removed = [n.name or n.op_type for i, n in enumerate(graph.node) if i not in kept]
-    nodes = [onnx.NodeProto.FromString(graph.node[i].SerializeToString()) for i in sorted(kept)]
     if removed:
-        del graph.node[:]
-        graph.node.extend(nodes)
+        replace_all(graph.node, [graph.node[i] for i in sorted(kept)])
     _drop_unread(model, used)
     return removed
 
@@ -43,19 +41,14 @@ def _drop_unread(model: Model, used: set[str]) -> None:
     overridable = {v.name for v in graph.input} if model.proto.ir_version >= 4 else set()
     unread = {t.name for t in graph.initializer} - used - overridable
     drop_initializers(model, unread)
-    for i in reversed(range(len(graph.input))):
-        if graph.input[i].name in unread:  # at IR 3, where an initializer has to be an input too
-            del graph.input[i]
+    # at IR 3, where an initializer has to be an input too
+    delete_if(graph.input, lambda value: value.name in unread)
     present = local_names(graph)
-    for i in reversed(range(len(graph.value_info))):
-        if graph.value_info[i].name not in present:
-            del graph.value_info[i]
+    delete_if(graph.value_info, lambda value: value.name not in present)
 
 
 def drop_initializers(model: Model, names: set[str]) -> None:
     """Remove initializers of the main graph and their arrays."""
-    graph = model.proto.graph
-    for i in reversed(range(len(graph.initializer))):
-        if graph.initializer[i].name in names:
-            model.arrays.pop(graph.initializer[i].name, None)
-            del graph.initializer[i]
+    delete_if(model.proto.graph.initializer, lambda tensor: tensor.name in names)
+    for name in names:
+        model.arrays.pop(name, None)

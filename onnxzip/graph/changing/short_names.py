@@ -8,12 +8,14 @@ from itertools import count, product
 
 import onnx
 
+from onnxzip.graph.changing.fields import delete_if
 from onnxzip.graph.reading.defaults import Defaults, opsets_of
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import subgraphs
 from onnxzip.graph.reading.shapes import needed_value_info
 
 _DIGITS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+"""What names are made of: ONNX's IR.md asks for C identifiers, which do not begin with a digit."""
 
 
 def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
@@ -67,16 +69,11 @@ def _count(graph: onnx.GraphProto) -> Counter[str]:
 
 
 def _drop_value_info(graph: onnx.GraphProto, kept: set[str]) -> None:
-    entries = [v for v in graph.value_info if v.name in kept]
-    entries = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in entries]
-    del graph.value_info[:]
-    graph.value_info.extend(entries)
+    delete_if(graph.value_info, lambda value: value.name not in kept)
 
 
 def _drop_defaults(node: onnx.NodeProto, defaults: Defaults) -> None:
-    for i in reversed(range(len(node.attribute))):
-        if defaults.has(node, node.attribute[i]):
-            del node.attribute[i]
+    delete_if(node.attribute, lambda attribute: defaults.has(node, attribute))
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str], defaults: Defaults) -> None:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reads models: tensors, weights and their layouts, names and shapes."""

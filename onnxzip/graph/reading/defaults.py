@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import onnx
 
 _WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
+"""Operators that slide a window, whose default lists have no fixed length for a schema to state."""
 
 _NEUTRAL_NUMBERS = {"strides": 1, "dilations": 1, "pads": 0}
 """What each number of such an operator's list is when the list is left out (ONNX operator schemas)."""

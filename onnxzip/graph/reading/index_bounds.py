@@ -8,6 +8,7 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import iter_bodies
 
 _SAME_VALUES = ("Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Flatten", "Expand")
+"""Operators whose outputs hold values of their first input and no others."""
 
 
 def index_bounds(model: Model) -> dict[str, int]:

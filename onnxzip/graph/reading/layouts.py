@@ -10,9 +10,17 @@ from onnxzip.records.aliases import AttributeValue
 from onnxzip.records.layer import Layout
 
 RECURRENT = ("LSTM", "GRU", "RNN")
+"""Operators whose inputs 1 and 2 are weights of (directions, gates * hidden, inputs)."""
+
 STANDARD_DOMAINS = ("", "ai.onnx")
+"""Both spellings of ONNX's own domain."""
+
 QUANTISED_DOMAIN = "com.microsoft"
+"""Of the operators that onnxruntime's quantisation tools write."""
+
 _CONV_INPUTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3, "ConvInteger": 1}
+"""Which input is the kernel, here and below as ONNX's and onnxruntime's operator schemas have it."""
+
 _MATMUL_INPUTS = {
     "MatMul": (0, 1),
     "MatMulInteger": (0, 1),
@@ -20,11 +28,15 @@ _MATMUL_INPUTS = {
     "MatMulIntegerToFloat": (1,),
     "DynamicQuantizeMatMul": (1,),
 }
+"""Which inputs may be the weight."""
+
 _SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
     "Pad": (1, 3),
     "ConstantOfShape": (0,),
     "CenterCropPad": (1,),
 }
+"""Inputs whose values decide the output's shape, of operators with others that do not."""
+
 _SHAPE_INPUTS_FROM_1 = (
     *(
         "Reshape",
@@ -40,6 +52,7 @@ _SHAPE_INPUTS_FROM_1 = (
     ),
     *("SplitToSequence", "Compress", "NonMaxSuppression"),
 )
+"""Operators all of whose inputs but the first do."""
 
 
 def permuted_layout(layout: Layout, order: tuple[int, ...] | None) -> Layout:

@@ -16,7 +16,11 @@ import numpy as np
 from onnxzip.records.aliases import Array
 
 _MIN_BYTES = 1 << 16
+"""Smaller arrays stay in memory: what 16 pages hold is not worth a search in the file."""
+
 _ALIGNMENT = 64
+"""A cache line, and the widest vector that onnxruntime's kernels load."""
+
 _NAME_TAG, _DATA_TAG = b"\x42", b"\x4a"  # TensorProto.name = 8, .raw_data = 9; both of wire type 2
 
 

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.mapped_arrays import share_with_file
-from onnxzip.graph.reading.scope import check_names, iter_bodies, reads_of
+from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
 from onnxzip.graph.reading.tensors import (
     PLAIN_TYPES,
     check_tensor,
@@ -43,9 +43,16 @@ ModelLike: TypeAlias = str | PathLike[str] | PlainModel | HasModelProto
 """What a model may be given as: a path, its serialised bytes, a ModelProto, or what holds one."""
 
 MIN_OPSET = 7
+"""The oldest opset that onnxruntime promises to run (its docs/Versioning.md)."""
+
 MIN_DETACHED_BYTES = 1024
+"""Smaller arrays stay in the proto: shape inference may need them, and a copy of them costs nothing."""
+
 _MIN_DETACHED_LIST_BYTES = 1 << 20
+"""Lists of int64 stay up to this: far longer than any list of sizes, short enough to be copied often."""
+
 _MAX_PROTO_BYTES = 2**31 - 1
+"""protobuf parses no more."""
 
 
 @dataclass
@@ -74,6 +81,11 @@ class Model:
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
         return Model(proto, dict(self.arrays), self.source, self.n_bytes)
+
+    def array(self, tensor: onnx.TensorProto) -> Array:
+        """Return the values of an initializer of the main graph, read-only."""
+        found = self.arrays.get(tensor.name)
+        return tensor_array(tensor) if found is None else found
 
     def serialized(self) -> bytes:
         """Return the light proto as bytes, detached initializers marked as external data."""
@@ -227,7 +239,7 @@ def _detach(model: Model, folder: Path | None) -> int:
     files: set[Path] = set()
     graph = model.proto.graph
     # onnxruntime drops an initializer nobody reads, and then refuses to be handed its values.
-    read = {name for node in graph.node for name in reads_of(node)} | {v.name for v in graph.output}
+    read = read_by(graph.node) | {v.name for v in graph.output}
     for tensor in graph.initializer:
         external = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
         array = external

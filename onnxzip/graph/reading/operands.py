@@ -14,7 +14,10 @@ from onnxzip.records.aliases import AttributeValue
 from onnxzip.records.layer import Layer
 
 _READERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
+"""Operators for which `measure` can tell which values a weight meets."""
+
 _SAME_VALUES = ("Identity", "Cast", "Transpose")
+"""What only moves or converts a weight on its way to them; a DequantizeLinear would also scale it."""
 
 
 @dataclass(frozen=True)

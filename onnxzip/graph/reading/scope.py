@@ -54,6 +54,11 @@ def reads_of(node: onnx.NodeProto) -> list[str]:
     return reads
 
 
+def read_by(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Return all that nodes read, their bodies included."""
+    return {name for node in nodes for name in reads_of(node)}
+
+
 def sorted_nodes(graph: onnx.GraphProto, source: str) -> list[onnx.NodeProto]:
     """Return the nodes of a graph in topological order, in their own order where that is one.
 

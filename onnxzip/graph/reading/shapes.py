@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.scope import read_by
 from onnxzip.records.layer import Layer
 
 
@@ -30,7 +31,7 @@ def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfo
     graph = model.proto.graph
     nodes = graph.node[:n_decode_nodes]
     made = {o for node in nodes for o in node.output}
-    read = {name for node in nodes for name in node.input}
+    read = read_by(nodes)
     part = onnx.ModelProto(ir_version=model.proto.ir_version)
     part.opset_import.extend(model.proto.opset_import)
     part.graph.node.extend(nodes)

@@ -34,6 +34,7 @@ PLAIN_TYPES = _FLOAT_TYPES | _NUMPY_TYPES
 """Element types whose arrays in memory are, byte for byte, a tensor's raw data."""
 
 _FIELDS = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data", "string_data")
+"""TensorProto's fields of typed data, one of which holds what raw_data does not."""
 
 
 def float_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:

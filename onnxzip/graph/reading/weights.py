@@ -21,21 +21,30 @@ from onnxzip.graph.reading.layouts import (
 )
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import Body, subgraphs
-from onnxzip.graph.reading.tensors import float_dtype, integer_dtype, tensor_array
+from onnxzip.graph.reading.tensors import float_dtype, integer_dtype, n_elements, tensor_array
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Skip
 
 MIN_ELEMENTS = 256
+"""As float32 this is 1 KiB, most of which a dozen decode nodes (passbase.NODE_OVERHEAD_BYTES) take."""
+
 MIN_INTEGER_BYTES = 1024
+"""The same for tables of integers, which are only ever coded exactly."""
+
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
+"""Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
+
 _CONSTANT_FIELDS = {
     "value_float": (np.float32, "f"),
     "value_floats": (np.float32, "floats"),
     "value_int": (np.int64, "i"),
     "value_ints": (np.int64, "ints"),
 }
+"""Attributes of Constant that hold numbers: their type (ONNX's operator schema) and where they stand."""
+
 _PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
+"""What stands between a weight and the operator that says what its axes mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +146,8 @@ def find_layers(model: Model) -> tuple[list[Layer], list[Skip]]:
 
 def weight_array(model: Model, weight: Weight) -> Array:
     """Return a weight's values, read-only."""
-    if weight.scope.path == "" and weight.holder is None and weight.tensor_name in model.arrays:
-        return model.arrays[weight.tensor_name]
-    return tensor_array(weight.tensor)
+    is_initializer = weight.scope.path == "" and weight.holder is None
+    return model.array(weight.tensor) if is_initializer else tensor_array(weight.tensor)
 
 
 def _walk(scope: Scope, model: Model) -> Iterator[Scope]:
@@ -181,11 +189,10 @@ def _named_subgraphs(node: onnx.NodeProto, i_node: int) -> list[tuple[str, onnx.
 def _weight(
     scope: Scope, name: str, tensor: onnx.TensorProto, holder: onnx.NodeProto | None
 ) -> Weight | None:
-    n_elements = int(np.prod(tensor.dims, dtype=np.float64)) if tensor.dims else 1
-    integer = integer_dtype(tensor)
-    if integer is not None and n_elements * integer.itemsize < MIN_INTEGER_BYTES:
+    size, integer = n_elements(tensor), integer_dtype(tensor)
+    if integer is not None and size * integer.itemsize < MIN_INTEGER_BYTES:
         return None
-    if integer is None and (float_dtype(tensor) is None or n_elements < MIN_ELEMENTS):
+    if integer is None and (float_dtype(tensor) is None or size < MIN_ELEMENTS):
         return None
     return Weight(scope.path + name, name, scope, tensor, holder)
 

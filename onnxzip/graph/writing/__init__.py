@@ -1,1 +1,1 @@
-"""TODO."""
+"""Writes what passes emit into models, marks them, and writes models to files."""

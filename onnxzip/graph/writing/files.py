@@ -39,12 +39,17 @@ def check_output(original: Model, output: Path, overwrite: bool) -> Path:
 
 
 MAX_INLINE_BYTES = 2**31 - 2**24
-"""Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB."""
+"""Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB, and 16 MiB are left
+for the lengths and tags around the arrays."""
 
 Approve: TypeAlias = Callable[[int, str], None]
 """Called with a model's size and the SHA-256 of its file; it may raise, and nothing is written."""
 
 _N_DIGEST_DIGITS = 16
+"""Of SHA-256: 64 bits, so that two contents of one model never share the name of their data file."""
+
+_PAGE_BYTES = 4096
+"""Arrays begin on a page, so that a runtime can map them, as onnx's ExternalData.md asks."""
 
 
 def inline_bytes(model: Model) -> int:
@@ -119,13 +124,28 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        _remove(Path(name))
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a rename survive a power cut, where the platform can; the new file is in its place anyway.
+
+    Windows opens no folders, and some network file systems sync none.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that nothing needs; that this fails must not hide what happened before."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -148,18 +168,20 @@ def _write_external(model: Model, path: Path, approve: Approve | None) -> None:
                 approve(n_bytes, hashlib.sha256(data).hexdigest())
     except BaseException:
         if is_new:
-            data_path.unlink(missing_ok=True)
+            _remove(data_path)
         raise
     ours = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_N_DIGEST_DIGITS}}}\.data")
-    for other in path.parent.iterdir():
-        if ours.fullmatch(other.name) and other != data_path:
-            with suppress(OSError):  # the new model is complete without this
-                other.unlink()
+    with suppress(OSError):  # the folder may be one that lists nothing; the new model is complete
+        for other in path.parent.iterdir():
+            if ours.fullmatch(other.name) and other != data_path:
+                _remove(other)
 
 
 def _write_data(model: Model, proto: onnx.ModelProto, path: Path) -> tuple[Path, bool]:
     """Write the arrays, point the tensors of `proto` at them; return the file and whether it is new."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+    ) as folder:
         temporary = Path(folder) / "data"
         with replace_file(temporary) as data:
             for tensor in proto.graph.initializer:
@@ -181,7 +203,7 @@ def _append(
     tensor: onnx.TensorProto,
     array: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
 ) -> None:
-    data.write(b"\0" * (-data.tell() % 4096))
+    data.write(b"\0" * (-data.tell() % _PAGE_BYTES))
     offset = data.tell()
     data.write(_contiguous(array))
     del tensor.external_data[:]

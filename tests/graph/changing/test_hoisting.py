@@ -41,7 +41,7 @@ def test_a_lifted_weight_is_read_from_its_new_place(case: Case, tmp_path: Path) 
         values = rng.uniform(0.25, 0.75, layer.weight.shape).astype(layer.weight.dtype)
         model.arrays[homes[layer.name]] = values
     assert not [w for w in find_weights(model) if w.scope.path and w.uses and w.name in homes], (
-        "a lifted weight is still defined where it was"
+        "a hoisted weight is still defined where it was"
     )
     if not layers:
         return

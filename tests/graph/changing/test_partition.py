@@ -1,4 +1,4 @@
-"""Stages: run one after the other they are the whole model; what may be fitted again is told apart."""
+"""Partitions: run one after another they are the whole model; what may be fitted again is told apart."""
 
 from __future__ import annotations
 
@@ -81,37 +81,37 @@ def outputs_of(model: Model, feeds: dict[str, np.ndarray], names: list[str]) -> 
 
 
 def check_chain(model: Model, feeds: dict[str, np.ndarray]) -> PartitionedModel:
-    """Run stage after stage and compare every target and value on the way with the whole model."""
-    staged = cut(model)
+    """Run one partition after another; compare each target and value on the way with the whole model."""
+    partitioned = cut(model)
     values = dict(feeds)
-    for stage in staged.stages:
-        assert set(stage.reads) <= set(values)
-        built = staged.build(stage, {name: values[name].dtype for name in stage.reads})
-        names = list(dict.fromkeys([*([stage.target] if stage.layer else []), *stage.makes]))
+    for partition in partitioned.partitions:
+        assert set(partition.reads) <= set(values)
+        built = partitioned.build(partition, {name: values[name].dtype for name in partition.reads})
+        names = list(dict.fromkeys([*([partition.target] if partition.layer else []), *partition.makes]))
         found = outputs_of(built, values, names)
         for name, array in zip(names, outputs_of(model, feeds, names), strict=True):
             np.testing.assert_allclose(found[names.index(name)], array, rtol=1e-4, atol=1e-5)
         values.update(zip(names, found, strict=True))
-    return staged
+    return partitioned
 
 
 @pytest.mark.parametrize("late", [True, False])
-def test_stages_are_the_whole_model(late: bool) -> None:
+def test_partitions_are_the_whole_model(late: bool) -> None:
     x = RNG.standard_normal((5, 16)).astype(np.float32)
-    staged = check_chain(make_model(RESIDUAL), {"x": x, "late": np.array(late)})
-    found = [(stage.layer, stage.target, stage.bias) for stage in staged.stages]
+    partitioned = check_chain(make_model(RESIDUAL), {"x": x, "late": np.array(late)})
+    found = [(partition.layer, partition.target, partition.bias) for partition in partitioned.partitions]
     # w3's product is read by an If as well, the shared weight by two nodes: the one ends there, and the
-    # other is no stage.
+    # other is no partition.
     assert found == [("w1", "h1", "b1"), ("w2", "s2", "b2"), ("w3", "h3", "")]
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_autoencoder", "digits_attention", "digits_gru"])
-def test_stages_of_real_models(name: str) -> None:
+def test_partitions_of_real_models(name: str) -> None:
     path: Path = MODELS / f"{name}.onnx"
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     spec = session.get_inputs()[0]
     x = RNG.standard_normal([n if isinstance(n, int) else 3 for n in spec.shape]).astype(np.float32)
-    assert check_chain(read_model(path), {spec.name: x}).stages
+    assert check_chain(read_model(path), {spec.name: x}).partitions
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_stages_of_real_models(name: str) -> None:
         ("v = MatMul(x, w) u = MatMul(v, w) y = Add(u, b)", "two readers"),
     ],
 )
-def test_what_is_no_plain_product_is_no_stage(body: str, reason: str) -> None:
-    assert not cut_body(body, "float[16, 16] w, float[16] b").stages, reason
+def test_what_is_no_plain_product_is_no_partition(body: str, reason: str) -> None:
+    assert not cut_body(body, "float[16, 16] w, float[16] b").partitions, reason
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_what_is_no_plain_product_is_no_stage(body: str, reason: str) -> None:
 )
 def test_biases(body: str, bias: str) -> None:
     constants = "float[16, 16] w, float[16] b, float[8, 1] per_row, float[1] one"
-    staged = cut_body(body, constants, n_rows=8)
-    assert [stage.bias for stage in staged.stages] == [bias]
-    assert set(staged.biases) == ({bias} - {""})
+    partitioned = cut_body(body, constants, n_rows=8)
+    assert [partition.bias for partition in partitioned.partitions] == [bias]
+    assert set(partitioned.biases) == ({bias} - {""})
 
 
 def test_a_bias_of_a_convolution_lies_along_its_channels() -> None:
@@ -155,8 +155,8 @@ def test_a_bias_of_a_convolution_lies_along_its_channels() -> None:
             c = Conv <pads = [1, 1, 1, 1]> (x, w)
             y = Add(c, {})
         }}"""
-    assert cut(make_model(text.format("along_width"))).stages[0].bias == ""
-    assert cut(make_model(text.format("along_channels"))).stages[0].bias == "along_channels"
+    assert cut(make_model(text.format("along_width"))).partitions[0].bias == ""
+    assert cut(make_model(text.format("along_channels"))).partitions[0].bias == "along_channels"
 
 
 def test_constants_are_replaced_wherever_they_are_kept() -> None:

@@ -102,8 +102,8 @@ def test_what_the_user_sees_survives(case: Case, tmp_path: Path) -> None:
     assert proto.doc_string == original.doc_string
     assert proto.graph.doc_string == original.graph.doc_string
     assert proto.graph.name == original.graph.name
-    lifted = {t for n in original.graph.node if n.op_type == "Constant" for t in n.output}
-    rest = [n.name for n in original.graph.node if not set(n.output) & lifted]
+    hoisted = {t for n in original.graph.node if n.op_type == "Constant" for t in n.output}
+    rest = [n.name for n in original.graph.node if not set(n.output) & hoisted]
     assert [n.name for n in proto.graph.node[n_decode:] if n.op_type != "Constant"] == rest
     described = {v.name for v in proto.graph.value_info}
     assert all(output in described for n in proto.graph.node[:n_decode] for output in n.output)

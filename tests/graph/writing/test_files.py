@@ -158,3 +158,47 @@ def test_inline_constants_count_towards_the_limit(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(write, "MAX_INLINE_BYTES", 1000)
     with pytest.raises(OutputError, match="do not fit"):
         to_proto(model)
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_folder_that_cannot_be_opened_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows opens no folder to sync it, but the file is in its place then."""
+    open_file = os.open
+
+    def open_no_folder(path: Any, flags: int, *mode: int, **kwargs: Any) -> int:
+        if Path(path).is_dir():
+            refuse()
+        return open_file(path, flags, *mode, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_no_folder)
+    write_model(read_model(CASE.build()), tmp_path / "out.onnx")
+    assert onnx.load(tmp_path / "out.onnx") == CASE.build()
+
+
+@pytest.mark.parametrize("method", ["unlink", "iterdir"])
+def test_old_data_that_cannot_be_removed_is_no_failure(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "MAX_INLINE_BYTES", 1000)
+    path, stale = tmp_path / "out.onnx", tmp_path / f"out.onnx.{'0' * 16}.data"
+    stale.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, method, refuse)
+        write_model(read_model(CASE.build()), path)
+    assert stale.exists()
+    assert_identical(run(path, CASE.feeds()), run(CASE.build(), CASE.feeds()))
+
+
+def test_what_cannot_be_cleaned_up_does_not_hide_why_the_write_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(os, "fsync", fill_disk)
+        with pytest.raises(OutputError, match="No space left on device"):
+            write_model(read_model(CASE.build()), tmp_path / "out.onnx")

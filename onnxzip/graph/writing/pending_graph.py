@@ -1,0 +1,173 @@
+"""The nodes that passes emit, while they are collected: a graph of onnx-graphsurgeon.
+
+graphsurgeon does here what would have to be written again without it: it links each value with the
+node that makes it and the nodes that read it, keeps the links while values are exchanged, drops the
+nodes that nothing needs, and exports nodes, attributes and value_info entries. Values of one name are
+equal to it, so that all names are fresh and values are compared by identity.
+
+The user's own graph never goes through it. Imported and exported again (seen with 0.6.1) it would lose
+doc strings, metadata of nodes and of the model, quantization annotations, and initializers that nobody
+reads or that a caller may override; and the arrays that a Model keeps beside its proto have no place
+in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+from onnxzip.graph.changing.fresh_names import FreshNames
+from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
+from onnxzip.graph.writing.reshapes import pass_by_needless_reshapes
+from onnxzip.records.aliases import Array, AttributeValue
+
+
+class PendingGraph:
+    """Decode nodes, the constants they read, and nodes that run at inference.
+
+    A value is known by the fresh name under which it was made; values of the user's graph, which only
+    run nodes read and make, by their own.
+    """
+
+    def __init__(self, fresh: FreshNames, opset: int) -> None:
+        self._fresh = fresh
+        self._opset = opset
+        self._values: dict[str, gs.Tensor] = {}
+        self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._nodes: list[gs.Node] = []
+        self._run_nodes: list[gs.Node] = []
+        self._homes: dict[str, str] = {}
+
+    @property
+    def n_nodes(self) -> int:
+        """How many decode nodes there are so far."""
+        return len(self._nodes)
+
+    def constant(self, array: Array) -> str:
+        """Add a constant, or find the small one that is equal to it."""
+        key = (array.dtype.str, array.shape, array.tobytes() if _is_small(array) else b"")
+        if _is_small(array) and key in self._small:
+            return self._small[key]
+        name = self._fresh.new()
+        if _is_small(array):
+            self._small[key] = name
+        self._values[name] = gs.Constant(name, np.ascontiguousarray(array))
+        return name
+
+    def promise(self, shape: Sequence[int], dtype: type[np.generic]) -> str:
+        """Name a value that is to be made later; `fulfil` says by what."""
+        name = self._fresh.new()
+        self._values[name] = gs.Variable(name, np.dtype(dtype), tuple(shape))
+        return name
+
+    def add(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        shapes: Sequence[Sequence[int]],
+        dtype: type[np.generic],
+        attributes: Mapping[str, AttributeValue],
+    ) -> list[str]:
+        """Add a decode node, with an output of each shape; return their names."""
+        outputs = [self.promise(shape, dtype) for shape in shapes]
+        self._nodes.append(self._node(op_type, inputs, outputs, attributes))
+        return outputs
+
+    def add_run_node(
+        self, op_type: str, inputs: Sequence[str], output: str, attributes: Mapping[str, AttributeValue]
+    ) -> gs.Node:
+        """Add a node that runs at inference, and return it."""
+        node = self._node(op_type, inputs, [output], attributes)
+        self._run_nodes.append(node)
+        return node
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        """Return a constant's or decoded value's shape."""
+        return tuple(self._values[value].shape)
+
+    def maker(self, value: str) -> gs.Node | None:
+        """Return the node that makes a value, None for constants and promises."""
+        return next(iter(self._values[value].inputs), None)
+
+    def give_home(self, value: str, home: str) -> None:
+        """Let a value have another name in the model: that of the weight whose place it takes.
+
+        A value that has such a name already, or is a constant, keeps its own; a copy takes the new one.
+        """
+        tensor = self._values[value]
+        if value in self._homes or isinstance(tensor, gs.Constant):
+            (value,) = self.add("Identity", [value], [tensor.shape], tensor.dtype.type, {})
+        self._homes[value] = home
+
+    def fulfil(self, promised: str, actual: str) -> None:
+        """Let what reads a promised value read the decoded one, which also takes its home."""
+        if promised in self._homes:
+            self.give_home(actual, self._homes.pop(promised))
+        tensor = self._values[promised]
+        for node in list(tensor.outputs):
+            for i, read in enumerate(node.inputs):
+                if read is tensor:
+                    node.inputs[i] = self._values[actual]
+
+    def move_to_front(self, start: int) -> None:
+        """Let the nodes from `start` on, which decode what is stored, come before those that read it."""
+        self._nodes = self._nodes[start:] + self._nodes[:start]
+
+    def finish(self) -> None:
+        """Give all values their names in the model, and drop what nothing needs."""
+        homes = [self._values[value] for value in self._homes]
+        for tensor, home in zip(homes, self._homes.values(), strict=True):
+            tensor.name = home
+        outputs = [*homes, *(t for node in self._run_nodes for t in node.outputs)]
+        pass_by_needless_reshapes(self._nodes, outputs)
+        graph = gs.Graph([*self._nodes, *self._run_nodes], outputs=outputs, opset=self._opset)
+        kept = graph.cleanup().nodes
+        self._nodes = kept[: len(kept) - len(self._run_nodes)]
+
+    def export_nodes(self) -> list[onnx.NodeProto]:
+        """Return the decode nodes."""
+        return [export_node(node) for node in self._nodes]
+
+    def export_value_info(self) -> list[onnx.ValueInfoProto]:
+        """Return type and shape of every value that a decode node makes."""
+        return [
+            OnnxExporter.export_value_info_proto(tensor, do_type_check=True)
+            for node in self._nodes
+            for tensor in node.outputs
+        ]
+
+    def add_constants(self, model: Model) -> None:
+        """Make the constants that some node reads initializers of a model."""
+        for tensor in self._values.values():
+            if isinstance(tensor, gs.Constant) and tensor.outputs:
+                add_initializer(model, tensor.name, tensor.values)
+
+    def _node(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        attributes: Mapping[str, AttributeValue],
+    ) -> gs.Node:
+        attrs = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}
+        reads, makes = ([self._value(name) for name in names] for names in (inputs, outputs))
+        return gs.Node(op_type, attrs=attrs, inputs=reads, outputs=makes)
+
+    def _value(self, name: str) -> gs.Tensor:
+        if not name:
+            return gs.Variable.empty()
+        return self._values.setdefault(name, gs.Variable(name))
+
+
+def export_node(node: gs.Node) -> onnx.NodeProto:
+    """Return a node as onnx has it."""
+    exported: onnx.NodeProto = OnnxExporter.export_node(node)
+    return exported
+
+
+def _is_small(array: Array) -> bool:
+    return array.nbytes < MIN_DETACHED_BYTES
