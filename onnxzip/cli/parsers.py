@@ -28,7 +28,9 @@ def read_metric(text: str) -> str:
     is_reference = colon and all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
     if text in metrics() or is_reference:
         return text
-    raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(metrics())} and no module:function")
+    raise argparse.ArgumentTypeError(
+        f"'{text}' is none of {', '.join(metrics())} and no module:function"
+    )
 
 
 def read_positive(text: str) -> float:

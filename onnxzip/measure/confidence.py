@@ -2,8 +2,8 @@
 
 Source: Efron 1979, "Bootstrap methods: another look at the jackknife", doi 10.1214/aos/1176344552.
 A metric is a monotone function of sum(a) / sum(b) over samples. Drawing samples again with replacement
-says how far that ratio, and with it the value, would move with other samples of the same kind. A run whose
-outputs do not have one row for each of its samples counts as one.
+says how far that ratio, and with it the value, would move with other samples of the same kind. A run
+whose outputs do not have one row for each of its samples counts as one.
 """
 
 from __future__ import annotations

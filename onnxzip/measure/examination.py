@@ -16,8 +16,8 @@ from onnxzip.inputs.from_files import load_calibration, load_labels
 from onnxzip.inputs.runnable import runnable_feeds
 from onnxzip.measure.metric import Metric
 from onnxzip.measure.metrics import make_metric, without_limit
-from onnxzip.measure.recorded_outputs import RecordedOutputs
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
+from onnxzip.measure.recorded_outputs import RecordedOutputs
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.options import Options
 from onnxzip.records.aliases import Feeds

@@ -4,8 +4,8 @@ Every metric but a user's function is a function of two sums over samples,
 
     value = f(sum(a) / sum(b))
 
-for each output, and the worst output counts: the squared error and the squared norm (rel_l2), the loss of
-a sample and 1 (cosine). So the same terms give the loss over all runs, that of each output or sample,
+for each output, and the worst output counts: the squared error and the squared norm (rel_l2), the loss
+of a sample and 1 (cosine). So the same terms give the loss over all runs, that of each output or sample,
 and how far it would move with other samples (`confidence`).
 """
 
@@ -57,7 +57,7 @@ class Metric(ABC):
         counts_events: whether a sample adds whole events (an answer that changed), none in most samples.
         unit: what stands behind a value that is shown, "dB".
         scale: what a value is multiplied with to be shown in this unit.
-        n_decimals: digits behind the point of a value that is shown; None shows three significant digits.
+        n_decimals: digits behind the point of a value that is shown; None for three significant digits.
     """
 
     limit: float
@@ -82,9 +82,7 @@ class Metric(ABC):
         return value >= self.limit if self.higher_is_better else value <= self.limit
 
     @abstractmethod
-    def measure(
-        self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None
-    ) -> Deviation:
+    def measure(self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None) -> Deviation:
         """Compare the outputs of two models, run by run.
 
         Args:
@@ -144,9 +142,7 @@ class SumMetric(Metric):
         """Return what a reader must know about the value."""
         return sums.note
 
-    def measure(
-        self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None
-    ) -> Deviation:
+    def measure(self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None) -> Deviation:
         """Compare the outputs of two models; see `Metric`."""
         metric = self.prepare(reference)
         sums: dict[str, OutputSums] = {}
@@ -156,7 +152,9 @@ class SumMetric(Metric):
             metric._add_run(sums, before, after, None if sizes is None else sizes[index])
         if not sums:
             return Deviation(self._perfect)
-        by_loss = sorted(sums.values(), key=lambda found: self._badness(metric.value(found)), reverse=True)
+        by_loss = sorted(
+            sums.values(), key=lambda found: self._badness(metric.value(found)), reverse=True
+        )
         worst = by_loss[0]
         shown = worst.output if len(names) > 1 else ""
         return Deviation(metric.value(worst), shown, metric.note(worst), tuple(by_loss))

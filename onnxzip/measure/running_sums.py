@@ -99,7 +99,7 @@ class OutputSums:
         Args:
             above: (n_rows, ...) or ().
             below: of the same shape.
-            n_samples: samples of the run; rows are samples where there are as many. None tells none apart.
+            n_samples: samples of the run; rows are samples where there are as many. None: one.
         """
         self.above.append(_by_sample(above, n_samples))
         self.below.append(_by_sample(below, n_samples))

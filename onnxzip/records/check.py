@@ -21,7 +21,7 @@ class Check:
         interval: 95 % confidence interval of a drift over samples; None where there are too few.
         unit: what stands behind a value that is shown, "dB".
         scale: what a value is multiplied with to be shown in this unit.
-        n_decimals: digits behind the point of a value that is shown; None shows three significant digits.
+        n_decimals: digits behind the point of a value that is shown; None for three significant digits.
         higher_is_better: whether a larger value is a smaller loss.
     """
 

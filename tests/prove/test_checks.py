@@ -8,8 +8,8 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.runnable import runnable_feeds
 from onnxzip.measure.examination import unstable_outputs
 from onnxzip.measure.metrics import make_metric
-from onnxzip.measure.recorded_outputs import RecordedOutputs, run_all
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
+from onnxzip.measure.recorded_outputs import RecordedOutputs, run_all
 from onnxzip.prove.drift import check_drift
 from onnxzip.prove.exact import EXACT_LIMIT, check_exact
 from onnxzip.runtime.loadable import LoadableModel
@@ -56,6 +56,9 @@ def test_drift_check_is_held_to_the_metric():
     assert not check_drift(reference, candidate, feeds, make_metric("rel_l2", 0.04)).passed
     psnr = check_drift(reference, candidate, feeds, make_metric("psnr", 20))
     assert psnr.passed == (psnr.value >= 20)
+    assert (psnr.unit, psnr.n_decimals, psnr.higher_is_better) == ("dB", 1, True)
+    points = check_drift(reference, candidate, feeds, make_metric("top1"))
+    assert (points.unit, points.scale, points.n_decimals) == ("pt", 100, 2)
 
 
 def test_outputs_are_cached_up_to_a_limit_and_recomputed_beyond_it():

@@ -38,9 +38,7 @@ class FunctionMetric(Metric):
         """What the user calls it."""
         return self.called
 
-    def measure(
-        self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None
-    ) -> Deviation:
+    def measure(self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None) -> Deviation:
         """Call the function; see `Metric`."""
         runs = list(zip(reference, outputs, strict=True))
         before, after = (self._join([pair[side] for pair in runs]) for side in (0, 1))
