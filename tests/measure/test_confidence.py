@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from onnxzip.measure.confidence import SampleLosses
+from onnxzip.measure.confidence import interval_of
 from onnxzip.measure.metrics import make_metric
 from onnxzip.runtime.outputs import Outputs
 
@@ -19,9 +19,8 @@ def measure(
     name: str, before: list[Outputs], after: list[Outputs], labels: np.ndarray | None = None
 ) -> tuple[float, Interval]:
     metric = make_metric(name, 0.1, labels)
-    losses = SampleLosses(metric, [len(next(iter(run.values()))) for run in before])
-    found = metric.measure(before, losses.watch(before, after))
-    return found.value, losses.interval(found)
+    found = metric.measure(before, after, [len(next(iter(run.values()))) for run in before])
+    return found.value, interval_of(metric, found)
 
 
 def runs_of(values: np.ndarray, n_runs: int) -> list[Outputs]:
@@ -103,6 +102,26 @@ def test_rows_that_are_no_samples(shape_of: Callable[[int], tuple[int, ...]]) ->
         after = [{"x": run["x"], "s": run["s"] * (1 + 0.01 * i)} for i, run in enumerate(before)]
         _, interval = measure("rel_l2", before, after)
         assert (interval is None) == (n_runs == 4)
+
+
+@pytest.mark.parametrize("name", ["cosine", "top1"])
+def test_rows_of_tokens_are_no_samples(name: str) -> None:
+    """Six tokens of each of two samples stand in one axis: four runs say nothing about the samples."""
+    rng = np.random.default_rng(3)
+    before, after = (runs_of(part, 4) for part in noisy(rng, 48))
+    for runs in (before, after):
+        runs[:] = [{"x": np.ones((2, 1)), **run} for run in runs]
+    assert measure(name, before, after)[1] is None
+
+
+def test_a_draw_without_any_error_is_unbounded_decibels() -> None:
+    y = np.random.default_rng(4).standard_normal((8, 5))
+    z = y.copy()
+    z[0] += 0.1  # 34 of 100 draws of eight samples leave this one out
+    value, interval = measure("psnr", runs_of(y, 2), runs_of(z, 2))
+    assert interval is not None
+    assert interval[0] < value
+    assert interval[1] == math.inf
 
 
 def test_where_there_is_none() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.errors import CalibrationError, UsageError
-from onnxzip.measure.metrics import DEFAULT_LIMITS, make_metric
-from onnxzip.measure.running_sums import exact_deviation
+from onnxzip.measure.confidence import interval_of
+from onnxzip.measure.metrics import make_metric, metrics
+from onnxzip.measure.metrics.rel_l2 import exact_deviation
 
 RNG = np.random.default_rng(0)
 Y = RNG.standard_normal((6, 5)).astype(np.float32)
@@ -40,7 +41,7 @@ def test_formulas_do_not_depend_on_how_samples_are_split():
             )
 
 
-@pytest.mark.parametrize("name", DEFAULT_LIMITS)
+@pytest.mark.parametrize("name", metrics())
 def test_equal_outputs_pass_and_broken_ones_never_do(name):
     metric = make_metric(name)
     assert metric.passes(metric.measure(runs(Y), runs(Y)).value)
@@ -50,6 +51,17 @@ def test_equal_outputs_pass_and_broken_ones_never_do(name):
     assert not metric.passes(metric.measure(runs(Y), runs(Y, "other")).value)
     assert not metric.passes(metric.measure(runs(Y), runs(-Y)).value)
     assert not metric.passes(math.nan)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_value_that_cannot_be_told_never_hides_behind_another():
+    """Squares beyond float64: inf / inf of one output is no number, whatever the other output says."""
+    huge = np.full((2, 2), 1e200)
+    for first, second in (("a", "b"), ("b", "a")):
+        found = make_metric("rel_l2").measure([{first: huge, second: Y}], [{first: -huge, second: Z}])
+        assert math.isnan(found.value)
+        assert not make_metric("rel_l2").passes(found.value)
+        assert found.output == first
 
 
 def test_worst_output_counts():
@@ -152,9 +164,128 @@ def test_user_function(tmp_path, monkeypatch):
     for name in ("my_metric_a:none", "no_such_module_b:f", "my_metric_a:text"):
         with pytest.raises(CalibrationError, match=f"metric {name}"):
             make_metric(name, 1)
+    with pytest.raises(UsageError, match="tolerance"):
+        make_metric("my_metric_a:worst")
 
 
-def test_unknown_metric():
-    with pytest.raises(UsageError, match="rel_l2, cosine, psnr, top1"):
+class Worst:
+    """A metric with a state."""
+
+    def __call__(self, a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
+        return float(np.abs(a["y"] - b["y"]).max())
+
+
+def test_callable():
+    """What a user passes in Python is named by where it is defined, with a colon: never like ours."""
+
+    def psnr(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
+        return Worst()(a, b)
+
+    for function, name in ((psnr, "test_callable.<locals>.psnr"), (Worst(), "Worst")):
+        metric = make_metric(function, 0.5)
+        assert metric.name == f"{__name__}:{name}"
+        assert metric.measure(runs(Y), runs(Z)).value == pytest.approx(np.abs(Y - Z).max())
+        assert metric.passes(metric.measure(runs(Y), runs(Y)).value)
+        with pytest.raises(UsageError, match="no default limit; pass tolerance"):
+            make_metric(function)
+        with pytest.raises(UsageError, match="labels"):
+            make_metric(function, 0.5, np.zeros(3, np.int64))
+
+
+def test_unknown_metric_and_misplaced_labels():
+    with pytest.raises(UsageError, match="cosine, psnr, rel_l2, top1"):
         make_metric("mse")
+    with pytest.raises(UsageError, match="labels"):
+        make_metric("rel_l2", labels=np.zeros(3, np.int64))
     assert make_metric("cosine", 0.25).limit == 0.25
+
+
+SPLITS = st.sets(st.integers(1, 23), max_size=6).map(sorted)
+
+
+def outputs_of(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    y = rng.standard_normal((24, 4))
+    z = y + 0.3 * rng.standard_normal((24, 4))
+    if kind == "float":
+        return y, z
+    if kind == "text":
+        return (y > 0).astype(str), (z > 0).astype(str)
+    return np.rint(9 * y).astype(np.int64), np.rint(9 * z).astype(np.int64)
+
+
+@pytest.mark.parametrize("name", metrics())
+@pytest.mark.parametrize("kind", ["float", "integer", "text"])
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(0, 1000), SPLITS)
+def test_any_split_into_runs_gives_the_same_value_and_interval(name, kind, seed, ends):
+    y, z = outputs_of(kind, np.random.default_rng(seed))
+    metric = make_metric(name)
+    whole = metric.measure([{"y": y}], [{"y": z}], [24])
+    parts = [[{"y": part} for part in np.split(array, ends)] for array in (y, z)]
+    sizes = [len(run["y"]) for run in parts[0]]
+    split = metric.measure(*parts, sizes)
+    assert split.value == pytest.approx(whole.value, rel=1e-12)
+    assert metric.measure(*parts).value == pytest.approx(whole.value, rel=1e-12)
+    intervals = interval_of(metric, split), interval_of(metric, whole)
+    if not math.isfinite(whole.value):
+        assert intervals == (None, None)
+        return
+    assert intervals[0] == pytest.approx(intervals[1], rel=1e-9)
+    assert intervals[0][0] <= whole.value <= intervals[0][1]
+
+
+@pytest.mark.parametrize("name", metrics())
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(0, 1000), st.floats(-1e6, 1e6).filter(lambda scale: abs(scale) > 1e-6))
+def test_scaling_both_outputs_changes_nothing(name, seed, scale):
+    """All metrics of ours are relative; answers turn around with the sign."""
+    y, z = outputs_of("float", np.random.default_rng(seed))
+    scale = abs(scale) if name == "top1" else scale
+    assert loss(name, scale * y, scale * z) == pytest.approx(loss(name, y, z), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", metrics())
+@pytest.mark.parametrize("kind", ["float", "integer", "text"])
+@settings(derandomize=True, deadline=None, max_examples=10)
+@given(st.integers(0, 1000))
+def test_equal_outputs_are_perfect(name, kind, seed):
+    y, _ = outputs_of(kind, np.random.default_rng(seed))
+    metric = make_metric(name)
+    assert metric.measure(runs(y), runs(y)).value == (math.inf if metric.higher_is_better else 0)
+    assert metric.passes(loss(name, y, y))
+
+
+@pytest.mark.parametrize("name", metrics())
+def test_sums_tell_every_output_and_every_sample(name):
+    """The parts of a loss come from the sums that the whole was made of."""
+    metric = make_metric(name)
+    before, after = (
+        [{"y": Y[:4], "z": Y[:4]}, {"y": Y[4:], "z": Y[4:]}],
+        [
+            {"y": Y[:4], "z": Z[:4]},
+            {"y": Y[4:], "z": Z[4:]},
+        ],
+    )
+    found = metric.measure(before, after, [4, 2])
+    worst = found.sums[0]
+    assert worst.output == found.output or name == "top1"
+    assert metric.value(worst) == found.value
+    if name == "psnr":  # its peak is that of all samples
+        return
+    ratios = np.concatenate(worst.above) / np.concatenate(worst.below)
+    other = "y" if name == "top1" else "z"
+    of_each = [
+        metric.measure([{"y": run[other][i : i + 1]}], [{"y": out[other][i : i + 1]}]).value
+        for run, out in zip(before, after, strict=True)
+        for i in range(len(run[other]))
+    ]
+    assert metric.to_value(ratios, worst) == pytest.approx(of_each)
+
+
+@pytest.mark.parametrize("name", metrics())
+def test_a_metric_says_what_the_command_line_and_reports_need(name):
+    metric = metrics()[name]
+    assert metric.name == name
+    assert metric.summary
+    assert make_metric(name).limit == metric.default_limit
+    assert math.isfinite(metric.default_limit)

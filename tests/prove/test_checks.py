@@ -56,6 +56,9 @@ def test_drift_check_is_held_to_the_metric():
     assert not check_drift(reference, candidate, feeds, make_metric("rel_l2", 0.04)).passed
     psnr = check_drift(reference, candidate, feeds, make_metric("psnr", 20))
     assert psnr.passed == (psnr.value >= 20)
+    assert (psnr.unit, psnr.n_decimals, psnr.higher_is_better) == ("dB", 1, True)
+    points = check_drift(reference, candidate, feeds, make_metric("top1"))
+    assert (points.unit, points.scale, points.n_decimals) == ("pt", 100, 2)
 
 
 def test_outputs_are_cached_up_to_a_limit_and_recomputed_beyond_it():

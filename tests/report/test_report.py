@@ -114,12 +114,14 @@ def test_numbers_have_units() -> None:
     assert format_bytes(1094689) == "1,094,689 B"
     assert format_ratio(1094689, 152340) == "7.19x"
     assert format_ratio(5, 0) == "-"
-    assert format_metric("psnr", 35.24) == "35.2 dB"
-    assert format_metric("psnr", math.inf) == "inf dB"
-    assert format_limit("psnr", -math.inf) == format_limit("top1", math.inf) == "none"
-    assert format_limit("top1", 0.01) == "1.00 pt"
-    assert format_metric("top1", 0.004) == "0.40 pt"
-    assert format_metric("my.module:loss", 0.05234) == "0.0523"
+    in_decibels = replace(CHECKS[2], unit="dB", n_decimals=1, higher_is_better=True, limit=-math.inf)
+    in_points = replace(CHECKS[2], unit="pt", scale=100.0, n_decimals=2, limit=math.inf)
+    assert format_metric(in_decibels, 35.24) == "35.2 dB"
+    assert format_metric(in_decibels, math.inf) == "inf dB"
+    assert format_limit(in_decibels) == format_limit(in_points) == "none"
+    assert format_limit(replace(in_points, limit=0.01)) == "1.00 pt"
+    assert format_metric(in_points, 0.004) == "0.40 pt"
+    assert format_metric(CHECKS[2], 0.05234) == "0.0523"
     assert format_shape((64, 3, 3, 3)) == "64x3x3x3"
     assert format_shape(()) == "scalar"
 
@@ -182,7 +184,10 @@ def test_names_are_not_markup() -> None:
 
 
 def test_worst_check_counts_in_the_metrics_direction() -> None:
-    better, worse = (Check("drift", "CPU", "psnr", value, 30, True, 4) for value in (50.0, 31.0))
+    psnr = Check(
+        "drift", "CPU", "psnr", 50.0, 30, True, 4, unit="dB", n_decimals=1, higher_is_better=True
+    )
+    better, worse = psnr, replace(psnr, value=31.0)
     assert "31.0 dB" in text_of(render_checks((better, worse)))
     failed = replace(better, passed=False, value=29.0)
     assert "29.0 dB" in text_of(render_checks((worse, failed)))
