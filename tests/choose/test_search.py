@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -156,12 +156,27 @@ def test_speed_prefers_fewer_operations() -> None:
     assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=True).chosen["w"] is computed
 
 
+def test_a_stored_weight_runs_the_operations_of_its_layer() -> None:
+    """Whatever its candidate says: the node stays what it was."""
+    layer = make_layer("w", 1000, macs=10**6)
+    stored = Candidate(layer, "scalar", {}, "stored", 500, 0.01)
+    computed = Candidate(layer, "lowrank", {}, "computed", 900, 0.01, 4 * 10**5)
+    assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=True).chosen["w"] is computed
+
+
 def test_probes_are_stored_and_near_the_probe_error() -> None:
     layer = make_layer("w", 1000)
     ladder = make_ladder(layer, [(10, 0.9), (20, 0.06), (30, 0.001), (40, 0.0)])
     ladder.append(Candidate(layer, "lowrank", {}, "computed", 10, PROBE_ERROR))
     assert probes({"w": ladder, "empty": []}) == {"w": ladder[1]}
     assert probes({"exact": make_ladder(layer, [(40, 0.0)])}) == {}
+
+
+def test_probes_are_candidates_whose_error_was_measured() -> None:
+    layer = make_layer("w", 1000)
+    (measured,) = make_ladder(layer, [(30, 0.5)])
+    estimate = replace(measured, error=PROBE_ERROR, is_estimate=True)
+    assert probes({"w": [estimate, measured]}) == {"w": measured}
 
 
 def test_unseen_layers_count_as_sensitive_ones() -> None:
@@ -335,6 +350,53 @@ def test_no_plan_is_measured_twice() -> None:
     best = best_trial(trials)
     assert best is not None
     assert best.plan.n_bytes == 3000
+
+
+def test_a_plan_that_is_near_enough_to_the_tolerance_ends_the_search() -> None:
+    bench = Bench(lambda x: x, 0.1)
+    trials = search(bench.plan_for, bench.measure, 0.1, 0.1, enough=0.8)
+    assert len(trials) == 1
+    assert 0.08 <= trials[0].loss <= 0.1
+    trials = search(bench.plan_for, bench.measure, 0.05, 0.1, enough=0.8)
+    assert [0.08 <= trial.loss <= 0.1 for trial in trials] == [False] * (len(trials) - 1) + [True]
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_larger_budgets_are_looked_at_where_layers_may_make_up_for_each_other(n_layers: int) -> None:
+    rungs = [(4000 - 100 * i, 0.01 * i) for i in range(1, 39)]
+    ladders = {f"w{i}": make_ladder(make_layer(f"w{i}", 1000), rungs) for i in range(n_layers)}
+    levels = constant(**dict.fromkeys(ladders, 1.0))
+    measured: list[float] = []
+
+    def plan_for(budget: float) -> Plan:
+        return choose(ladders, levels, budget, by_macs=False)
+
+    def measure(plan: Plan) -> tuple[float, bool]:
+        measured.append(plan.budget)
+        return 0.0, True
+
+    planner._look_above(plan_for, measure, 0.2, {}, 3)
+    assert measured == pytest.approx([0.22, 0.24, 0.27] if n_layers == 2 else [])
+    measured.clear()
+    planner._look_above(plan_for, measure, 0.0, {}, 3)
+    assert measured == []
+
+
+def test_trials_that_are_left_close_in_between_what_passed_and_what_failed() -> None:
+    bench = Bench(lambda x: x, 0.1)
+    tried = {}
+    for budget in (0.05, 0.4):
+        plan = bench.plan_for(budget)
+        tried[planner.identity(plan)] = Trial(plan, *bench.measure(plan))
+    planner._close_in(bench.plan_for, bench.measure, tried, 8)
+    trials = list(tried.values())[2:]
+    assert trials[0].plan.budget == pytest.approx((0.05 * 0.4) ** 0.5)
+    passed = max(t.plan.budget for t in tried.values() if t.passed)
+    failed = min(t.plan.budget for t in tried.values() if not t.passed)
+    assert len(tried) < 8
+    assert 0.05 < passed < failed < 0.4
+    between = planner.identity(bench.plan_for(float((passed * failed) ** 0.5)))
+    assert between in tried or failed < 1.04 * passed
 
 
 def test_best_trial_ignores_empty_and_failed_plans() -> None:
