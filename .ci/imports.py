@@ -5,16 +5,19 @@
 A folder imports from the rungs below its own: never upwards, and never sideways from another folder of
 its rung.
 ruff's banned-api (TID251) knows one list of banned modules for all files, so that ruff runs once a
-folder, with everything banned that stands on its rung or above; comments (`# noqa`) lift nothing.
+folder, with everything banned that stands on its rung or above; comments (`# noqa`) lift nothing. What
+hides an import from ruff is refused as such: stars, exec, eval, `__import__`, and a module's name in a
+string.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 RUNGS = (
@@ -39,18 +42,54 @@ INSIDE = {"graph": ("graph.writing", "graph.changing", "graph.reading")}
 ONLY_IN = {"onnx": "graph", "onnx_graphsurgeon": "graph", "onnxruntime": "runtime"}
 """Packages that one folder alone imports."""
 
-NEVER = {
-    "passes": ("onnxzip.graph", "onnxzip.inputs", "onnxzip.runtime", "onnxzip.report", "onnxzip.options")
-}
+NEVER = {"passes": ("graph", "inputs", "runtime", "report", "options")}
 """A pass sees records, transforms and the codec only: it never touches onnx, and nobody's settings."""
 
 NOT_BELOW = {
     "passbase": ("joblib", "rich", "ml_dtypes"),
     "records": ("scipy", "pywt", "joblib", "rich", "ml_dtypes"),
 }
-DYNAMIC = ("importlib.import_module", "importlib.__import__", "builtins.__import__")
+NOBODY = ("onnxzip.passes", "tests", "models")
+"""Passes are found by name, never imported; what a user installs holds no tests."""
+
+DYNAMIC = (
+    *("importlib.import_module", "importlib.__import__", "importlib.util", "importlib.machinery"),
+    *("builtins.__import__", "pkgutil.resolve_name", "pydoc", "runpy", "sys.modules"),
+)
 FINDERS = {"propose", "measure", "report"}
 """Folders that find their plug-ins by name: passes, metrics of the user, exporters."""
+
+RULES = "TID251,TID252,F403,S102,S307"
+"""Banned modules, relative imports from parents, stars, exec and eval."""
+
+
+def forbidden_folders(name: str) -> list[str]:
+    """Return the folders that a folder must not import from, as they stand in RUNGS and INSIDE."""
+    for parts in INSIDE.values():
+        if name in parts:
+            return list(parts[: parts.index(name)])
+    rung = next(rung for rung in RUNGS if name in rung)
+    above = [other for upper in RUNGS[: RUNGS.index(rung)] for other in upper]
+    aside = [other for other in rung if other != name]
+    found = [other for other in (*above, *aside) if not name.startswith(other + ".")]
+    return [*found, *NEVER.get(name, ())]
+
+
+def banned_modules(root: Path, name: str) -> list[str]:
+    """Return the modules that files of a folder must not import."""
+    banned = [_module(other) for other in forbidden_folders(name)]
+    for whole, parts in INSIDE.items():
+        if name in parts:  # the ban of what stands above the whole comes with the whole
+            return [*banned, *_exported(root / "onnxzip" / whole, f"onnxzip.{whole}")]
+    banned += [package for package, home in ONLY_IN.items() if home != name]
+    banned += [*NOT_BELOW.get(name, ()), *(() if name in FINDERS else DYNAMIC), *NOBODY]
+    banned += [] if name in RUNGS[0] else _exported(root / "onnxzip")
+    banned += [] if name == "passes" else ["passes"]
+    if "." in name:
+        outer = name.rpartition(".")[0]
+        around = (path.stem for path in _files(root, outer) if path.stem != "__init__")
+        banned += [f"onnxzip.{outer}.{stem}" for stem in around]
+    return banned
 
 
 def folders(root: Path) -> Iterator[tuple[str, list[Path], list[str]]]:
@@ -60,29 +99,8 @@ def folders(root: Path) -> Iterator[tuple[str, list[Path], list[str]]]:
         is_module = path.suffix == ".py" or (path / "__init__.py").is_file()
         if is_module and path.stem not in placed:
             yield path.stem, [path], ["onnxzip"]  # a stranger: it has to be given a place first
-    above: list[str] = []
-    for rung in RUNGS:
-        for name in rung:
-            aside = [other for other in rung if other != name]
-            inner = [part for part in placed if part.startswith(name + ".")]
-            banned = [_module(other) for other in (*above, *aside) if not name.startswith(other + ".")]
-            banned += [package for package, home in ONLY_IN.items() if home != name]
-            banned += [
-                *NEVER.get(name, ()),
-                *NOT_BELOW.get(name, ()),
-                *(() if name in FINDERS else DYNAMIC),
-            ]
-            banned += _exported(root / "onnxzip") if rung != RUNGS[0] else []
-            yield name, _files(root, name, inner), banned
-        above += rung
-    for whole, parts in INSIDE.items():
-        for i, part in enumerate(parts):
-            facade = _exported(root / "onnxzip" / whole, f"onnxzip.{whole}")
-            yield part, _files(root, part, []), [*map(_module, parts[:i]), *facade]
-    for name in (name for name in placed if "." in name):
-        outer = name.rpartition(".")[0]
-        around = [f"onnxzip.{outer}.{path.stem}" for path in _files(root, outer, [name])]
-        yield name, _files(root, name, []), [module for module in around if "__init__" not in module]
+    for name in (*placed, *(part for parts in INSIDE.values() for part in parts)):
+        yield name, _files(root, name), banned_modules(root, name)
 
 
 def check(root: Path) -> int:
@@ -92,23 +110,39 @@ def check(root: Path) -> int:
         message = f"not from '{name}': see .ci/imports.py"
         entries = ", ".join(
             f"{json.dumps(module)} = {{ msg = {json.dumps(message)} }}"
-            for module in dict.fromkeys([*banned, "onnxzip.passes"])  # the registry finds passes by name
+            for module in dict.fromkeys(banned)
         )
         command = [sys.executable, "-m", "ruff", "check", "--isolated", "--ignore-noqa", "--quiet"]
-        command += ["--no-cache", "--output-format=concise", "--select=TID251,TID252"]
+        command += ["--no-cache", "--output-format=concise", f"--select={RULES}"]
         command += ["--config", 'lint.flake8-tidy-imports.ban-relative-imports = "parents"']
         command += ["--config", f"lint.flake8-tidy-imports.banned-api = {{ {entries} }}"]
-        if files and subprocess.run([*command, *map(str, files)], check=False).returncode != 0:
-            n_breached += 1
+        is_breached = bool(files) and subprocess.run([*command, *map(str, files)]).returncode != 0
+        own = {"onnxzip.passes"} if name in FINDERS else set()
+        hidden = [line for path in files for line in find_hidden(path, {*banned} - own)]
+        sys.stdout.writelines(f"{line}\n" for line in hidden)
+        n_breached += is_breached or bool(hidden)
     return n_breached
 
 
-def _files(root: Path, name: str, without: list[str]) -> list[Path]:
-    """Return the files of a folder (or the one of a module), without those of folders inside it."""
+def find_hidden(path: Path, banned: Collection[str]) -> Iterator[str]:
+    """Yield a line for each `__import__` and for each string that is the name of a banned module."""
+    for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Name) and node.id == "__import__":
+                yield f"{file}:{node.lineno}:{node.col_offset + 1}: HID `__import__` hides an import"
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value if re.fullmatch(r"onnxzip(\.\w+)+", node.value) else ""
+                if any(text == module or text.startswith(module + ".") for module in banned):
+                    yield f"{file}:{node.lineno}:{node.col_offset + 1}: HID '{text}' is banned here"
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    """Return the files of a folder (or the one of a module), without those of a folder in it."""
     place = root / "passes" if name == "passes" else root.joinpath("onnxzip", *name.split("."))
     if place.with_suffix(".py").is_file():
         return [place.with_suffix(".py")]
-    inner = [root.joinpath("onnxzip", *other.split(".")) for other in without]
+    placed = (root.joinpath("onnxzip", *other.split(".")) for rung in RUNGS for other in rung)
+    inner = [folder for folder in placed if place in folder.parents]
     return [path for path in sorted(place.rglob("*.py")) if not any(i in path.parents for i in inner)]
 
 
