@@ -186,7 +186,7 @@ def _report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
         yield lambda report: None
         return
     from onnxzip.graph.writing.files import replace_file
-    from onnxzip.report.exporters import EXPORTERS
+    from onnxzip.report.registry import exporters
 
     with ExitStack() as stack:
         with _blaming(path):
@@ -194,7 +194,7 @@ def _report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
 
         def write(report: Report) -> None:
             with _blaming(path):
-                file.write(EXPORTERS[path.suffix.lower()](report).encode())
+                file.write(exporters()[path.suffix.lower()](report).encode())
                 file.flush()
                 os.fsync(file.fileno())
 

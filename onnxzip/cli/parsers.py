@@ -18,7 +18,6 @@ _UNITS = {
     **{"k": 10**3, "m": 10**6, "g": 10**9},
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
 }
-REPORT_SUFFIXES = (".json", ".md")
 
 
 def read_metric(text: str) -> str:
@@ -93,8 +92,11 @@ def read_names(text: str) -> list[str]:
 
 def read_report_path(text: str) -> Path:
     """Read the path of a report, whose suffix chooses its form."""
-    if Path(text).suffix.lower() not in REPORT_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text}: a report is a {' or a '.join(REPORT_SUFFIXES)} file")
+    from onnxzip.report.registry import exporters
+
+    suffixes = exporters()
+    if Path(text).suffix.lower() not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text}: a report is a {' or a '.join(suffixes)} file")
     return Path(text)
 
 
