@@ -67,13 +67,13 @@ def compress(
     plan = _first_plan(chooser, emitter, options)
     while True:
         show("rewriting", 0.85)
+        plan = chooser.settle(plan)
         emitted = emitter.emit(plan)
         show("checking", 0.88)
         proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
         if proof.passed:
             break
         plan = chooser.tighter(plan, proof.checks)
-    plan = chooser.settle(plan)
     show("writing", 0.98)
     skips = (*proposal.skips, *chooser.skips(plan), *unusable)
 
@@ -84,6 +84,8 @@ def compress(
             digests=(_digest(source), digest),
             n_bytes=(original.n_bytes, n_bytes),
             plan=plan,
+            sizes=emitted.sizes,
+            n_small_bytes=emitted.n_small_bytes,
             rewrites=proposal.rewrites,
             skips=skips,
             checks=proof.checks,
@@ -105,7 +107,7 @@ def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:
     if options.target_size is None:
         return chooser.plan_to_loss()
     return chooser.plan_to_size(
-        options.target_size, lambda plan: graph.n_bytes_of(emitter.emit(plan).model)
+        options.target_size, lambda plan: graph.n_bytes_of(emitter.emit(chooser.settle(plan)).model)
     )
 
 

@@ -18,7 +18,15 @@ from onnxzip.graph.reading.shapes import annotate_layers
 from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.weights import find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
-from onnxzip.graph.writing.decoder_view import decoded_names, decoded_types, decoder, with_plain_weights
+from onnxzip.graph.writing.decoder_view import (
+    decoded_names,
+    decoded_shapes,
+    decoded_types,
+    decoder,
+    decoder_bytes,
+    decoder_inputs,
+    with_plain_weights,
+)
 from onnxzip.graph.writing.files import (
     MAX_INLINE_BYTES,
     check_output,
@@ -30,8 +38,8 @@ from onnxzip.graph.writing.files import (
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
     Judgement,
+    RoundedValues,
     StoredValue,
-    decode_inputs,
     float_initializers,
     is_intact,
     is_marked,
@@ -53,14 +61,17 @@ __all__ = [
     "Operand",
     "Partition",
     "PartitionedModel",
+    "RoundedValues",
     "StoredValue",
     "annotate_layers",
     "check_output",
     "count_differences",
-    "decode_inputs",
     "decoded_names",
+    "decoded_shapes",
     "decoded_types",
     "decoder",
+    "decoder_bytes",
+    "decoder_inputs",
     "detach",
     "find_layers",
     "find_operands",
