@@ -18,8 +18,9 @@ from onnxzip.errors import (
     ToleranceError,
     UsageError,
 )
-from onnxzip.report.json import export, from_json
-from onnxzip.report.markdown import to_markdown
+from onnxzip.report.json import export as to_json
+from onnxzip.report.json import from_json
+from onnxzip.report.markdown import export as to_markdown
 from onnxzip.report.record import Report
 from tests.cases import CASES, Case
 from tests.judge import drift_on_cpu, judge, open_session, run
@@ -291,7 +292,7 @@ def test_target_size(level: int, n_bytes: int, tmp_path: Path) -> None:
     assert 0 < stated.value < 1
     text = to_markdown(result.report)
     assert "| none |" in text
-    assert from_json(export(result.report)) == result.report
+    assert from_json(to_json(result.report)) == result.report
 
 
 def test_larger_target_smaller_loss() -> None:
