@@ -17,6 +17,7 @@ from onnxzip.prove.decoded_weights import decode_weights
 from onnxzip.prove.drift import measure_drift
 from onnxzip.records.aliases import Array
 from onnxzip.records.check import Check
+from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.record import Inspection, StoredWeight
 from onnxzip.runtime.optimised import optimised_model
 from onnxzip.runtime.session import open_session
@@ -29,38 +30,41 @@ def inspect(source: ModelLike) -> Inspection:
         ModelError: the model cannot be read.
     """
     model = _read(source)
-    weights: list[StoredWeight] = []
-    plain = model
-    if graph.is_marked(model):
-        n_nodes, values = graph.read_mark(model)
-        types = graph.decoded_types(model, n_nodes)
-        zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
-        plain = graph.with_plain_weights(model, n_nodes, zeros)
-        for value in values:
-            dtype = types[value.name]
-            n_plain = zeros[value.name].nbytes
-            weights.append(
-                StoredWeight(
-                    value.name,
-                    value.pass_name if value.form == "stored" else f"{value.pass_name} (computed)",
-                    value.shape,
-                    dtype.name,
-                    n_plain,
-                    value.n_bytes,
-                    value.error,
-                )
-            )
-    stored = {weight.name for weight in weights}
-    decoded = graph.decode_inputs(model)
-    for name, array in graph.float_initializers(model).items():
-        if name not in stored and name not in decoded:
-            weights.append(
-                StoredWeight(
-                    name, "plain", array.shape, array.dtype.name, array.nbytes, array.nbytes, 0.0
-                )
-            )
+    n_nodes, values = graph.read_mark(model) if graph.is_marked(model) else (0, [])
+    types = graph.decoded_types(model, n_nodes)
+    zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
+    plain = graph.with_plain_weights(model, n_nodes, zeros) if values else model
     n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
-    return Inspection(model.source, model.n_bytes, n_plain_bytes, tuple(weights))
+    n_decoder_bytes = min(graph.decoder_bytes(model, n_nodes), model.n_bytes)
+    sizes = apportion(n_decoder_bytes, [value.n_bytes for value in values])
+    stored = [
+        StoredWeight(
+            value.name,
+            value.pass_name if value.form == "stored" else f"{value.pass_name} (computed)",
+            value.shape,
+            types[value.name].name,
+            zeros[value.name].nbytes,
+            size,
+            value.error,
+        )
+        for value, size in zip(values, sizes, strict=True)
+    ]
+    weights = (*stored, *_plain_weights(model, n_nodes, model.n_bytes - sum(sizes)))
+    return Inspection(model.source, model.n_bytes, n_plain_bytes, weights)
+
+
+def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeight]:
+    """Return the weights that are stored as they are.
+
+    Together they take `n_bytes` at most: several may lie at the same place of an external file.
+    """
+    decoder = graph.decoder_inputs(model, n_nodes)
+    found = {n: a for n, a in graph.float_initializers(model).items() if n not in decoder}
+    sizes = apportion_at_most(n_bytes, [array.nbytes for array in found.values()])
+    return [
+        StoredWeight(name, "plain", array.shape, array.dtype.name, array.nbytes, size, 0.0)
+        for (name, array), size in zip(found.items(), sizes, strict=True)
+    ]
 
 
 def decompress(

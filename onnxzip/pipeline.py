@@ -74,6 +74,7 @@ def compress(
     plan = _first_plan(chooser, emitter, options)
     while True:
         show("rewriting", 0.85)
+        plan = chooser.settle(plan)
         emitted = emitter.emit(plan)
         _log.info("emitted: %d bytes of values", graph.inline_bytes(emitted.model))
         show("checking", 0.88)
@@ -81,7 +82,6 @@ def compress(
         if proof.passed:
             break
         plan = chooser.tighter(plan, proof.checks)
-    plan = chooser.settle(plan)
     show("writing", 0.98)
     skips = (*proposal.skips, *chooser.skips(plan), *unusable)
     for skip in skips:
@@ -94,6 +94,8 @@ def compress(
             digests=(_digest(source), digest),
             n_bytes=(original.n_bytes, n_bytes),
             plan=plan,
+            sizes=emitted.sizes,
+            n_small_bytes=emitted.n_small_bytes,
             rewrites=proposal.rewrites,
             skips=skips,
             checks=proof.checks,
@@ -115,7 +117,7 @@ def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:
     if options.target_size is None:
         return chooser.plan_to_loss()
     return chooser.plan_to_size(
-        options.target_size, lambda plan: graph.n_bytes_of(emitter.emit(plan).model)
+        options.target_size, lambda plan: graph.n_bytes_of(emitter.emit(chooser.settle(plan)).model)
     )
 
 

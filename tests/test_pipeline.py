@@ -18,8 +18,9 @@ from onnxzip.errors import (
     ToleranceError,
     UsageError,
 )
-from onnxzip.report.json import from_json, to_json
-from onnxzip.report.markdown import to_markdown
+from onnxzip.report.json import export as to_json
+from onnxzip.report.json import from_json
+from onnxzip.report.markdown import export as to_markdown
 from onnxzip.report.record import Report
 from tests.cases import CASES, Case
 from tests.judge import drift_on_cpu, judge, open_session, run

@@ -129,10 +129,15 @@ class Chooser:
         return tighter
 
     def settle(self, plan: Plan) -> Plan:
-        """Return the plan with measured errors only, where they were interpolated between two rates."""
+        """Return the plan with measured errors only, where they were interpolated between two rates.
+
+        The payloads that this takes are the restorer's, which has them when the plan is emitted.
+        """
         passes, encode = self._proposal.passes, self._restorer.encode
         chosen = {
-            name: with_true_error(encode(c), passes[c.pass_name]) if c.is_estimate else c
+            name: replace(with_true_error(encode(c), passes[c.pass_name]), encoded=c.encoded)
+            if c.is_estimate
+            else c
             for name, c in plan.chosen.items()
         }
         return replace(plan, chosen=chosen, error=max((c.error for c in chosen.values()), default=0.0))

@@ -183,7 +183,10 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-j", type=read_int, dest="n_jobs", metavar="N", help="processes (default 1)")
     group.add_argument("--seed", type=read_int, metavar="N", help="of generated inputs (default 0)")
     group.add_argument(
-        "--report", type=read_report_path, metavar="FILE", help="write the report, as .json or .md"
+        "--report",
+        type=read_report_path,
+        metavar="FILE",
+        help="write the report, in the form of its suffix",
     )
     group.add_argument("-f", action="store_true", dest="overwrite", help="overwrite OUT")
     volume = group.add_mutually_exclusive_group()

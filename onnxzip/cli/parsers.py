@@ -8,8 +8,6 @@ from pathlib import Path
 
 from onnxzip.records.aliases import Scalar
 
-REPORT_SUFFIXES = (".json", ".md")
-
 
 def read_int(text: str) -> int:
     """Read a whole number."""
@@ -37,8 +35,11 @@ def read_names(text: str) -> list[str]:
 
 def read_report_path(text: str) -> Path:
     """Read the path of a report, whose suffix chooses its form."""
-    if Path(text).suffix.lower() not in REPORT_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text}: a report is a {' or a '.join(REPORT_SUFFIXES)} file")
+    from onnxzip.report.registry import exporters
+
+    suffixes = exporters()
+    if Path(text).suffix.lower() not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text}: a report is a {' or a '.join(suffixes)} file")
     return Path(text)
 
 

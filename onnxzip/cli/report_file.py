@@ -48,7 +48,7 @@ def report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
         yield lambda report: None
         return
     from onnxzip.graph.writing.files import replace_file
-    from onnxzip.report.exporters import EXPORTERS
+    from onnxzip.report.registry import exporters
 
     with ExitStack() as stack:
         with _blaming(path):
@@ -56,7 +56,7 @@ def report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
 
         def write(report: Report) -> None:
             with _blaming(path):
-                file.write(EXPORTERS[path.suffix.lower()](report).encode())
+                file.write(exporters()[path.suffix.lower()](report).encode())
                 file.flush()
                 os.fsync(file.fileno())
 

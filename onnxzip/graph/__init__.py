@@ -19,7 +19,15 @@ from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
-from onnxzip.graph.writing.decoder_view import decoded_names, decoded_types, decoder, with_plain_weights
+from onnxzip.graph.writing.decoder_view import (
+    decoded_names,
+    decoded_shapes,
+    decoded_types,
+    decoder,
+    decoder_bytes,
+    decoder_inputs,
+    with_plain_weights,
+)
 from onnxzip.graph.writing.files import (
     MAX_INLINE_BYTES,
     check_output,
@@ -32,8 +40,8 @@ from onnxzip.graph.writing.files import (
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
     Judgement,
+    RoundedValues,
     StoredValue,
-    decode_inputs,
     float_initializers,
     is_intact,
     is_marked,
@@ -55,14 +63,17 @@ __all__ = [
     "Partition",
     "PartitionedModel",
     "PlainModel",
+    "RoundedValues",
     "StoredValue",
     "annotate_layers",
     "check_output",
     "count_differences",
-    "decode_inputs",
     "decoded_names",
+    "decoded_shapes",
     "decoded_types",
     "decoder",
+    "decoder_bytes",
+    "decoder_inputs",
     "detach",
     "find_layers",
     "find_operands",

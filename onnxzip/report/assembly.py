@@ -8,6 +8,7 @@ from importlib.metadata import version
 from onnxzip.records.aliases import Scalar
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Rounding, Skip
+from onnxzip.records.shares import apportion_at_most
 from onnxzip.report.json import SCHEMA
 from onnxzip.report.record import LayerReport, Report
 
@@ -21,6 +22,8 @@ def assemble(
     digests: tuple[str, str],
     n_bytes: tuple[int, int],
     plan: Plan,
+    sizes: Mapping[str, int],
+    n_small_bytes: int,
     rewrites: Sequence[Rewrite],
     skips: Sequence[Skip],
     checks: Sequence[Check],
@@ -34,30 +37,42 @@ def assemble(
         digests: SHA-256 of the original and of the compressed file.
         n_bytes: sizes of both.
         plan: how weights are stored.
+        sizes: bytes of the compressed file that are each layer's, by name.
+        n_small_bytes: those of the small tensors.
         rewrites: structural changes.
         skips: refusals.
         checks: the proof.
         seconds: wall time of it all.
         settings: what was asked for.
     """
+    layers = [candidate.layer for candidate in plan.chosen.values()]
+    n_small_before = sum(layer.weight.nbytes for layer in plan.rounding.layers)
+    *plain, small_before = apportion_at_most(
+        n_bytes[0], [*(layer.weight.nbytes for layer in layers), n_small_before]
+    )
+    after = [sizes[layer.name] for layer in layers]
     return Report(
         schema=SCHEMA,
         source=source,
         source_sha256=digests[0],
         output_sha256=digests[1],
-        layers=tuple(_layer_report(candidate) for candidate in plan.chosen.values()),
+        layers=tuple(map(_layer_report, plan.chosen.values(), plain, after)),
         rewrites=(*rewrites, *_rounding_rewrite(plan.rounding)),
         skips=tuple(skips),
         checks=tuple(checks),
         bytes_before=n_bytes[0],
         bytes_after=n_bytes[1],
+        small_before=small_before,
+        small_after=n_small_bytes,
+        rest_before=n_bytes[0] - sum(plain) - small_before,
+        rest_after=n_bytes[1] - sum(after) - n_small_bytes,
         seconds=seconds,
         settings=settings,
         versions={name: version(name) for name in _PACKAGES},
     )
 
 
-def _layer_report(candidate: Candidate) -> LayerReport:
+def _layer_report(candidate: Candidate, bytes_before: int, bytes_after: int) -> LayerReport:
     layer = candidate.layer
     return LayerReport(
         name=layer.name,
@@ -67,8 +82,8 @@ def _layer_report(candidate: Candidate) -> LayerReport:
         pass_name=candidate.pass_name,
         form=candidate.form,
         settings=candidate.settings,
-        bytes_before=layer.weight.nbytes,
-        bytes_after=candidate.n_bytes,
+        bytes_before=bytes_before,
+        bytes_after=bytes_after,
         error=candidate.error,
         macs_before=layer.macs,
         macs_after=candidate.macs if candidate.form == "computed" else layer.macs,

@@ -15,11 +15,13 @@ from onnxzip.records.check import Check
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.record import LayerReport, Report
 
-SCHEMA = 1
+SUFFIX = ".json"
+
+SCHEMA = 2
 """Version of the JSON layout; raised whenever a field changes its meaning or goes away."""
 
 
-def to_json(report: Report) -> str:
+def export(report: Report) -> str:
     """Return the report as JSON, fields in the order of the record; `from_json` reads it back.
 
     JSON has no infinity and no nan (psnr of equal outputs is infinite): they are the strings "inf",
@@ -29,7 +31,7 @@ def to_json(report: Report) -> str:
 
 
 def from_json(text: str) -> Report:
-    """Return the report that `to_json` wrote.
+    """Return the report that `export` wrote.
 
     Raises:
         InputError: the text is no report, or one of another schema.
@@ -37,10 +39,7 @@ def from_json(text: str) -> Report:
     try:
         record = json.loads(text)
         if record["schema"] != SCHEMA:
-            raise InputError(
-                f"report: schema {record['schema']!r}, but this onnxzip reads {SCHEMA}; "
-                "write the report again with this version"
-            )
+            raise InputError(_refusal(record["schema"]))
         record["layers"] = tuple(_read_layer(layer) for layer in record["layers"])
         record["rewrites"] = tuple(Rewrite(**rewrite) for rewrite in record["rewrites"])
         record["skips"] = tuple(Skip(**skip) for skip in record["skips"])
@@ -48,6 +47,17 @@ def from_json(text: str) -> Report:
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"report: not a report that onnxzip wrote ({error})") from error
+
+
+def _refusal(schema: object) -> str:
+    """Say what to do with a report of another schema."""
+    is_newer = isinstance(schema, int) and schema > SCHEMA
+    advice = (
+        "upgrade onnxzip to read it"
+        if is_newer
+        else "its bytes by layer are estimates; compress the model again to get a new report"
+    )
+    return f"report: is of schema {schema!r}, but this onnxzip reads {SCHEMA}; {advice}"
 
 
 def _read_check(record: Mapping[str, Any]) -> Check:

@@ -16,7 +16,7 @@ class StoredWeight:
 
     Attributes:
         pass_name: the method; "plain" for a weight that is stored as it is.
-        n_bytes: bytes in the file, nodes of the decode subgraph included.
+        n_bytes: bytes in the file: its share of the decode subgraph's, nodes included.
         error: |W - W'| / |W| where the file or the original tells it, else None.
     """
 
@@ -43,12 +43,29 @@ class Inspection:
     bytes_before: int
     weights: tuple[StoredWeight, ...]
 
+    @property
+    def rest_before(self) -> int:
+        """What is left of `bytes_before` without the weights: the graph and everything else."""
+        return self.bytes_before - sum(weight.bytes_before for weight in self.weights)
+
+    @property
+    def rest_after(self) -> int:
+        """What is left of `n_bytes` without the weights: the graph and everything else."""
+        return self.n_bytes - sum(weight.n_bytes for weight in self.weights)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from onnxzip.report.html import inspection_fragment
+
+        return inspection_fragment(self)
+
 
 @dataclass(frozen=True)
 class LayerReport:
     """One line of the report: how a weight is stored.
 
-    `macs_before`/`macs_after` are None when unknown; `error` is Candidate.error.
+    `bytes_after` is its share of the decode subgraph's bytes; `macs_before`/`macs_after` are None when
+    unknown; `error` is Candidate.error.
     """
 
     name: str
@@ -67,7 +84,11 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What was done to a model and the proof of it; `onnxzip.report` exports it."""
+    """What was done to a model and the proof of it; `onnxzip.report` exports it.
+
+    The bytes of the layers, of the small tensors that were rounded and of the rest, the graph and
+    everything else, sum up to `bytes_before` and `bytes_after`, which are those of the files.
+    """
 
     schema: int
     source: str
@@ -79,6 +100,10 @@ class Report:
     checks: tuple[Check, ...]
     bytes_before: int
     bytes_after: int
+    small_before: int
+    small_after: int
+    rest_before: int
+    rest_after: int
     seconds: float
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -87,3 +112,9 @@ class Report:
     def ratio(self) -> float:
         """Bytes before divided by bytes after."""
         return self.bytes_before / max(self.bytes_after, 1)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from onnxzip.report.html import report_fragment
+
+        return report_fragment(self)

@@ -1,7 +1,4 @@
-"""One `Report` record -> what the terminal shows, Markdown, and JSON and back.
-
-Every export is a pure function of the record; `EXPORTERS` names them by the suffix of a report file.
-"""
+"""Records of results as the terminal shows them."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from onnxzip.report.weight_tables import layer_table, methods, rewrite_table, sk
 def render_report(report: Report, verbose: bool = False) -> RenderableType:
     """Return what the terminal shows of a report; `verbose` adds weights, rewrites, skips, checks."""
     details = (
-        ("Weights", layer_table(report.layers)),
+        ("Weights", layer_table(report)),
         ("Rewrites", rewrite_table(report.rewrites)),
         ("Refusals", skip_table(report.skips)),
         ("Checks", check_table(report.checks)),

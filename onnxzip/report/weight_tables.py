@@ -13,24 +13,47 @@ from onnxzip.report.table import Table
 WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "ratio", "error")
 
 
-def layer_table(layers: Sequence[LayerReport]) -> Table:
-    """Return one row per changed weight; with the multiply-accumulates saved where any are."""
-    computed = any(layer.form == "computed" for layer in layers)
-    rows = []
-    for layer in layers:
-        row: tuple[str, ...] = (
-            layer.name,
-            layer.pass_name,
-            format_shape(layer.shape),
-            _bits_per_weight(layer.bytes_after, layer.shape),
-            format_bytes(layer.bytes_after),
-            format_ratio(layer.bytes_before, layer.bytes_after),
-            f"{layer.error:.3g}",
-        )
-        macs = format_ratio(layer.macs_before or 0, layer.macs_after or 0)
-        rows.append((*row, macs if layer.form == "computed" else "-") if computed else row)
-    columns = (*WEIGHT_COLUMNS, "fewer MACs") if computed else WEIGHT_COLUMNS
-    return Table(columns, tuple(rows), frozenset({"weight", "method"}), "weight")
+_REST, _WHOLE = "graph and everything else", "whole file"
+
+
+def layer_table(report: Report) -> Table:
+    """Return one row per changed weight, then the small tensors, the rest, and the file itself.
+
+    With the multiply-accumulates saved where any are; no rows where no weight was changed.
+    """
+    rows = [(*_layer_row(layer), _fewer_macs(layer)) for layer in report.layers]
+    if report.small_before:
+        small = _sum_row("small tensors", report.small_before, report.small_after, "rounding")
+        rows.append((*small, ""))
+    if rows:
+        rows.append((*_sum_row(_REST, report.rest_before, report.rest_after), ""))
+        rows.append((*_sum_row(_WHOLE, report.bytes_before, report.bytes_after), ""))
+    is_computed = any(layer.form == "computed" for layer in report.layers)
+    columns = (*WEIGHT_COLUMNS, "fewer MACs") if is_computed else WEIGHT_COLUMNS
+    cells = tuple(row[: len(columns)] for row in rows)
+    return Table(columns, cells, frozenset({"weight", "method"}), "weight")
+
+
+def _layer_row(layer: LayerReport) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.pass_name,
+        format_shape(layer.shape),
+        _bits_per_weight(layer.bytes_after, layer.shape),
+        format_bytes(layer.bytes_after),
+        format_ratio(layer.bytes_before, layer.bytes_after),
+        f"{layer.error:.3g}",
+    )
+
+
+def _fewer_macs(layer: LayerReport) -> str:
+    is_computed = layer.form == "computed"
+    return format_ratio(layer.macs_before or 0, layer.macs_after or 0) if is_computed else "-"
+
+
+def _sum_row(name: str, before: int, after: int, method: str = "") -> tuple[str, ...]:
+    """Return a row of what is more than one weight, or none."""
+    return (name, method, "", "", format_bytes(after), format_ratio(before, after), "")
 
 
 def skip_table(skips: Iterable[Skip]) -> Table:
@@ -62,8 +85,8 @@ def rewrite_table(rewrites: Iterable[Rewrite]) -> Table:
 
 
 def weight_table(inspection: Inspection) -> Table:
-    """Return one row per weight of a file, and the file itself as the last row."""
-    rows = [
+    """Return one row per weight of a file, then the rest, and the file itself as the last row."""
+    rows: list[tuple[str, ...]] = [
         (
             weight.name,
             weight.pass_name,
@@ -75,8 +98,8 @@ def weight_table(inspection: Inspection) -> Table:
         )
         for weight in inspection.weights
     ]
-    total = format_ratio(inspection.bytes_before, inspection.n_bytes)
-    rows.append(("whole file", "", "", "", format_bytes(inspection.n_bytes), total, ""))
+    rows.append(_sum_row(_REST, inspection.rest_before, inspection.rest_after))
+    rows.append(_sum_row(_WHOLE, inspection.bytes_before, inspection.n_bytes))
     return Table(WEIGHT_COLUMNS, tuple(rows), frozenset({"weight", "method"}), "weight")
 
 

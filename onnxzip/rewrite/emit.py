@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from onnxzip.graph import (
     GraphBuilder,
     Judgement,
     Model,
+    RoundedValues,
+    decoded_shapes,
+    decoder_bytes,
     shorten_names,
     with_constants,
     with_plain_weights,
@@ -18,6 +22,7 @@ from onnxzip.graph import (
 from onnxzip.passbase import Pass
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan
+from onnxzip.records.shares import apportion
 from onnxzip.rewrite.prepare import with_weights
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import emit_rounded, settled
@@ -31,11 +36,15 @@ class Emitted:
         model: decode nodes first, then the user's graph.
         n_nodes: number of decode nodes.
         homes: name of each planned layer's weight in the main graph, by layer name.
+        sizes: the bytes of the file that decode each planned layer, by layer name.
+        n_small_bytes: the bytes of the file that decode the small tensors.
     """
 
     model: Model
     n_nodes: int
     homes: Mapping[str, str]
+    sizes: Mapping[str, int]
+    n_small_bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +85,52 @@ class Emitter:
         if not self.keeps_names:
             names = shorten_names(changed, n_nodes)
             homes = {layer: names.get(home, home) for layer, home in homes.items()}
-        origin = {
-            homes[name]: (c.pass_name, c.form, c.n_bytes, c.error)
-            for name, c in plan.chosen.items()
-            if c.form == "stored"
-        }
-        rounded_names = {homes[layer.name]: plan.rounding.n_bits for layer in plan.rounding.layers}
-        write_mark(changed, n_nodes, origin, rounded_names, self.judged)
-        return Emitted(changed, n_nodes, homes)
+        sizes, n_small_bytes = self._sizes(plan, decoder_bytes(changed, n_nodes))
+        emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes)
+        small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits, n_small_bytes)
+        write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged)
+        return emitted
+
+    def _sizes(self, plan: Plan, n_bytes: int) -> tuple[dict[str, int], int]:
+        """Share the decoder's bytes out by what the payloads are estimated to take.
+
+        Args:
+            plan: what was emitted.
+            n_bytes: what its decoder takes.
+
+        Returns:
+            The share of each layer by name, and that of the small tensors; they sum up to `n_bytes`.
+        """
+        n_small_bytes = sum(la.weight.size for la in plan.rounding.layers) * plan.rounding.n_bits // 8
+        prices = [self.restorer.n_payload_bytes(c) for c in plan.chosen.values()]
+        *shares, small_share = apportion(n_bytes, [*prices, n_small_bytes])
+        return dict(zip(plan.chosen, shares, strict=True)), small_share
+
+
+def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, str, int, float]]:
+    """Return (pass name, form, bytes, error) of the decoded values that are not small tensors.
+
+    A computed form has values of its own, which belong to no weight by name: they share the bytes of all
+    computed forms by their sizes.
+    """
+    homes, sizes = emitted.homes, emitted.sizes
+    origin: dict[str, tuple[str, str, int, float]] = {
+        homes[name]: (c.pass_name, c.form, sizes[name], c.error)
+        for name, c in plan.chosen.items()
+        if c.form == "stored"
+    }
+    n_computed = sum(sizes[name] for name, c in plan.chosen.items() if c.form == "computed")
+    if not n_computed:
+        return origin
+    small = {homes[layer.name] for layer in plan.rounding.layers}
+    lengths = {
+        name: math.prod(shape)
+        for name, shape in decoded_shapes(emitted.model, emitted.n_nodes).items()
+        if name not in origin and name not in small
+    }
+    for name, n_bytes in zip(lengths, apportion(n_computed, list(lengths.values())), strict=True):
+        origin[name] = ("", "computed", n_bytes, 0.0)
+    return origin
 
 
 def plain_reference(

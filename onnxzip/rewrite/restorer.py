@@ -41,6 +41,12 @@ class Restorer:
         self._latest[candidate.layer.name] = replace(candidate, encoded=encoded)
         return self._latest[candidate.layer.name]
 
+    def n_payload_bytes(self, candidate: Candidate) -> int:
+        """Estimate the bytes that the candidate's payload, as it is emitted, takes in the file."""
+        encoded = self.encode(candidate).encoded
+        assert encoded is not None
+        return int(self._codecs[candidate.layer.name].n_bytes(encoded))
+
     def forget(self) -> None:
         """Drop all payloads."""
         self._latest.clear()

@@ -17,9 +17,9 @@ from rich.console import Console, RenderableType
 from onnxzip.errors import InputError
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Rewrite, Skip
-from onnxzip.report.exporters import EXPORTERS
-from onnxzip.report.json import SCHEMA, from_json, to_json
-from onnxzip.report.markdown import to_markdown
+from onnxzip.report.json import SCHEMA, from_json
+from onnxzip.report.json import export as to_json
+from onnxzip.report.markdown import export as to_markdown
 from onnxzip.report.numbers import (
     format_bytes,
     format_limit,
@@ -89,6 +89,10 @@ REPORT = Report(
         CHECKS,
         1094689,
         152340,
+        9000,
+        2500,
+        200000,
+        100000,
         12.31,
     ),
     settings={"metric": "rel_l2", "seed": 0},
@@ -162,6 +166,9 @@ def test_verbose_adds_layers_rewrites_and_grouped_reasons() -> None:
     assert row_of(text, "37 x") == "37 x 9 to 45 elements; needs at least 256 dct, wavelet"
     assert row_of(text, "1 x") == "1 x no gain wavelet"
     assert row_of(text, "2 x") == "2 x batch norm folded fold"
+    assert row_of(text, "small tensors") == "small tensors rounding 2,500 B 3.60x"
+    assert row_of(text, "graph and") == "graph and everything else 100,000 B 2.00x"
+    assert row_of(text, "whole file") == "whole file 152,340 B 7.19x"
 
 
 def test_80_columns_are_enough_and_names_stay_whole() -> None:
@@ -205,6 +212,7 @@ def test_listing() -> None:
     text = text_of(render_inspection(Inspection("x.onnx", 4000, 12000, weights)))
     assert row_of(text, "conv.weight") == "conv.weight dct 16x16x3x3 2.00 576 B 16.00x 0.05"
     assert row_of(text, "fc.weight") == "fc.weight plain 10x64 32.00 2,560 B 1.00x -"
+    assert row_of(text, "graph and") == "graph and everything else 864 B 0.26x"
     assert row_of(text, "whole file") == "whole file 4,000 B 3.00x"
 
 
@@ -227,7 +235,7 @@ def test_markdown_tables_are_well_formed() -> None:
 
 
 def test_markdown_leaves_empty_sections_out() -> None:
-    text = to_markdown(replace(REPORT, layers=(), skips=(), rewrites=()))
+    text = to_markdown(replace(REPORT, layers=(), small_before=0, skips=(), rewrites=()))
     assert "## Weights" not in text
     assert "## Refusals" not in text
     assert "\n\n\n" not in text
@@ -301,7 +309,8 @@ REPORTS = st.builds(
         ),
         max_size=3,
     ).map(tuple),
-    *(COUNTS, COUNTS, st.floats(0, 1e6), SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
+    *([COUNTS] * 6),
+    *(st.floats(0, 1e6), SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
 )
 
 
@@ -319,7 +328,8 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
         ("", "not a report"),
         ("[]", "not a report"),
         ("{}", "not a report"),
-        ('{"schema": 99}', "schema 99"),
+        ('{"schema": 99}', "schema 99, but this onnxzip reads 2; upgrade"),
+        ('{"schema": 1}', "schema 1, but this onnxzip reads 2; .* compress the model again"),
         (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
         (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),
     ],
@@ -327,10 +337,3 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
 def test_json_of_something_else_is_refused(text: str, finding: str) -> None:
     with pytest.raises(InputError, match=finding):
         from_json(text)
-
-
-def test_exporters() -> None:
-    assert {suffix: export(REPORT)[:1] for suffix, export in EXPORTERS.items()} == {
-        ".json": "{",
-        ".md": "#",
-    }

@@ -25,6 +25,54 @@ def decoded_names(model: Model, n_nodes: int) -> list[str]:
     return [output for node in nodes[:n_nodes] for output in node.output if output in read]
 
 
+def decoded_shapes(model: Model, n_nodes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the decoded values, in node order; those of unknown type are left out."""
+    types = decoder_types(model, n_nodes)
+    names = [name for name in decoded_names(model, n_nodes) if name in types]
+    return {name: tuple(d.dim_value for d in types[name].type.tensor_type.shape.dim) for name in names}
+
+
+def decoder_inputs(model: Model, n_nodes: int) -> set[str]:
+    """Return the names of the initializers that the first `n_nodes` nodes read and nothing else does."""
+    graph = model.proto.graph
+    read = {name for node in graph.node[:n_nodes] for name in node.input}
+    read.difference_update(v.name for v in graph.output)
+    for node in graph.node[n_nodes:]:
+        read.difference_update(reads_of(node))
+    return {t.name for t in graph.initializer} & read
+
+
+def decoder_bytes(model: Model, n_nodes: int) -> int:
+    """Return how many bytes of a model's file are its decoder.
+
+    They are the first `n_nodes` nodes, the initializers that only those read, and the value_info entries
+    of what they make. An array in a file of its own counts as if it stood in the model's.
+    """
+    graph = model.proto.graph
+    made = {output for node in graph.node[:n_nodes] for output in node.output}
+    inputs = decoder_inputs(model, n_nodes)
+    sizes = [int(node.ByteSize()) for node in graph.node[:n_nodes]]
+    sizes += [int(v.ByteSize()) for v in graph.value_info if v.name in made]
+    sizes += [_tensor_bytes(t, model.arrays.get(t.name)) for t in graph.initializer if t.name in inputs]
+    return sum(map(_field_bytes, sizes))
+
+
+def _tensor_bytes(tensor: onnx.TensorProto, array: Array | None) -> int:
+    """Return the size of a tensor's message with its values, which may be detached."""
+    if array is None:
+        return int(tensor.ByteSize())
+    bare = onnx.TensorProto()
+    bare.CopyFrom(tensor)
+    bare.ClearField("data_location")
+    bare.ClearField("external_data")
+    return int(bare.ByteSize()) + _field_bytes(array.nbytes)
+
+
+def _field_bytes(n_bytes: int) -> int:
+    """Return what a field of so many bytes takes in its message: tag and length (a varint) as well."""
+    return 1 + max(1, -(-n_bytes.bit_length() // 7)) + n_bytes
+
+
 def decoder(model: Model, n_nodes: int) -> Model:
     """Return a model without inputs whose outputs are the decoded values.
 
@@ -94,11 +142,6 @@ def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array])
 def _delete(field: Sequence[object], positions: Sequence[int]) -> None:
     for i in sorted(positions, reverse=True):
         del field[i]  # type: ignore[attr-defined]  # a repeated protobuf field
-
-
-def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Return the shape that a value_info entry states."""
-    return tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
 
 
 def decoded_types(model: Model, n_nodes: int) -> dict[str, np.dtype[np.generic]]:

@@ -4,15 +4,17 @@ The mark is one metadata entry, "onnxzip": a JSON object with the format version
 decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, the
 methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
 produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
-tensors that come last. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there is no
-`p` and no `r`.
+tensors that come last, and `s` for the bytes that they take together. The bytes of all values sum up to
+what the decoder takes in the file. In older files of version 2 there is no `s`, and bytes are estimates.
+In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there is no `p` and no `r`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +23,10 @@ import onnx
 
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.model import Model
-from onnxzip.graph.reading.shapes import decoder_types
 from onnxzip.graph.reading.tensors import float_dtype, tensor_array
-from onnxzip.graph.writing.decoder_view import KEY, decoded_names, static_shape
+from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoded_shapes
 from onnxzip.records.aliases import Array
+from onnxzip.records.shares import apportion
 
 FORMAT_VERSION = 2
 
@@ -36,7 +38,7 @@ class StoredValue:
     Attributes:
         name: the value's name: the weight's own for the stored form.
         shape: as inferred, or from its value_info entry.
-        n_bytes: bytes it was estimated to take when it was written.
+        n_bytes: its share of the decoder's bytes; in older files what it was estimated to take.
         error: Candidate.error; None for rounded tensors, whose errors are not recorded.
     """
 
@@ -46,6 +48,21 @@ class StoredValue:
     shape: tuple[int, ...]
     n_bytes: int
     error: float | None
+
+
+@dataclass(frozen=True)
+class RoundedValues:
+    """The small tensors that are decoded behind all other values.
+
+    Attributes:
+        n_values: how many there are.
+        n_bits: bits of each of their numbers, 8 or 16.
+        n_bytes: their share of the decoder's bytes; None in older files, which do not say.
+    """
+
+    n_values: int = 0
+    n_bits: int = 0
+    n_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +84,7 @@ def write_mark(
     model: Model,
     n_nodes: int,
     origin: Mapping[str, tuple[str, str, int, float]],
-    rounded: Mapping[str, int] | None = None,
+    rounded: RoundedValues = RoundedValues(),
     judged: Judgement | None = None,
 ) -> None:
     """Write the mark.
@@ -76,12 +93,12 @@ def write_mark(
         model: the compressed model, changed in place.
         n_nodes: number of its decode nodes.
         origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
-        rounded: bits of the small tensors that are decoded behind all others, by name.
+        rounded: the small tensors.
         judged: what to judge the file by when it is tested; None for the defaults.
     """
     names = decoded_names(model, n_nodes)
-    n_rounded = len(rounded or {})
-    values = [origin.get(n, ("", "computed", 0, 0.0)) for n in names[: len(names) - n_rounded]]
+    planned = names[: len(names) - rounded.n_values]
+    values = [origin.get(name, ("", "computed", 0, 0.0)) for name in planned]
     methods = list(dict.fromkeys((name, form[:1]) for name, form, _, _ in values))
     entries = [
         number
@@ -90,8 +107,8 @@ def write_mark(
     ]
     checksum = payload_checksum(model, n_nodes)
     record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
-    if rounded:
-        record["r"] = [n_rounded, max(rounded.values())]
+    if rounded.n_values:
+        record |= {"r": [rounded.n_values, rounded.n_bits], "s": rounded.n_bytes}
     if judged:
         record["m"] = [judged.metric, judged.limit, int(judged.on_data)]
     text = json.dumps(record, separators=(",", ":"))
@@ -131,23 +148,29 @@ def read_mark(model: Model) -> tuple[int, list[StoredValue]]:
     """
     mark = _find_mark(model)
     n_nodes = mark.n_nodes
-    names = decoded_names(model, n_nodes) if 0 < n_nodes <= len(model.proto.graph.node) else []
-    shapes = {name: static_shape(value) for name, value in decoder_types(model, n_nodes).items()}
-    n_found = sum(name in shapes for name in names)
-    n_marked = len(mark.entries) + mark.n_rounded
-    if not len(names) == n_marked == n_found:
+    is_within = 0 < n_nodes <= len(model.proto.graph.node)
+    names = decoded_names(model, n_nodes) if is_within else []
+    shapes = decoded_shapes(model, n_nodes) if is_within else {}
+    n_marked = len(mark.entries) + mark.rounded.n_values
+    if not len(names) == n_marked == len(shapes):
         raise ModelError(
             f"{model.source}: the mark of onnxzip names {n_marked} weights but the graph decodes "
-            f"{n_found}: it was changed after onnxzip wrote it"
+            f"{len(shapes)}: it was changed after onnxzip wrote it"
         )
     values = [
         StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
         for name, (pass_name, form, size, error) in zip(names, mark.entries, strict=False)
     ]
-    for name in names[len(mark.entries) :]:
-        n_bytes = int(np.prod(shapes[name])) * mark.n_bits // 8
-        values.append(StoredValue(name, "rounding", "stored", shapes[name], n_bytes, None))
+    small = names[len(mark.entries) :]
+    for name, size in zip(small, _rounded_bytes(mark.rounded, [shapes[n] for n in small]), strict=True):
+        values.append(StoredValue(name, "rounding", "stored", shapes[name], size, None))
     return n_nodes, values
+
+
+def _rounded_bytes(rounded: RoundedValues, shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return what each small tensor takes, by its number of numbers."""
+    sizes = [math.prod(shape) * rounded.n_bits // 8 for shape in shapes]
+    return sizes if rounded.n_bytes is None else apportion(rounded.n_bytes, sizes)
 
 
 def read_judgement(model: Model) -> Judgement | None:
@@ -171,13 +194,15 @@ def _find_mark(model: Model) -> _Mark:
 
 @dataclass(frozen=True)
 class _Mark:
-    """The mark as it is read: (pass name, form, bytes, error) of each weight, then the rounded ones."""
+    """The mark as it is read: (pass name, form, bytes, error) of each weight, then the rounded ones.
+
+    A mark of a newer version has its version only.
+    """
 
     version: int
     n_nodes: int = 0
     entries: tuple[tuple[str, str, int, float], ...] = ()
-    n_rounded: int = 0
-    n_bits: int = 0
+    rounded: RoundedValues = RoundedValues()
     judged: Judgement | None = None
 
 
@@ -187,14 +212,18 @@ def _parse_mark(text: str, source: str) -> _Mark:
         version = int(record["v"])
         if version > FORMAT_VERSION:
             return _Mark(version)
-        n_rounded, n_bits = record.get("r", (0, 0))
+        n_values, n_bits = record.get("r", (0, 0))
+        n_small_bytes = int(record["s"]) if "s" in record else None
+        rounded = RoundedValues(int(n_values), int(n_bits), n_small_bytes)
         entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
         judged = _parse_judgement(*record["m"]) if "m" in record else None
-        mark = _Mark(version, int(record["n"]), entries, int(n_rounded), int(n_bits), judged)
-        if mark.n_nodes < 1 or mark.n_rounded < 0 or (not entries and not mark.n_rounded):
+        mark = _Mark(version, int(record["n"]), entries, rounded, judged)
+        if mark.n_nodes < 1 or rounded.n_values < 0 or (not entries and not rounded.n_values):
             raise ValueError("nothing is decoded")
-        if mark.n_rounded and mark.n_bits not in (8, 16):
+        if rounded.n_values and rounded.n_bits not in (8, 16):
             raise ValueError("no number of bits")
+        if min(n_small_bytes or 0, *(n_bytes for _, _, n_bytes, _ in entries), 0) < 0:
+            raise ValueError("a negative size")
         return mark
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
@@ -217,14 +246,6 @@ def _rows(record: Mapping[str, Any], version: int) -> Iterator[tuple[Any, Any, A
             raise ValueError("a negative position")
         name, form = record["p"][place]
         yield name, form, n_bytes, error
-
-
-def decode_inputs(model: Model) -> set[str]:
-    """Return the names of the initializers that only the decoder reads."""
-    if not is_marked(model):
-        return set()
-    n_nodes, _ = read_mark(model)
-    return {name for node in model.proto.graph.node[:n_nodes] for name in node.input}
 
 
 def float_initializers(model: Model) -> dict[str, Array]:

@@ -17,9 +17,11 @@ from onnxzip.codec.level import level
 from onnxzip.errors import ModelError
 from onnxzip.graph import (
     Model,
+    RoundedValues,
     StoredValue,
     annotate_layers,
     decoded_names,
+    decoder_bytes,
     find_layers,
     find_small_layers,
     is_intact,
@@ -140,17 +142,21 @@ def test_what_is_stamped_is_read(rate: int, keeps_names: bool) -> None:
     by_name = {v.name: v for v in values}
     for name, method in STORED.items():
         chosen, found = plan.chosen[name], by_name.pop(homes[name])
-        assert (found.pass_name, found.form, found.n_bytes) == (method, "stored", chosen.n_bytes)
+        assert (found.pass_name, found.form) == (method, "stored")
+        assert found.n_bytes == emitted.sizes[name] > 0
         assert found.shape == chosen.layer.weight.shape
         assert found.error == float(f"{chosen.error:.2g}")
+    n_small_bytes = 0
     for layer in plan.rounding.layers:
-        n_bytes = layer.weight.size * (1 if rate == 127 else 2)
-        wanted = StoredValue(homes[layer.name], "rounding", "stored", layer.weight.shape, n_bytes, None)
-        assert by_name.pop(homes[layer.name]) == wanted
+        found = by_name.pop(homes[layer.name])
+        wanted = StoredValue(found.name, "rounding", "stored", layer.weight.shape, found.n_bytes, None)
+        assert found == wanted
+        n_small_bytes += found.n_bytes
+    assert n_small_bytes == emitted.n_small_bytes > 0
     assert len(by_name) >= 2, "the factors of the computed form"
-    assert {(v.pass_name, v.form, v.n_bytes, v.error) for v in by_name.values()} == {
-        ("", "computed", 0, 0.0)
-    }
+    assert {(v.pass_name, v.form, v.error) for v in by_name.values()} == {("", "computed", 0.0)}
+    assert sum(v.n_bytes for v in by_name.values()) == emitted.sizes["w3"] > 0
+    assert sum(v.n_bytes for v in values) == decoder_bytes(model, n_nodes)
     listed = {w.name: w.pass_name for w in onnxzip.inspect(to_proto(model)).weights}
     assert {homes[name] for name in ROUNDED} == {n for n, p in listed.items() if p == "rounding"}
 
@@ -159,9 +165,10 @@ def test_the_mark_is_of_version_2() -> None:
     record = mark_of(emit(STORED)[0].model.proto)
     assert record["v"] == FORMAT_VERSION == 2
     assert record["r"] == [3, 8]
+    assert record["s"] > 0
     assert sorted(record["p"]) == [["dct", "s"], ["scalar", "s"]]
     assert len(record["w"]) == 9
-    assert "r" not in mark_of(emit(STORED, ())[0].model.proto)
+    assert not {"r", "s"} & set(mark_of(emit(STORED, ())[0].model.proto))
 
 
 def test_a_checksum_goes_with_the_mark() -> None:
@@ -182,7 +189,7 @@ def test_models_without_a_mark() -> None:
         read_mark(model)
 
 
-def make_stamped(origin: Mapping[str, tuple[str, str, int, float]], rounded: Mapping[str, int]) -> Model:
+def make_stamped(origin: Mapping[str, tuple[str, str, int, float]], rounded: RoundedValues) -> Model:
     """Return a stamped model that decodes w (Cast), f (Mul), s1 and s2 (Split) in its first 3 nodes."""
     draft = Draft()
     draft.tensor("sizes", np.array([8, 12, 4]))
@@ -201,7 +208,7 @@ def make_stamped(origin: Mapping[str, tuple[str, str, int, float]], rounded: Map
 def test_stamps_of_all_kinds() -> None:
     """Values come in the order of the nodes that make them, whatever reads them first."""
     origin = {"w": ("scalar", "stored", 24, 0.012345)}
-    n_nodes, values = read_mark(make_stamped(origin, {"s1": 8, "s2": 8}))
+    n_nodes, values = read_mark(make_stamped(origin, RoundedValues(2, 8, 20)))
     assert n_nodes == 3
     assert values == [
         StoredValue("w", "scalar", "stored", (12,), 24, 0.012),
@@ -209,11 +216,13 @@ def test_stamps_of_all_kinds() -> None:
         StoredValue("s1", "rounding", "stored", (8,), 8, None),
         StoredValue("s2", "rounding", "stored", (12,), 12, None),
     ]
-    _, values = read_mark(make_stamped(origin, {"s2": 16}))
+    _, values = read_mark(make_stamped(origin, RoundedValues(1, 16, 31)))
     assert values[2:] == [
         StoredValue("s1", "", "computed", (8,), 0, 0.0),
-        StoredValue("s2", "rounding", "stored", (12,), 24, None),
+        StoredValue("s2", "rounding", "stored", (12,), 31, None),
     ]
+    _, values = read_mark(make_stamped(origin, RoundedValues(2, 16, 45)))
+    assert [value.n_bytes for value in values[2:]] == [18, 27]
 
 
 # ---------------------------------------------------------------- version 1
@@ -269,6 +278,10 @@ DAMAGES: dict[str, dict[str, Any]] = {
     "one weight less": {"w": [*W * 3]},
     "rows of version 1": {"w": [["scalar", "s", 500, 0.1]] * 4},
     "bytes are words": {"w": [0, "many", 0.1, *W * 3]},
+    "bytes are negative": {"w": [0, -500, 0.1, *W * 3]},
+    "small bytes are negative": {"s": -1},
+    "small bytes are words": {"s": "many"},
+    "small bytes are null": {"s": None},
     "error is null": {"w": [0, 500, None, *W * 3]},
     "weights are null": {"w": None},
     "weights are a number": {"w": 7},

@@ -19,7 +19,7 @@ from onnxzip import graph
 from onnxzip.cli.main import EXIT_SIGNAL, main
 from onnxzip.errors import OutputError
 from onnxzip.graph.writing import files as write
-from onnxzip.report import exporters as report
+from onnxzip.report.registry import exporters
 from tests.cases import CASES
 
 OLD = b"what was there before"
@@ -181,7 +181,7 @@ def test_report_that_cannot_be_written(
     folder.mkdir()
     line = [str(source), str(out), "-f", "-1", "--passes", "scalar", "--report", f"{folder}/r.json"]
     with monkeypatch.context() as patch:
-        patch.setitem(report.EXPORTERS, ".json", fail_to("No space left on device"))
+        patch.setitem(exporters(), ".json", fail_to("No space left on device"))
         assert main(line) == 1
     assert "the report cannot be written: No space left" in capsys.readouterr().err
     assert_untouched(out, existed)

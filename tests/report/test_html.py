@@ -1,0 +1,94 @@
+"""The HTML report: one well-formed page, the cells of the Markdown, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+from xml.etree import ElementTree as ET
+
+from onnxzip.records.plan import Rewrite
+from onnxzip.report.html import export
+from onnxzip.report.markdown import export as to_markdown
+from onnxzip.report.record import Inspection, StoredWeight
+from tests.report.test_report import LAYERS, REPORT
+
+EVIL = "<script>alert('&amp;\"')</script>"
+
+
+def parse(page: str) -> ET.Element:
+    """Parse a page or fragment strictly, as XML: every tag is closed and every text escaped."""
+    text = page.removeprefix("<!DOCTYPE html>\n")
+    return ET.fromstring(re.sub(r"<meta ([^>]*)>", r"<meta \1/>", text))
+
+
+def cells(root: ET.Element) -> list[list[str]]:
+    return [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
+
+
+def test_the_page_has_the_cells_of_the_markdown() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in to_markdown(REPORT).splitlines()
+        if line.startswith("| ") and not line.startswith(("| :-", "| -"))
+    ]
+    assert cells(parse(export(REPORT))) == rows
+    points = [line[2:] for line in to_markdown(REPORT).splitlines() if line.startswith("- ")]
+    assert [item.text for item in parse(export(REPORT)).iter("li")] == points
+
+
+def test_headings_and_scopes() -> None:
+    root = parse(export(REPORT))
+    assert root.get("lang") == "en"
+    assert [h.text for h in root.iter("h1")] == ["resnet20.onnx: 7.19x smaller"]
+    assert [h.text for h in root.iter("h2")] == [
+        *("Verdict", "Checks", "Weights", "Rewrites", "Refusals", "Made with")
+    ]
+    for table in root.iter("table"):
+        assert {th.get("scope") for th in table.findall("thead/tr/th")} == {"col"}
+        for row in table.findall("tbody/tr"):
+            assert [cell.tag for cell in row] == ["th"] + ["td"] * (len(row) - 1)
+            assert row[0].get("scope") == "row"
+    assert len({region.get("aria-label") for region in root.iter("div")}) == 6
+
+
+def test_the_page_needs_nothing_else() -> None:
+    page = export(REPORT)
+    assert not re.search(r"<script|<link|<img|url\(|@import|https?:|src=|href=", page)
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+
+
+def test_every_text_is_escaped() -> None:
+    report = replace(
+        REPORT,
+        source=EVIL,
+        layers=(replace(LAYERS[0], name=EVIL),),
+        rewrites=(Rewrite(EVIL, EVIL, EVIL),),
+        settings={EVIL: EVIL},
+    )
+    page = export(report)
+    assert "<script" not in page
+    assert unescape(page).count(EVIL) == 7
+    assert EVIL in {row[0] for row in cells(parse(page))}
+
+
+def test_verdicts_have_classes() -> None:
+    found = {(c.text, c.get("class")) for c in parse(export(REPORT)).iter("td")}
+    assert ("passed", "text passed") in found
+    assert ("FAILED: exact", "text failed") in found
+
+
+def test_notebooks_show_fragments() -> None:
+    text = REPORT._repr_html_()
+    root = parse(text)
+    assert root.tag == "div"
+    assert [h.text for h in root.iter("h3")] == ["resnet20.onnx: 7.19x smaller"]
+    assert cells(root) == cells(parse(export(REPORT)))
+    weights = (StoredWeight(EVIL, "dct", (16, 4), "float32", 256, 64, 0.05),)
+    rows = cells(parse(Inspection("x.onnx", 100, 300, weights)._repr_html_()))
+    assert rows[1:] == [
+        [EVIL, "dct", "16x4", "8.00", "64 B", "4.00x", "0.05"],
+        ["graph and everything else", "", "", "", "36 B", "1.22x", ""],
+        ["whole file", "", "", "", "100 B", "3.00x", ""],
+    ]
