@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,11 +20,11 @@ from onnxzip.options import Options, Result
 from onnxzip.progress import ShowProgress, show_nothing
 from onnxzip.propose.proposal import Proposal, propose
 from onnxzip.propose.registry import make_passes
-from onnxzip.prove.proof import prove
-from onnxzip.records.plan import Plan
+from onnxzip.prove.proof import Proof, prove
+from onnxzip.records.plan import Plan, Skip
 from onnxzip.report.assembly import assemble
 from onnxzip.report.record import Report
-from onnxzip.rewrite.emit import Emitter
+from onnxzip.rewrite.emit import Emitted, Emitter
 from onnxzip.rewrite.restorer import Restorer
 
 _log = logging.getLogger(__name__)
@@ -60,9 +61,7 @@ def compress(
     _check_names(options)
     show("reading", 0.0)
     source = graph.plain_model(source)
-    original = graph.read_model(source)
-    _log.info("read %s: %d bytes, opset %d", original.source, original.n_bytes, original.opset)
-    _check_target_size(original, options)
+    original = _read(source, options)
     target = None if output is None else graph.check_output(original, Path(output), options.overwrite)
     show("running the original", 0.02)
     subject, unusable = examine(original, options, fits=True)
@@ -76,7 +75,6 @@ def compress(
         show("rewriting", 0.85)
         plan = chooser.settle(plan)
         emitted = emitter.emit(plan)
-        _log.info("emitted: %d bytes of values", graph.inline_bytes(emitted.model))
         show("checking", 0.88)
         proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
         if proof.passed:
@@ -84,26 +82,58 @@ def compress(
         plan = chooser.tighter(plan, proof.checks)
     show("writing", 0.98)
     skips = (*proposal.skips, *chooser.skips(plan), *unusable)
-    for skip in skips:
-        _log.debug("%s left %s: %s", skip.pass_name, skip.layer, skip.reason)
+    found = _Found(source, original, proposal, plan, emitted, proof, skips, options, started)
+    return _write(emitted.model, target, found.report, approve or (lambda report: None))
 
-    def report(n_bytes: int, digest: str) -> Report:
-        _check_smaller(original, n_bytes)
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """All that the report of a compressed model tells, but for its file."""
+
+    source: PlainModel
+    original: Model
+    proposal: Proposal
+    plan: Plan
+    emitted: Emitted
+    proof: Proof
+    skips: tuple[Skip, ...]
+    options: Options
+    started: float
+
+    def report(self, n_bytes: int, digest: str) -> Report:
+        """Return the report on a file of so many bytes with this SHA-256.
+
+        Raises:
+            ToleranceError: the file is not smaller than the original.
+        """
+        _check_smaller(self.original, n_bytes)
+        for skip in self.skips:
+            _log.debug("%s left %s: %s", skip.pass_name, skip.layer, skip.reason)
         return assemble(
-            source=original.source,
-            digests=(_digest(source), digest),
-            n_bytes=(original.n_bytes, n_bytes),
-            plan=plan,
-            sizes=emitted.sizes,
-            n_small_bytes=emitted.n_small_bytes,
-            rewrites=proposal.rewrites,
-            skips=skips,
-            checks=proof.checks,
-            seconds=time.perf_counter() - started,
-            settings=options.described(),
+            source=self.original.source,
+            digests=(_digest(self.source), digest),
+            n_bytes=(self.original.n_bytes, n_bytes),
+            plan=self.plan,
+            sizes=self.emitted.sizes,
+            n_small_bytes=self.emitted.n_small_bytes,
+            rewrites=self.proposal.rewrites,
+            skips=self.skips,
+            checks=self.proof.checks,
+            seconds=time.perf_counter() - self.started,
+            settings=self.options.described(),
         )
 
-    return _write(emitted.model, target, report, approve or (lambda report: None))
+
+def _read(source: PlainModel, options: Options) -> Model:
+    """Read the model, and refuse a size that it has already."""
+    original = graph.read_model(source)
+    _log.info("read %s: %d bytes, opset %d", original.source, original.n_bytes, original.opset)
+    if options.target_size is not None and options.target_size >= original.n_bytes:
+        raise UsageError(
+            f"`target_size` {options.target_size}: {original.source} has {original.n_bytes} bytes; "
+            "ask for fewer"
+        )
+    return original
 
 
 def _emitter(proposal: Proposal, subject: Subject, options: Options, restorer: Restorer) -> Emitter:
@@ -125,14 +155,6 @@ def _check_names(options: Options) -> None:
     """Refuse passes, their settings and metrics that do not exist, before any work is done."""
     make_passes(options)
     metric_of(options)
-
-
-def _check_target_size(original: Model, options: Options) -> None:
-    if options.target_size is not None and options.target_size >= original.n_bytes:
-        raise UsageError(
-            f"`target_size` {options.target_size}: {original.source} has {original.n_bytes} bytes; "
-            "ask for fewer"
-        )
 
 
 def _check_smaller(original: Model, n_bytes: int) -> None:

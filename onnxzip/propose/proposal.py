@@ -85,52 +85,79 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     weight_passes, graph_passes = make_passes(options)
     model, rewrites = raise_old_opset(original, subject)
     model, folds, skips = fold_exactly(model, graph_passes, subject)
-    layers, refused = find_layers(model)
-    shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
-    layers = annotate_layers(model, layers, shapes)
-    small = find_small_layers(model)
-    _check_patterns([*layers, *small], options.keep)
-    wanted = [layer for layer in layers if not _is_kept(layer.name, options.keep)]
-    skips += refused
-    kept = [layer for layer in layers if _is_kept(layer.name, options.keep)]
-    skips += [Skip(layer.name, "keep", "kept on request") for layer in kept]
-    statistics, unmeasured = collect_statistics(
-        model,
-        wanted,
-        subject.fitted.feeds,
-        subject.custom_ops,
-        lambda f: show("statistics", 0.1 + 0.1 * f),
-    )
-    skips += unmeasured
-    wanted = [statistics.attach(layer) for layer in wanted]
+    layers, small, refused = _find_weights(model, subject, options.keep)
+    layers, unmeasured = _measure_inputs(model, layers, subject, show)
     chosen_level = level(options.level)
-    codecs = chosen_level.codecs(wanted)
-    forms = forms_for(options.objective)
-    offers = Parallel(n_jobs=options.n_jobs, prefer="processes", return_as="generator")(
-        delayed(collect_offers)(layer, weight_passes, codecs[layer.name], forms) for layer in wanted
-    )
-    ladders: dict[str, Sequence[Candidate]] = {}
-    for i, (layer, (candidates, refusals)) in enumerate(zip(wanted, offers, strict=True)):
-        candidates = [replace(candidate, layer=layer) for candidate in candidates]
-        is_continuous = codecs[layer.name].is_continuous
-        ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
-        skips += refusals
-        show(f"layer {i + 1} of {len(wanted)}", 0.2 + 0.3 * (i + 1) / len(wanted))
+    codecs = chosen_level.codecs(layers)
+    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
     n_candidates = sum(map(len, ladders.values()))
-    _log.info("proposed: %d layers, %d candidates", len(wanted), n_candidates)
-    rounded = small if chosen_level.renames else []
+    _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
     return Proposal(
         model,
-        wanted,
-        [layer for layer in rounded if not _is_kept(layer.name, options.keep)],
+        layers,
+        small if chosen_level.renames else [],
         ladders,
         weight_passes,
         chosen_level,
         codecs,
         [*rewrites, *folds],
-        skips,
+        [*skips, *refused, *unmeasured, *refusals],
         options.keep,
     )
+
+
+def _find_weights(
+    model: Model, subject: Subject, keep: Sequence[str]
+) -> tuple[list[Layer], list[Layer], list[Skip]]:
+    """Return the layers and the small tensors that may change, and why others may not."""
+    layers, skips = find_layers(model)
+    shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
+    layers = annotate_layers(model, layers, shapes)
+    small = find_small_layers(model)
+    _check_patterns([*layers, *small], keep)
+    kept = [layer.name for layer in layers if _is_kept(layer.name, keep)]
+    return (
+        [layer for layer in layers if layer.name not in kept],
+        [layer for layer in small if not _is_kept(layer.name, keep)],
+        [*skips, *(Skip(name, "keep", "kept on request") for name in kept)],
+    )
+
+
+def _measure_inputs(
+    model: Model, layers: Sequence[Layer], subject: Subject, show: ShowProgress
+) -> tuple[list[Layer], list[Skip]]:
+    """Return the layers with the statistics of what they meet, and why some have none."""
+    statistics, skips = collect_statistics(
+        model,
+        layers,
+        subject.fitted.feeds,
+        subject.custom_ops,
+        lambda fraction: show("statistics", 0.1 + 0.1 * fraction),
+    )
+    return [statistics.attach(layer) for layer in layers], skips
+
+
+def _collect_ladders(
+    layers: Sequence[Layer],
+    passes: Mapping[str, Pass],
+    codecs: Mapping[str, Codec],
+    options: Options,
+    show: ShowProgress,
+) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
+    """Return the candidates of each layer, payloads released, and what passes refused."""
+    forms = forms_for(options.objective)
+    offers = Parallel(n_jobs=options.n_jobs, prefer="processes", return_as="generator")(
+        delayed(collect_offers)(layer, passes, codecs[layer.name], forms) for layer in layers
+    )
+    ladders: dict[str, Sequence[Candidate]] = {}
+    skips: list[Skip] = []
+    for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):
+        candidates = [replace(candidate, layer=layer) for candidate in candidates]
+        is_continuous = codecs[layer.name].is_continuous
+        ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
+        skips += refusals
+        show(f"layer {i + 1} of {len(layers)}", 0.2 + 0.3 * (i + 1) / len(layers))
+    return ladders, skips
 
 
 def _is_kept(name: str, patterns: Sequence[str]) -> bool:

@@ -28,13 +28,10 @@ from onnxzip.records.plan import Skip
 
 MIN_ELEMENTS = 256
 """As float32 this is 1 KiB, most of which a dozen decode nodes (passbase.NODE_OVERHEAD_BYTES) take."""
-
 MIN_INTEGER_BYTES = 1024
 """The same for tables of integers, which are only ever coded exactly."""
-
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 """Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
-
 _CONSTANT_FIELDS = {
     "value_float": (np.float32, "f"),
     "value_floats": (np.float32, "floats"),
@@ -291,8 +288,7 @@ def _known_use(
         for reader in use.scope.body.node:
             if node.output[0] in reader.input:
                 index = list(reader.input).index(node.output[0])
-                found = _known_use(Use(reader, index, use.scope), rank, order)
-                if found:
+                if found := _known_use(Use(reader, index, use.scope), rank, order):
                     return found
         return None
     layout = layout_of(node.op_type, use.index, rank, attributes)
