@@ -140,7 +140,7 @@ def test_out_is_the_input(kind: str, terminal: Terminal, monkeypatch: pytest.Mon
 
 
 def test_out_exists_without_f(terminal: Terminal) -> None:
-    assert "exists already; use -f" in terminal.refuse(1, terminal.source, terminal.out)
+    assert "exists already; use -f to replace it" in terminal.refuse(1, terminal.source, terminal.out)
 
 
 def test_out_is_a_directory(terminal: Terminal) -> None:

@@ -29,7 +29,7 @@ from tests.test_models import MODELS
 LEVELS = (6, 2, 2, 2)
 NOTHING = (ToleranceError, "no weight can be made smaller")
 REFUSED: dict[str, tuple[type[OnnxzipError], str]] = {
-    "custom_domain": (ProviderError, "com.example:Mystery.*--custom-ops"),
+    "custom_domain": (ProviderError, "com.example:Mystery.*custom_ops"),
     "nan_weight": (ModelError, "'weight' of MatMul holds NaN or Inf"),
     "unknown_rank": (CalibrationError, "none of the generated inputs runs.*--calibration"),
     "weight_is_output": (ToleranceError, "itself a graph output"),
