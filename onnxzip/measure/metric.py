@@ -190,9 +190,9 @@ class SumMetric(Metric):
             a, b = before.get(name), after.get(name)
             dtype = next(array.dtype for array in (a, b) if array is not None)
             found = sums.setdefault(name, OutputSums(name, dtype))
-            if found.has_both(a, b):
-                assert a is not None
-                assert b is not None
+            if a is None or b is None or a.shape != b.shape:
+                found.find_changed(a, b)
+            else:
                 self._add_output(found, a, b, n_samples)
 
     def _add_output(self, found: OutputSums, a: Array, b: Array, n_samples: int | None) -> None:

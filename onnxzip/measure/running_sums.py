@@ -68,29 +68,27 @@ class OutputSums:
     high: float = -math.inf
     finding: str = ""
 
-    def has_both(self, before: Array | None, after: Array | None) -> bool:
-        """Return whether both arrays are there and of one shape; note it where they are not."""
-        if before is not None and after is not None and before.shape == after.shape:
-            return True
+    def find_changed(self, before: Array | None, after: Array | None) -> None:
+        """Note that a run's arrays differ in shape; None where a model did not give one."""
         shapes = " to ".join("none" if a is None else str(a.shape) for a in (before, after))
         self.finding = f"output {self.output!r} changes its shape from {shapes}"
-        return False
 
     def pair(self, before: Array, after: Array) -> Pair | None:
         """Return the numbers of both, as float64; None, and a finding, for NaN or Inf in one only."""
         self.is_number = True
         x, y = before.astype(np.float64), after.astype(np.float64)
         is_used: NDArray[np.bool_] = np.isfinite(x)
+        numbers = x
         if not is_used.all():
-            is_same = (np.isnan(x) & np.isnan(y)) | (np.isinf(x) & (x == y))
-            is_used = ~is_same
-            self.n_ignored += int(np.count_nonzero(is_same))
-            x, y = np.where(is_same, 0.0, x), np.where(is_same, 0.0, y)
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            is_used = ~((np.isnan(x) & np.isnan(y)) | (np.isinf(x) & (x == y)))
+            numbers = x[is_used]
+            self.n_ignored += x.size - numbers.size
+            x, y = np.where(is_used, x, 0.0), np.where(is_used, y, 0.0)
+        if not (np.isfinite(numbers).all() and np.isfinite(y).all()):
             self.finding = f"output {self.output!r} has NaN or Inf in one model only"
             return None
-        self.low = min(self.low, float(np.min(x, initial=math.inf, where=is_used)))
-        self.high = max(self.high, float(np.max(x, initial=-math.inf, where=is_used)))
+        self.low = min(self.low, float(numbers.min(initial=math.inf)))
+        self.high = max(self.high, float(numbers.max(initial=-math.inf)))
         return Pair(self.output, x, y, is_used)
 
     def add(self, above: Array, below: Array, n_samples: int | None) -> None:
