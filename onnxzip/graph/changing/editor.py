@@ -59,7 +59,7 @@ class GraphEditor:
         self._readers: dict[str, dict[int, None]] = {}
         for key in self._nodes:
             self._register(key)
-        self._claimable = local_names(graph) - self._outputs - {v.name for v in graph.input}
+        self._claimable = local_names(graph) - {v.name for v in graph.input}
 
     def nodes(self) -> Sequence[NodeView]:
         """All nodes of the main graph in topological order, as they are now."""

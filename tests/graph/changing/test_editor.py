@@ -8,6 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from onnxzip.graph import GraphEditor, prune, read_model, to_proto
+from onnxzip.graph.changing import editor as editing
 from onnxzip.passbase import NodeView
 from tests.casebook.kit import Draft, value
 from tests.cases import CASES, Case
@@ -212,3 +213,112 @@ def test_strings_and_packed_types_are_no_constants() -> None:
     for name, kind in types.items():
         is_packed = kind in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
         assert (packed.constant(name) is None) == is_packed
+
+
+def test_at_ir4_an_initializer_that_is_an_input_may_be_overridden() -> None:
+    proto = CASES["ir3_initializers_are_inputs"].build()
+    proto.ir_version = 4
+    assert GraphEditor(read_model(proto)).constant("weight") is None
+
+
+def test_evaluate_gives_up_where_it_cannot_vouch_for_the_result() -> None:
+    draft = Draft()
+    draft.tensor("a", np.arange(6, dtype=np.float32))
+    draft.tensor("two", np.array([3, 3], np.int64))
+    draft.add("Split", ["a", "two"], ["s", "t"], axis=0)
+    draft.add("NonZero", ["a"], "unknown_size")
+    draft.add("Add", ["s", "x"], "y")
+    editor = GraphEditor(read_model(draft.model([value("x", [3])], [value("y", [3])])))
+    assert editor.evaluate(view(editor, "node_s")) is None, "it has two outputs"
+    assert editor.evaluate(view(editor, "node_unknown_size")) is None
+
+
+def test_evaluate_refuses_another_type_than_inference_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = Draft()
+    draft.tensor("a", np.arange(6, dtype=np.float32))
+    draft.add("Neg", ["a"], "n")
+    draft.add("Add", ["n", "x"], "y")
+    editor = GraphEditor(read_model(draft.model([value("x", [6])], [value("y", [6])])))
+
+    class Widening:
+        def __init__(self, model: onnx.ModelProto) -> None: ...
+
+        def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [-feeds["a"].astype(np.float64)]
+
+    monkeypatch.setattr(editing, "ReferenceEvaluator", Widening)
+    assert editor.evaluate(view(editor, "node_n")) is None
+
+
+@pytest.mark.parametrize(("n_twice", "is_folded"), [(2, True), (3, False)])
+def test_a_result_may_be_twice_as_large_as_its_inputs(n_twice: int, is_folded: bool) -> None:
+    """Above 1 MiB, that is; the sizes are an input too."""
+    draft = Draft()
+    draft.tensor("a", np.ones((1, 1 << 18), np.float32))
+    draft.tensor("size", np.array([n_twice, 1 << 18], np.int64))
+    draft.add("Expand", ["a", "size"], "e")
+    draft.add("Add", ["e", "x"], "y")
+    shape = [n_twice, 1 << 18]
+    editor = GraphEditor(read_model(draft.model([value("x", shape)], [value("y", shape)])))
+    assert (editor.evaluate(view(editor, "node_e")) is not None) == is_folded
+
+
+def test_new_constants_are_copies_that_nobody_can_change() -> None:
+    editor = GraphEditor(read_model(chain()))
+    for array in (np.ones(2, np.float32), np.ones(1024, np.float32)):
+        name = editor.add_constant(array, "new")
+        array[:] = 0
+        found = editor.constant(name)
+        assert found is not None
+        assert (found == 1).all()
+        assert not found.flags.writeable
+
+
+def test_a_constant_node_may_change_its_output_and_go() -> None:
+    editor = GraphEditor(read_model(chain()))
+    editor.set_outputs(view(editor, "node_c"), ["d"])
+    assert editor.constant("c") is None
+    assert editor.constant("d") is not None
+    editor.set_outputs(view(editor, "node_c"), ["d"])
+    assert editor.constant("d") is not None
+    editor.remove(view(editor, "node_c"))
+    assert editor.constant("d") is None
+
+
+def test_no_two_new_constants_take_one_name_nor_one_that_a_node_still_makes() -> None:
+    model = read_model(chain())
+    editor = GraphEditor(model)
+    add, last = view(editor, "node_s"), view(editor, "node_y")
+    names = [editor.add_constant(np.full((2, 8), i, np.float32), "c") for i in range(2)]
+    made = editor.add_constant(np.ones((2, 8), np.float32), "n")
+    editor.remove(view(editor, "node_c"))
+    editor.set_inputs(add, names)
+    editor.set_inputs(last, [made, "r"])
+    editor.commit()
+    found = {t.name for t in model.proto.graph.initializer}
+    assert "c" in found
+    assert "n" not in found, "node_n makes it, although nobody reads it"
+    assert len(found) == 3
+    onnx.checker.check_model(to_proto(model), full_check=True)
+
+
+def test_redirect_changes_what_bodies_give_and_leaves_their_own_names() -> None:
+    def branch(name: str, *nodes: onnx.NodeProto, gives: str) -> onnx.GraphProto:
+        return helper.make_graph(nodes, name, [], [value(gives, [2, 8])])
+
+    draft = Draft()
+    draft.add("Relu", ["x"], "r")
+    bodies = {
+        "then_branch": branch("given", gives="r"),
+        "else_branch": branch("own", helper.make_node("Neg", ["x"], ["r"]), gives="r"),
+    }
+    draft.add("If", [draft.tensor("c", np.array(True))], "y", **bodies)
+    model = read_model(draft.model([X], [Y]))
+    editor = GraphEditor(model)
+    editor.redirect("r", "x")
+    editor.commit()
+    then, other = (a.g for a in model.proto.graph.node[-1].attribute)
+    if then.name != "given":
+        then, other = other, then
+    assert [v.name for v in then.output] == ["x"]
+    assert [v.name for v in other.output] == ["r"]
