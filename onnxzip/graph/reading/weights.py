@@ -21,7 +21,13 @@ from onnxzip.graph.reading.layouts import (
 )
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import Body, subgraphs
-from onnxzip.graph.reading.tensors import float_dtype, integer_dtype, n_elements, tensor_array
+from onnxzip.graph.reading.tensors import (
+    constant_value,
+    float_dtype,
+    integer_dtype,
+    n_elements,
+    tensor_array,
+)
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Skip
@@ -34,14 +40,6 @@ MIN_INTEGER_BYTES = 1024
 
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 """Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
-
-_CONSTANT_FIELDS = {
-    "value_float": (np.float32, "f"),
-    "value_floats": (np.float32, "floats"),
-    "value_int": (np.int64, "i"),
-    "value_ints": (np.int64, "ints"),
-}
-"""Attributes of Constant that hold numbers: their type (ONNX's operator schema) and where they stand."""
 
 _PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 """What stands between a weight and the operator that says what its axes mean."""
@@ -195,24 +193,6 @@ def _weight(
     if integer is None and (float_dtype(tensor) is None or size < MIN_ELEMENTS):
         return None
     return Weight(scope.path + name, name, scope, tensor, holder)
-
-
-def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """Return the tensor of a Constant node, None for any other node."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
-        return None
-    for attribute in node.attribute:
-        if attribute.ref_attr_name:
-            return None
-        if attribute.name == "value":
-            tensor: onnx.TensorProto = attribute.t
-            return tensor
-        if attribute.name in _CONSTANT_FIELDS:
-            data_type, values = _CONSTANT_FIELDS[attribute.name]
-            is_list = attribute.name.endswith("s")
-            array = np.asarray(getattr(attribute, values), data_type)
-            return onnx.numpy_helper.from_array(array if is_list else array.reshape(()))
-    return None
 
 
 def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> str:
