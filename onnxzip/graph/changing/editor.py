@@ -16,8 +16,13 @@ from onnxzip.graph.changing.prune import drop_initializers
 from onnxzip.graph.reading.layouts import node_attributes
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
 from onnxzip.graph.reading.scope import local_names, reads_of, sorted_nodes, subgraphs
-from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array, tensor_dtype
-from onnxzip.graph.reading.weights import constant_value
+from onnxzip.graph.reading.tensors import (
+    PLAIN_TYPES,
+    constant_value,
+    element_type,
+    tensor_array,
+    tensor_dtype,
+)
 from onnxzip.passbase import NodeView
 from onnxzip.records.aliases import Array
 

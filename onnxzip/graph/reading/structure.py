@@ -10,7 +10,7 @@ import onnx
 
 from onnxzip.graph.reading.defaults import Defaults, opsets_of, plain_bytes
 from onnxzip.graph.reading.scope import sorted_nodes
-from onnxzip.graph.reading.weights import constant_value
+from onnxzip.graph.reading.tensors import constant_value
 
 
 def structure(data: bytes) -> Counter[str]:

@@ -37,6 +37,15 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data
 """TensorProto's fields of typed data, one of which holds what raw_data does not."""
 
 
+_CONSTANT_FIELDS = {
+    "value_float": (np.float32, "f"),
+    "value_floats": (np.float32, "floats"),
+    "value_int": (np.int64, "i"),
+    "value_ints": (np.int64, "ints"),
+}
+"""Attributes of Constant that hold numbers: their type (ONNX's operator schema) and where they stand."""
+
+
 def float_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
     """Return the numpy dtype of a float tensor, None for any other type."""
     return _FLOAT_TYPES.get(tensor.data_type)
@@ -71,6 +80,24 @@ def tensor_array(tensor: onnx.TensorProto) -> Array:
             array = array.astype(_FLOAT_TYPES[tensor.data_type], copy=False)
     array.flags.writeable = False
     return array
+
+
+def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """Return the tensor of a Constant node, None for any other node."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+        return None
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            return None
+        if attribute.name == "value":
+            tensor: onnx.TensorProto = attribute.t
+            return tensor
+        if attribute.name in _CONSTANT_FIELDS:
+            data_type, values = _CONSTANT_FIELDS[attribute.name]
+            is_list = attribute.name.endswith("s")
+            array = np.asarray(getattr(attribute, values), data_type)
+            return numpy_helper.from_array(array if is_list else array.reshape(()))
+    return None
 
 
 def n_elements(tensor: onnx.TensorProto) -> int:

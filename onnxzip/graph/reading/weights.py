@@ -21,24 +21,25 @@ from onnxzip.graph.reading.layouts import (
 )
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import Body, subgraphs
-from onnxzip.graph.reading.tensors import float_dtype, integer_dtype, n_elements, tensor_array
+from onnxzip.graph.reading.tensors import (
+    constant_value,
+    float_dtype,
+    integer_dtype,
+    n_elements,
+    tensor_array,
+)
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Skip
 
 MIN_ELEMENTS = 256
 """As float32 this is 1 KiB, most of which a dozen decode nodes (passbase.NODE_OVERHEAD_BYTES) take."""
+
 MIN_INTEGER_BYTES = 1024
 """The same for tables of integers, which are only ever coded exactly."""
+
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 """Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
-_CONSTANT_FIELDS = {
-    "value_float": (np.float32, "f"),
-    "value_floats": (np.float32, "floats"),
-    "value_int": (np.int64, "i"),
-    "value_ints": (np.int64, "ints"),
-}
-"""Attributes of Constant that hold numbers: their type (ONNX's operator schema) and where they stand."""
 
 _PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 """What stands between a weight and the operator that says what its axes mean."""
@@ -194,24 +195,6 @@ def _weight(
     return Weight(scope.path + name, name, scope, tensor, holder)
 
 
-def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """Return the tensor of a Constant node, None for any other node."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
-        return None
-    for attribute in node.attribute:
-        if attribute.ref_attr_name:
-            return None
-        if attribute.name == "value":
-            tensor: onnx.TensorProto = attribute.t
-            return tensor
-        if attribute.name in _CONSTANT_FIELDS:
-            data_type, values = _CONSTANT_FIELDS[attribute.name]
-            is_list = attribute.name.endswith("s")
-            array = np.asarray(getattr(attribute, values), data_type)
-            return onnx.numpy_helper.from_array(array if is_list else array.reshape(()))
-    return None
-
-
 def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> str:
     """Return why a weight must stay as it is, "" when it may change."""
     if not weight.uses:
@@ -288,7 +271,8 @@ def _known_use(
         for reader in use.scope.body.node:
             if node.output[0] in reader.input:
                 index = list(reader.input).index(node.output[0])
-                if found := _known_use(Use(reader, index, use.scope), rank, order):
+                found = _known_use(Use(reader, index, use.scope), rank, order)
+                if found:
                     return found
         return None
     layout = layout_of(node.op_type, use.index, rank, attributes)
