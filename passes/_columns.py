@@ -7,16 +7,22 @@ by position and then by group. Where k does not divide the columns, the last one
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.passbase import Builder
+from onnxzip.codec.emit.nodes import cut
+from onnxzip.codec.feedback import layer_feedback
+from onnxzip.passbase import Builder, Codec
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
+from onnxzip.records.payload import Encoded, Feedback
+from onnxzip.records.plan import Candidate
 
-
-def count_rows(layer: Layer) -> int:
-    """Return the rows of the canonical plane, n_batch * n_out."""
-    return layer.sizes[0] * layer.sizes[1]
+from ._shared import rate_ladder
 
 
 def has_kernel_basis(layer: Layer) -> bool:
@@ -35,8 +41,7 @@ def to_columns(
         basis: B, (k, k); None leaves the columns as they are.
         analysis: A, (k, k), with c = A w; by default B, which is right where it is orthogonal.
     """
-    n_rows = count_rows(layer)
-    plane = layer.canonical().reshape(n_rows, -1)
+    n_rows, plane = layer.n_rows, layer.plane()
     if basis is None:
         return np.ascontiguousarray(plane.T)
     k = len(basis)
@@ -69,8 +74,7 @@ def restore_columns(
     layer: Layer, values: NDArray[np.float32], basis: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """Return the canonical weight whose columns are `values`, in any shape: as `emit_from_columns`."""
-    n_rows = count_rows(layer)
-    plane = from_columns(values.reshape(-1, n_rows), basis, layer.weight.size // n_rows)
+    plane = from_columns(values.reshape(-1, layer.n_rows), basis, layer.n_columns)
     return plane.reshape(layer.canonical_shape)
 
 
@@ -78,8 +82,7 @@ def emit_from_columns(
     layer: Layer, value: str, basis: NDArray[np.float32] | None, builder: Builder
 ) -> None:
     """Emit what makes the layer's weight of a value of as many numbers as its columns have."""
-    n_rows = count_rows(layer)
-    n_columns = layer.weight.size // n_rows
+    n_rows, n_columns = layer.n_rows, layer.n_columns
     if basis is None:
         value = builder.reshape(value, (n_columns, n_rows))
         value = builder.node("Transpose", [value], (n_rows, n_columns), np.float32, perm=(1, 0))
@@ -91,11 +94,67 @@ def emit_from_columns(
         value = builder.node("MatMul", inputs, (n_rows, n_groups, k), np.float32)
         if n_columns < k * n_groups:
             value = builder.reshape(value, (n_rows, k * n_groups))
-            value = emit_slice(value, (n_rows, n_columns), axis=1, builder=builder)
+            value = cut(value, (n_rows, n_columns), builder, axis=1)
     builder.replace_weight(layer, value)
 
 
-def emit_slice(value: str, shape: tuple[int, ...], axis: int, builder: Builder) -> str:
-    """Emit the first `shape[axis]` entries along an axis."""
-    bounds = [builder.constant(np.array([n], np.int64)) for n in (0, shape[axis], axis)]
-    return builder.node("Slice", [value, *bounds], shape, np.float32)
+@dataclass(frozen=True, eq=False)
+class RoundedColumns:
+    """A layer's columns, rounded with error feedback: "columns" in a payload, the basis in its tables.
+
+    Attributes:
+        layer: of any layout.
+        basis: B, (k, k), or None.
+        analysis: as in `to_columns`.
+    """
+
+    layer: Layer
+    basis: NDArray[np.float32] | None = None
+    analysis: NDArray[np.float32] | None = None
+
+    @cached_property
+    def feedback(self) -> Feedback | None:
+        """Where errors go; None without statistics."""
+        return layer_feedback(self.layer, self.basis)
+
+    @cached_property
+    def _values(self) -> NDArray[np.float32]:
+        return to_columns(self.layer, self.basis, self.analysis)
+
+    def encode(self, rate: float, codec: Codec) -> Encoded:
+        """Quantise all columns, (n_columns, n_rows)."""
+        tables = {} if self.basis is None else {"columns": self.basis}
+        return Encoded({"columns": codec.quantize(self._values, rate, self.feedback)}, tables=tables)
+
+    def ladder(
+        self,
+        pass_name: str,
+        settings: Mapping[str, Scalar],
+        *,
+        codec: Codec,
+        n_nodes: int,
+        rates: Sequence[float] | None = None,
+    ) -> Iterator[Candidate]:
+        """Offer a candidate a rate; see `rate_ladder`."""
+        return rate_ladder(
+            self.layer,
+            pass_name,
+            settings,
+            lambda rate: self.encode(rate, codec),
+            lambda encoded: restore_rounded(self.layer, encoded),
+            codec=codec,
+            n_nodes=n_nodes,
+            rates=rates,
+        )
+
+
+def restore_rounded(layer: Layer, encoded: Encoded) -> NDArray[np.float32]:
+    """Return the weight of a payload of `RoundedColumns`, canonical shape."""
+    values = encoded.coefficients["columns"].values()
+    return restore_columns(layer, values, encoded.tables.get("columns"))
+
+
+def emit_rounded(layer: Layer, encoded: Encoded, builder: Builder) -> None:
+    """Emit the weight of a payload of `RoundedColumns`."""
+    value = builder.coefficients(encoded.coefficients["columns"])
+    emit_from_columns(layer, value, encoded.tables.get("columns"), builder)

@@ -1,10 +1,10 @@
 """Vector quantisation: indices of nearest codewords, a small float16 table, one Gather in the graph.
 
 Vectors are runs of d consecutive weights of the (out, in*k) plane; rows may first be divided by their
-rms, which a trial on the layer decides. Formula and sources: onnxzip/transforms/codebook.py.
+rms, which a trial on the layer decides. Formula and sources: transforms/codebook.py.
 
 With input statistics a vector is d neighbours in one column, so that columns can be replaced one by one
-with error feedback (onnxzip/feedback.py), as in GPTVQ (van Baalen et al. 2024, arXiv 2402.15319). Its
+with error feedback (codec/feedback.py), as in GPTVQ (van Baalen et al. 2024, arXiv 2402.15319). Its
 codewords are fitted to columns in proportion to what their errors cost the layer's output.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.codec.emit.nodes import cast, cut
 from onnxzip.codec.feedback import feed_back, layer_feedback
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
 from onnxzip.records.aliases import Array, Form, Scalar
@@ -25,8 +26,8 @@ from onnxzip.records.payload import Encoded, Feedback
 from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import codebook
 
-from .keep import example_layers
-from .scalar import payload, refusal_of_transforms
+from ._examples import example_layers
+from ._shared import payload, price, refusal_of_transforms
 
 RUNGS = (
     *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
@@ -48,9 +49,6 @@ TRIAL_SIZE = 1 << 20
 
 BLOCK = 1 << 20
 """Indices looked up at a time."""
-
-FLOAT = 1
-"""TensorProto.FLOAT, the target of Cast."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class CodebookPass(Pass):
     def emit(self, candidate: Candidate, builder: Builder) -> None:
         """Emit Gather(codebook, indices), a Slice of the padding and a Mul by the row scales."""
         layer, encoded = candidate.layer, payload(candidate)
-        words = _emit_table(encoded.tables["codebook"], "codebook", builder)
+        words = _emit_table(encoded.tables["codebook"], builder)
         indices = encoded.integers["indices"]
         length = encoded.tables["codebook"].shape[1]
         inputs = [words, builder.integers(indices)]
@@ -110,12 +108,11 @@ class CodebookPass(Pass):
         size = layer.weight.size
         if indices.size * length > size:
             value = builder.reshape(value, (indices.size * length,))
-            bounds = [builder.constant(np.array([n], np.int64)) for n in (0, size)]
-            value = builder.node("Slice", [value, *bounds], (size,), np.float32)
+            value = cut(value, (size,), builder)
         shape = _plane_shape(candidate)
         if "scales" in encoded.tables:
             value = builder.reshape(value, shape)
-            scales = _emit_table(encoded.tables["scales"], "scales", builder)
+            scales = _emit_table(encoded.tables["scales"], builder)
             value = builder.node("Mul", [value, scales], shape, np.float32)
         if candidate.settings["feedback"]:
             value = builder.reshape(value, shape)
@@ -152,9 +149,8 @@ class CodebookPass(Pass):
         }
         encoded = _encode(plane, settings, feedback, layer.row_weights)
         n_nodes = _n_nodes(encoded, layer) + (2 if feedback else 0)
-        n_bytes = codec.n_bytes(encoded) + NODE_OVERHEAD_BYTES * n_nodes
         error = relative_error(plane, _decode(encoded, plane.shape))
-        return Candidate(layer, self.name, settings, "stored", n_bytes, error, layer.macs, encoded)
+        return price(layer, self.name, settings, encoded, codec=codec, n_nodes=n_nodes, error=error)
 
     def _prefers_row_scales(self, plane: NDArray[np.float32], codec: Codec) -> bool:
         """Try a rung both ways on some of the rows; a bit a weight is worth a factor of two in error.
@@ -267,16 +263,12 @@ def _frontier(ladder: Iterable[Candidate]) -> Iterator[Candidate]:
 
 def _plane(layer: Layer, feedback: Feedback | None) -> NDArray[np.float32]:
     """Return the canonical weight as (batch*out, in*k), with feedback transposed."""
-    n_batch, n_out, _, _ = layer.sizes
-    plane = layer.canonical().reshape(n_batch * n_out, -1)
-    return plane if feedback is None else np.ascontiguousarray(plane.T)
+    return layer.plane() if feedback is None else np.ascontiguousarray(layer.plane().T)
 
 
 def _plane_shape(candidate: Candidate) -> tuple[int, int]:
     """Return the shape of `_plane`."""
-    layer = candidate.layer
-    n_rows = layer.sizes[0] * layer.sizes[1]
-    shape = (n_rows, layer.weight.size // n_rows)
+    shape = (candidate.layer.n_rows, candidate.layer.n_columns)
     return shape[::-1] if candidate.settings["feedback"] else shape
 
 
@@ -291,12 +283,12 @@ def _narrowed(table: NDArray[np.float32]) -> Array:
     return narrow if deviation <= 1e-3 * float(np.linalg.norm(table)) else table
 
 
-def _emit_table(table: Array, hint: str, builder: Builder) -> str:
+def _emit_table(table: Array, builder: Builder) -> str:
     """Store a table and return the name of its float32 value."""
     value = builder.constant(table)
     if table.dtype == np.float32:
         return value
-    return builder.node("Cast", [value], table.shape, np.float32, to=FLOAT)
+    return cast(value, table.shape, np.float32, builder)
 
 
 def _n_nodes(encoded: Encoded, layer: Layer) -> int:

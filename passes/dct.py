@@ -18,58 +18,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.feedback import layer_feedback
-from onnxzip.codec.variable_rate import rows_per_segment
-from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, Site, relative_error
+from onnxzip.passbase import Builder, Codec, Pass, Site
 from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Encoded, Feedback
+from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms.dct import kept_positions, spatial_basis
 
-from ._columns import (
-    count_rows,
-    emit_from_columns,
-    has_kernel_basis,
-    restore_columns,
-    to_columns,
-)
-from .keep import example_layers
-from .scalar import payload, refusal_of_transforms
+from ._columns import RoundedColumns, emit_rounded, has_kernel_basis, restore_rounded
+from ._dct_parts import Part, make_parts, quantize, truncated_error
+from ._examples import example_layers
+from ._shared import payload, price, refusal_of_transforms
 
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Coefficients of equally long vectors, by position.
-
-    Attributes:
-        name: key of the part in the payload.
-        basis: (k, k), the rows are the basis vectors.
-        coefficients: (k, n_rows, n_vectors) float32.
-    """
-
-    name: str
-    basis: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
-
-    @cached_property
-    def energies(self) -> NDArray[np.float64]:
-        """Energy of each position, (k,)."""
-        return np.array(
-            [np.dot(c, c) for c in self.coefficients.reshape(len(self.basis), -1)], np.float64
-        )
-
-    def segments(self, kept: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return kept positions as (n_segments, length): runs of rows, a position each."""
-        _, n_rows, n_vectors = self.coefficients.shape
-        chosen = self.coefficients if len(kept) == len(self.basis) else self.coefficients[kept]
-        return chosen.reshape(-1, rows_per_segment(n_rows, n_vectors) * n_vectors)
+_N_NODES, _N_JOINING_NODES, _N_COMPUTED_NODES = 4, 2, 8
+"""Nodes that `emit` adds: at most for each part, for joining several, and in computed form."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +63,14 @@ class Dct(Pass):
         if (skip := refusal_of_transforms(layer, self.name) or self._refusal(layer)) is not None:
             yield skip
             return
-        parts = self._transform(layer, self.block)
+        parts = make_parts(layer, self.block)
         if "stored" in forms:
-            feedback = _feedback(layer)
-            for rate in codec.rates:
-                if feedback is None:
-                    yield self._stored(layer, parts, rate, codec)
-                else:
-                    yield self._with_feedback(layer, parts[0], rate, codec, feedback)
+            columns = _columns(layer)
+            if columns is not None and columns.feedback is not None:
+                settings = {"keep_fraction": 1.0, "block": self.block, "feedback": True}
+                yield from columns.ladder(self.name, settings, codec=codec, n_nodes=_N_NODES)
+            else:
+                yield from (self._stored(layer, parts, rate, codec) for rate in codec.rates)
         if "computed" in forms:
             computed = _refuse_computed(layer)
             if computed is None:
@@ -113,23 +80,22 @@ class Dct(Pass):
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Quantise the positions that hold `keep_fraction` of the energy at `rate`."""
-        parts, rate = self._transform(layer, int(settings["block"])), float(settings["rate"])
-        if settings.get("feedback", False):
-            return _quantize_columns(layer, parts[0].basis, rate, codec, _feedback(layer))
-        return _quantize(parts, float(settings["keep_fraction"]), rate, codec)
+        rate = float(settings["rate"])
+        if settings.get("feedback", False) and (columns := _columns(layer)) is not None:
+            return columns.encode(rate, codec)
+        parts = make_parts(layer, int(settings["block"]))
+        return quantize(parts, float(settings["keep_fraction"]), rate, codec)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the inverse DCT of the kept coefficients, canonical shape."""
         encoded = payload(candidate)
-        n_rows = count_rows(candidate.layer)
         if "columns" in encoded.coefficients:
-            values = encoded.coefficients["columns"].values()
-            return restore_columns(candidate.layer, values, encoded.tables["columns"])
+            return restore_rounded(candidate.layer, encoded)
         parts = []
         for name, coefficients in encoded.coefficients.items():
             basis = encoded.tables[name]
             values = coefficients.values().reshape(len(basis), -1)
-            parts.append((values.T @ basis).reshape(n_rows, -1))
+            parts.append((values.T @ basis).reshape(candidate.layer.n_rows, -1))
         restored = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         return restored.reshape(candidate.layer.canonical_shape)
 
@@ -140,10 +106,9 @@ class Dct(Pass):
             return
         encoded = payload(candidate)
         if "columns" in encoded.coefficients:
-            value = builder.coefficients(encoded.coefficients["columns"])
-            emit_from_columns(candidate.layer, value, encoded.tables["columns"], builder)
+            emit_rounded(candidate.layer, encoded, builder)
             return
-        n_rows = count_rows(candidate.layer)
+        n_rows = candidate.layer.n_rows
         planes: list[str] = []
         widths: list[int] = []
         for name, coefficients in encoded.coefficients.items():
@@ -174,61 +139,27 @@ class Dct(Pass):
             return Skip(layer.name, self.name, reason)
         return None
 
-    def _transform(self, layer: Layer, block: int) -> list[_Part]:
-        """Return the coefficients by position: one part, and the remainder of a matrix's columns."""
-        n_rows = count_rows(layer)
-        spatial = layer.sizes[3]
-        k = int(np.prod(spatial))
-        if k > 1:
-            return [_part("kernels", layer.canonical().reshape(n_rows, -1, k), spatial)]
-        plane = layer.canonical().reshape(n_rows, -1)
-        n_whole = plane.shape[1] - plane.shape[1] % block
-        parts = [_part("blocks", plane[:, :n_whole].reshape(n_rows, -1, block), (block,))]
-        if n_whole < plane.shape[1]:
-            rest = plane[:, n_whole:]
-            parts.append(_part("remainder", rest[:, None, :], (rest.shape[1],)))
-        return parts
-
-    def _stored(self, layer: Layer, parts: list[_Part], rate: float, codec: Codec) -> Candidate:
+    def _stored(self, layer: Layer, parts: list[Part], rate: float, codec: Codec) -> Candidate:
         """Return the stored candidate of a rate; what truncation loses follows from the rate."""
-        encoded = _quantize(parts, 1.0, rate, codec)
-        keep_fraction = max(0.0, 1.0 - self.truncation * _error(parts, 1.0, encoded) ** 2)
+        encoded = quantize(parts, 1.0, rate, codec)
+        keep_fraction = max(0.0, 1.0 - self.truncation * truncated_error(parts, 1.0, encoded) ** 2)
         if any(
             len(kept_positions(p.energies, keep_fraction)) < len(encoded.tables[p.name]) for p in parts
         ):
-            encoded = _quantize(parts, keep_fraction, rate, codec)
+            encoded = quantize(parts, keep_fraction, rate, codec)
         else:
             keep_fraction = 1.0
-        n_nodes = 3 * len(parts) if len(parts) == 1 else 4 * len(parts) + 1
-        return Candidate(
+        return price(
             layer,
             self.name,
             {"rate": float(rate), "keep_fraction": keep_fraction, "block": self.block},
-            "stored",
-            codec.n_bytes(encoded) + (n_nodes + 1) * NODE_OVERHEAD_BYTES,
-            _error(parts, keep_fraction, encoded),
-            layer.macs,
             encoded,
+            codec=codec,
+            n_nodes=_N_NODES if len(parts) == 1 else _N_NODES * len(parts) + _N_JOINING_NODES,
+            error=truncated_error(parts, keep_fraction, encoded),
         )
 
-    def _with_feedback(
-        self, layer: Layer, part: _Part, rate: float, codec: Codec, feedback: Feedback
-    ) -> Candidate:
-        """Return the stored candidate of a rate, rounded with error feedback."""
-        encoded = _quantize_columns(layer, part.basis, rate, codec, feedback)
-        values = encoded.coefficients["columns"].values()
-        return Candidate(
-            layer,
-            self.name,
-            {"rate": float(rate), "keep_fraction": 1.0, "block": self.block, "feedback": True},
-            "stored",
-            codec.n_bytes(encoded) + 4 * NODE_OVERHEAD_BYTES,
-            relative_error(layer.canonical(), restore_columns(layer, values, part.basis)),
-            layer.macs,
-            encoded,
-        )
-
-    def _computed(self, layer: Layer, part: _Part, codec: Codec) -> Iterator[Candidate | Skip]:
+    def _computed(self, layer: Layer, part: Part, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer the computed form for every count of positions that saves multiply-accumulates."""
         _, n_out, _, _ = layer.sizes
         k = len(part.basis)
@@ -239,66 +170,34 @@ class Dct(Pass):
                 continue
             macs = round((layer.macs or 0) * n_kept * (k + n_out) / (k * n_out))
             for rate in codec.rates:
-                encoded = _quantize([part], fraction, rate, codec)
-                n_bytes = codec.n_bytes(encoded) + 8 * NODE_OVERHEAD_BYTES
-                settings = {"rate": float(rate), "keep_fraction": fraction, "block": self.block}
-                error = _error([part], fraction, encoded)
-                ladder.append(Candidate(layer, self.name, settings, "computed", n_bytes, error, macs))
+                encoded = quantize([part], fraction, rate, codec)
+                candidate = price(
+                    layer,
+                    self.name,
+                    {"rate": float(rate), "keep_fraction": fraction, "block": self.block},
+                    encoded,
+                    codec=codec,
+                    n_nodes=_N_COMPUTED_NODES,
+                    error=truncated_error([part], fraction, encoded),
+                    form="computed",
+                    macs=macs,
+                )
+                ladder.append(candidate.released())
         if not ladder:
             fewest = min(fractions)
             reason = (
                 f"{fewest} of {k} DCT positions with {n_out} filters cost no fewer multiply-accumulates"
             )
             yield Skip(layer.name, self.name, reason)
-        for candidate in sorted(
-            ladder, key=lambda c: c.n_bytes
-        ):  # payloads are made again, one at a time
-            settings_of = candidate.settings
-            fraction, rate = float(settings_of["keep_fraction"]), float(settings_of["rate"])
-            yield replace(candidate, encoded=_quantize([part], fraction, rate, codec))
+        for candidate in sorted(ladder, key=lambda c: c.n_bytes):  # payloads are made again, one by one
+            fraction, rate = (float(candidate.settings[key]) for key in ("keep_fraction", "rate"))
+            yield replace(candidate, encoded=quantize([part], fraction, rate, codec))
 
 
-def _part(name: str, vectors: NDArray[np.float32], sizes: tuple[int, ...]) -> _Part:
-    """Transform (n_rows, n_vectors, k) vectors."""
-    n_rows, n_vectors, k = vectors.shape
-    basis = spatial_basis(sizes)
-    return _Part(name, basis, (basis @ vectors.reshape(-1, k).T).reshape(k, n_rows, n_vectors))
-
-
-def _quantize(parts: Sequence[_Part], keep_fraction: float, rate: float, codec: Codec) -> Encoded:
-    """Quantise the kept positions of every part; the tables are the kept rows of each basis."""
-    kept = {part.name: kept_positions(part.energies, keep_fraction) for part in parts}
-    return Encoded(
-        {part.name: codec.quantize(part.segments(kept[part.name]), rate) for part in parts},
-        tables={part.name: part.basis[kept[part.name]] for part in parts},
-    )
-
-
-def _feedback(layer: Layer) -> Feedback | None:
-    """Return the feedback of a kernel's coefficients; None for matrices, which gain nothing from it."""
-    if int(np.prod(layer.sizes[3])) == 1:
-        return None
-    return layer_feedback(layer, spatial_basis(layer.sizes[3]))
-
-
-def _quantize_columns(
-    layer: Layer, basis: NDArray[np.float32], rate: float, codec: Codec, feedback: Feedback | None
-) -> Encoded:
-    """Quantise all positions of all channels, a column each: (k * n_inner, n_rows)."""
-    quantised = codec.quantize(to_columns(layer, basis), rate, feedback)
-    return Encoded({"columns": quantised}, tables={"columns": basis})
-
-
-def _error(parts: Sequence[_Part], keep_fraction: float, encoded: Encoded) -> float:
-    """Return |W - W'| / |W| from the coefficients: the transform is orthogonal (Parseval)."""
-    lost = total = 0.0
-    for part in parts:
-        kept = kept_positions(part.energies, keep_fraction)
-        difference = part.segments(kept) - encoded.coefficients[part.name].values()
-        total += float(part.energies.sum())
-        lost += float(np.linalg.norm(difference.ravel())) ** 2
-        lost += float(np.delete(part.energies, kept).sum())
-    return float(np.sqrt(lost / total)) if total > 0 else 0.0
+def _columns(layer: Layer) -> RoundedColumns | None:
+    """Return the columns of a kernel's coefficients; None for matrices, which gain nothing so."""
+    spatial = layer.sizes[3]
+    return None if int(np.prod(spatial)) == 1 else RoundedColumns(layer, spatial_basis(spatial))
 
 
 def _refuse_computed(layer: Layer) -> str | None:

@@ -16,7 +16,7 @@ from onnxzip.passbase import Editor, GraphPass, NodeView
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Rewrite, Skip
 
-from ._affine import RefusedError, fold_affine
+from ._fold_affine import RefusedError, fold_affine
 
 _STANDARD_DOMAINS = ("", "ai.onnx.ml")
 _RANDOM = (

@@ -20,14 +20,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.variable_rate import rows_per_segment
-from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass
+from onnxzip.passbase import Builder, Codec, Pass
 from onnxzip.records.aliases import Array, Form, Scalar
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
 
-from .scalar import payload
+from ._shared import as_segments, payload, price
 
 MAX_MAGNITUDE = 1 << 24
 """Integers below this are exact in a runtime that computes with float32."""
@@ -99,25 +98,26 @@ class Lossless(Pass):
         if reason := _refusal(layer):
             yield Skip(layer.name, self.name, reason)
             return
-        offers: list[Candidate] = []
+        best: Candidate | None = None
         for coding in _possible_codings(layer):
-            encoded = _CODERS[coding](layer)
-            n_nodes = _N_NODES[coding] + ("offset" in encoded.tables) + _N_FINAL_NODES
-            n_bytes = codec.n_bytes(encoded) + n_nodes * NODE_OVERHEAD_BYTES
-            settings = {"coding": coding}
-            offers.append(
-                Candidate(layer, self.name, settings, "stored", n_bytes, 0.0, layer.macs, encoded)
-            )
-        if not offers:
+            offer = self._candidate(layer, coding, codec)
+            if best is None or offer.n_bytes < best.n_bytes:
+                best = offer
+        if best is None:
             reason = "integers of 2^24 and above, and too many different ones for a table"
             yield Skip(layer.name, self.name, reason)
             return
-        best = min(offers, key=lambda offer: offer.n_bytes)
         if best.n_bytes >= layer.weight.nbytes:
             reason = f"{best.n_bytes} bytes when coded, {layer.weight.nbytes} as they are"
             yield Skip(layer.name, self.name, reason)
             return
         yield best
+
+    def _candidate(self, layer: Layer, coding: str, codec: Codec) -> Candidate:
+        encoded = _CODERS[coding](layer)
+        n_nodes = _N_NODES[coding] + ("offset" in encoded.tables) + _N_FINAL_NODES
+        settings = {"coding": coding}
+        return price(layer, self.name, settings, encoded, codec=codec, n_nodes=n_nodes, error=0.0)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Code the integers in the way that `settings["coding"]` names."""
@@ -173,8 +173,7 @@ def _possible_codings(layer: Layer) -> list[str]:
     low, high = int(layer.weight.min()), int(layer.weight.max())
     codings = []
     if max(-low, high) < MAX_MAGNITUDE and high - low < MAX_RANGE:
-        n_batch, n_out, n_inner, _ = layer.sizes
-        has_columns = n_inner > 1 and n_batch * n_out > 1
+        has_columns = layer.sizes[2] > 1 and layer.n_rows > 1
         codings = ["rows", "differences", *(["columns"] if has_columns else [])]
     if _has_few_values(layer.weight):
         codings.append("table")
@@ -201,31 +200,28 @@ def _columns_shape(layer: Layer) -> tuple[int, int, int, int]:
     return n_batch, n_inner, n_out, int(np.prod(spatial, dtype=np.int64))
 
 
-def _as_segments(plane: Array) -> NDArray[np.int32]:
-    """Return (n_rows, length) integers as segments: whole rows, several where they are short."""
-    n_rows, length = plane.shape
-    n_segments = n_rows // rows_per_segment(n_rows, length)
-    return np.ascontiguousarray(plane.reshape(n_segments, -1).astype(np.int32))
-
-
 def _plane(layer: Layer) -> Array:
-    n_batch, n_out, _, _ = layer.sizes
-    return _canonical(layer).reshape(n_batch * n_out, -1)
+    return _canonical(layer).reshape(layer.n_rows, -1)
+
+
+def _narrow_segments(plane: Array) -> NDArray[np.int32]:
+    return np.ascontiguousarray(as_segments(plane).astype(np.int32))
 
 
 def _code_rows(layer: Layer) -> Encoded:
-    return _centred("rows", _as_segments(_plane(layer)))
+    return _centred("rows", _plane(layer))
 
 
 def _code_columns(layer: Layer) -> Encoded:
     n_batch, n_inner, n_out, n_spatial = _columns_shape(layer)
     cells = _canonical(layer).reshape(n_batch, n_out, n_inner, n_spatial)
     plane = np.swapaxes(cells, 1, 2).reshape(n_batch * n_inner, -1)
-    return _centred("columns", _as_segments(plane))
+    return _centred("columns", plane)
 
 
-def _centred(name: str, integers: NDArray[np.int32]) -> Encoded:
+def _centred(name: str, plane: Array) -> Encoded:
     """Subtract the median where it is far from 0: the coder takes 0 for the likeliest integer."""
+    integers = _narrow_segments(plane)
     middle = int(np.median(integers))
     spread = max(int(integers.max()) - middle, middle - int(integers.min()))
     if abs(middle) < max(MIN_OFFSET, spread // 2):
@@ -242,7 +238,7 @@ def _code_differences(layer: Layer) -> Encoded:
 def _code_table(layer: Layer) -> Encoded:
     values, numbers = np.unique(_plane(layer), return_inverse=True)
     numbers = numbers.reshape(_plane(layer).shape)
-    return Encoded(integers={"numbers": _as_segments(numbers)}, tables={"values": values})
+    return Encoded(integers={"numbers": _narrow_segments(numbers)}, tables={"values": values})
 
 
 _CODERS: Mapping[str, Callable[[Layer], Encoded]] = {

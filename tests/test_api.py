@@ -23,7 +23,7 @@ from onnxzip.inputs.arrays import ArrayLike
 from onnxzip.inputs.from_python import CalibrationSource
 from onnxzip.options import USED_BY_VERIFY, Options, record
 from onnxzip.records.aliases import Scalar
-from onnxzip.report.json import to_json
+from onnxzip.report.json import export as to_json
 from onnxzip.runtime.outputs import Outputs
 from tests.cases import CASES
 from tests.inputs.test_from_python import Loader, Tensor

@@ -137,7 +137,7 @@ def test_metrics() -> None:
         ({"skip": ["a", " "]}, "skip holds what is no name: ' '"),
         ({"keep": HUGE[0]}, "keep holds what is no name: 0.0"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_what_does_not_go_together(given: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -7,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.records.layer import MAX_EXPONENT
 from onnxzip.records.payload import Coefficients
-
-_LARGEST_EXPONENT = 40
 
 
 def extreme_exponent(values: NDArray[np.float32]) -> int:
     """Return the binary exponent of the largest value where squares would leave float32, else 0."""
     largest = float(np.abs(values).max(initial=0.0))
     exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
-    return exponent if abs(exponent) > _LARGEST_EXPONENT else 0
+    return exponent if abs(exponent) > MAX_EXPONENT else 0
 
 
 def rescaled(coefficients: Coefficients, exponent: int) -> Coefficients:

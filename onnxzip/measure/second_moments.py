@@ -28,16 +28,12 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.damping import SPATIAL_DAMPING, damped, noise_share
 from onnxzip.measure.sampled_columns import ColumnView, OuterSum, draw, is_finite, n_wanted
 from onnxzip.records.aliases import Array
-from onnxzip.records.layer import Layer, Statistics
+from onnxzip.records.layer import MAX_EXPONENT, Layer, Statistics
 from onnxzip.records.plan import Skip
 from onnxzip.runtime.session import Session, open_session
 
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
-
-_MOST_EXPONENT = 40
-"""Numbers below 2^40 have squares below 2^80; float32 ends at 2^127 and has its full precision from
-2^-126 on, which leaves room for sums over any weight."""
 
 _MAX_GROUP_BYTES = 16 << 20
 """Values that are taken from a run at once: a guess that costs runs, or memory."""
@@ -74,7 +70,7 @@ class LayerStatistics:
 def _is_ordinary(layer: Layer, found: Statistics) -> bool:
     peak = float(max(layer.weight.max(initial=0), -layer.weight.min(initial=0)))
     level = float(np.diag(found.second_moment).max())
-    return all(2.0**-_MOST_EXPONENT < x < 2.0**_MOST_EXPONENT for x in (peak, peak * level**0.5))
+    return all(2.0**-MAX_EXPONENT < x < 2.0**MAX_EXPONENT for x in (peak, peak * level**0.5))
 
 
 def collect_statistics(

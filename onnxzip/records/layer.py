@@ -1,4 +1,4 @@
-"""Frozen records that the stages of the pipeline hand to each other."""
+"""A weight of the model: what its axes mean, what consumes it, and what its inputs look like."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.records.aliases import Array, AttributeValue
+
+MAX_EXPONENT = 40
+"""Magnitudes within 2^-40 ... 2^40 may be squared in float32, whose normal numbers are 2^-126 ... 2^128:
+that leaves room for sums of 2^47 of the largest squares and for errors of 2^-23 of the smallest."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,16 @@ class Layer:
         return self.layout.sizes(self.weight.shape)
 
     @property
+    def n_rows(self) -> int:
+        """Rows of the plane, n_batch * n_out."""
+        return self.sizes[0] * self.sizes[1]
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the plane, n_inner * prod(spatial)."""
+        return self.sizes[2] * int(np.prod(self.sizes[3], dtype=np.int64))
+
+    @property
     def canonical_shape(self) -> tuple[int, ...]:
         """(n_batch, n_out, n_inner, *spatial)."""
         n_batch, n_out, n_inner, spatial = self.sizes
@@ -109,6 +123,10 @@ class Layer:
         """Return the weight as float32 (n_batch, n_out, n_inner, *spatial), C-contiguous."""
         ordered = np.transpose(self.weight, self.layout.order).astype(np.float32)
         return np.ascontiguousarray(ordered).reshape(self.canonical_shape)
+
+    def plane(self) -> NDArray[np.float32]:
+        """Return the canonical weight as float32 (n_rows, n_columns), C-contiguous."""
+        return self.canonical().reshape(self.n_rows, self.n_columns)
 
     def from_canonical(self, array: NDArray[np.float32]) -> Array:
         """Return a canonical float32 array in the weight's own shape, axis order and dtype."""

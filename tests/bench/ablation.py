@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from onnxzip.passes import _projected
+from onnxzip.passes import _lowrank_projected
 
 import onnxzip
 from onnxzip.choose import refit, regression
@@ -46,7 +46,7 @@ def _one_step_per_layer(*arguments: Any) -> Any:
 def _with_feedback_by(make: Callable[..., Any]) -> Iterator[None]:
     with (
         mock.patch.object(feedback, "make_feedback", make),
-        mock.patch.object(_projected, "make_feedback", make),
+        mock.patch.object(_lowrank_projected, "make_feedback", make),
     ):
         yield
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnxzip.passes import _factors
+from onnxzip.passes import _lowrank_chain
 from onnxzip.passes.lowrank import LowRankPass
 
 from onnxzip.codec.variable_rate import VariableRate
@@ -269,7 +269,7 @@ def test_macs_count_the_resolution_each_stage_runs_at() -> None:
     }
     for method in METHODS:
         stages = expected[str(method["method"])]
-        assert _factors.count_macs(layer, method) == sum(count_output_macs(*s) for s in stages)
+        assert _lowrank_chain.count_macs(layer, method) == sum(count_output_macs(*s) for s in stages)
 
 
 def candidates(layer: Layer, form: str, **options: bool) -> list[Candidate]:

@@ -3,11 +3,11 @@
 With H the second moment of the inputs, the outputs of the layer W lie along the eigenvectors of
 W H W^T. With the first r of them as the columns of L, L (L^T W) is the best approximation of rank r
 (transforms/lowrank.py has formula and source). As L^T L = 1, an error of R = L^T W costs the output
-what the same error in a row of W would: R is rounded column by column like a weight (feedback.py), in
-the DCT domain of its kernels. L is then fitted to what R became, L = W H R^T (R H R^T)^-1, and rounded
-as a weight whose inputs have the second moment R H R^T. All steps are those that the weight itself
-would get at the same rate, measured by what they cost the output, so that a direction gets the fewer
-bits the less it carries; one that carries less than its rounding errors would cost is left out.
+what the same error in a row of W would: R is rounded column by column like a weight (codec/feedback.py),
+in the DCT domain of its kernels. L is then fitted to what R became, L = W H R^T (R H R^T)^-1, and
+rounded as a weight whose inputs have the second moment R H R^T. All steps are those that the weight
+itself would get at the same rate, measured by what they cost the output, so that a direction gets the
+fewer bits the less it carries; one that carries less than its rounding errors would cost is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from onnxzip.transforms import lowrank
 from onnxzip.transforms.dct import spatial_basis
 
 from ._columns import (
-    count_rows,
     emit_from_columns,
     from_columns,
     has_kernel_basis,
@@ -50,7 +49,7 @@ N_NODES = 6
 
 def can_project(layer: Layer) -> bool:
     """Whether the layer's inputs are known and its plane is neither too narrow nor too large."""
-    side = min(count_rows(layer), layer.weight.size // max(count_rows(layer), 1))
+    side = min(layer.n_rows, layer.n_columns)
     return layer.statistics is not None and layer.sizes[0] == 1 and 2 <= side <= MAX_SIDE
 
 
@@ -85,7 +84,7 @@ class Projection:
 
     @cached_property
     def _plane(self) -> NDArray[np.float32]:
-        return self.layer.canonical().reshape(count_rows(self.layer), -1)
+        return self.layer.plane()
 
     @cached_property
     def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -141,5 +140,5 @@ def emit(layer: Layer, encoded: Encoded, builder: Builder) -> None:
 
 def _planes(layer: Layer, encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the decoded factors, (n_columns, r) and (r, n_rows)."""
-    left = encoded.coefficients["left"].values().reshape(-1, count_rows(layer))
+    left = encoded.coefficients["left"].values().reshape(-1, layer.n_rows)
     return encoded.coefficients["right"].values().reshape(-1, len(left)), left
