@@ -39,6 +39,7 @@ def function(n_lines: int, n_docstring_lines: int = 0) -> str:
         ({"passes/b.py": function(41, 5)}, "passes/b.py:f: 41 lines without its docstring"),
         ({f"onnxzip/d/m{i}.py": "" for i in range(12)}, None),
         ({f"onnxzip/d/m{i}.py": "" for i in range(13)}, "onnxzip/d/: 13 files"),
+        ({f"passes/p{i}.py": "" for i in range(13)}, None),
         ({f"onnxzip/d{i}/__init__.py": "" for i in range(21)}, "onnxzip/: 21 entries"),
         (
             {
