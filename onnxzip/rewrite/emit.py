@@ -87,7 +87,7 @@ class Emitter:
             homes = {layer: names.get(home, home) for layer, home in homes.items()}
         sizes, n_small_bytes = self._sizes(plan, decoder_bytes(changed, n_nodes))
         emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes)
-        small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits, n_small_bytes)
+        small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits)
         write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged)
         return emitted
 

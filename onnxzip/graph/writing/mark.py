@@ -4,9 +4,9 @@ The mark is one metadata entry, "onnxzip": a JSON object with the format version
 decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, the
 methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
 produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
-tensors that come last, and `s` for the bytes that they take together. The bytes of all values sum up to
-what the decoder takes in the file. In older files of version 2 there is no `s`, and bytes are estimates.
-In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there is no `p` and no `r`.
+tensors that come last: they take what the decoder takes in the file beyond the bytes of the others. In
+older files bytes are estimates. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there
+is no `p` and no `r`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ import onnx
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.tensors import float_dtype, tensor_array
-from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoded_shapes
+from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoded_shapes, decoder_bytes
 from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
@@ -57,12 +57,10 @@ class RoundedValues:
     Attributes:
         n_values: how many there are.
         n_bits: bits of each of their numbers, 8 or 16.
-        n_bytes: their share of the decoder's bytes; None in older files, which do not say.
     """
 
     n_values: int = 0
     n_bits: int = 0
-    n_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def write_mark(
     checksum = payload_checksum(model, n_nodes)
     record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
     if rounded.n_values:
-        record |= {"r": [rounded.n_values, rounded.n_bits], "s": rounded.n_bytes}
+        record["r"] = [rounded.n_values, rounded.n_bits]
     if judged:
         record["m"] = [judged.metric, judged.limit, int(judged.on_data)]
     text = json.dumps(record, separators=(",", ":"))
@@ -161,16 +159,12 @@ def read_mark(model: Model) -> tuple[int, list[StoredValue]]:
         StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
         for name, (pass_name, form, size, error) in zip(names, mark.entries, strict=False)
     ]
-    small = names[len(mark.entries) :]
-    for name, size in zip(small, _rounded_bytes(mark.rounded, [shapes[n] for n in small]), strict=True):
-        values.append(StoredValue(name, "rounding", "stored", shapes[name], size, None))
+    small = {name: shapes[name] for name in names[len(mark.entries) :]}
+    rest = decoder_bytes(model, n_nodes) - sum(value.n_bytes for value in values)
+    sizes = apportion(max(rest, 0), [math.prod(shape) for shape in small.values()])
+    for (name, shape), size in zip(small.items(), sizes, strict=True):
+        values.append(StoredValue(name, "rounding", "stored", shape, size, None))
     return n_nodes, values
-
-
-def _rounded_bytes(rounded: RoundedValues, shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """Return what each small tensor takes, by its number of numbers."""
-    sizes = [math.prod(shape) * rounded.n_bits // 8 for shape in shapes]
-    return sizes if rounded.n_bytes is None else apportion(rounded.n_bytes, sizes)
 
 
 def read_judgement(model: Model) -> Judgement | None:
@@ -213,8 +207,7 @@ def _parse_mark(text: str, source: str) -> _Mark:
         if version > FORMAT_VERSION:
             return _Mark(version)
         n_values, n_bits = record.get("r", (0, 0))
-        n_small_bytes = int(record["s"]) if "s" in record else None
-        rounded = RoundedValues(int(n_values), int(n_bits), n_small_bytes)
+        rounded = RoundedValues(int(n_values), int(n_bits))
         entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
         judged = _parse_judgement(*record["m"]) if "m" in record else None
         mark = _Mark(version, int(record["n"]), entries, rounded, judged)
@@ -222,7 +215,7 @@ def _parse_mark(text: str, source: str) -> _Mark:
             raise ValueError("nothing is decoded")
         if rounded.n_values and rounded.n_bits not in (8, 16):
             raise ValueError("no number of bits")
-        if min(n_small_bytes or 0, *(n_bytes for _, _, n_bytes, _ in entries), 0) < 0:
+        if any(n_bytes < 0 for _, _, n_bytes, _ in entries):
             raise ValueError("a negative size")
         return mark
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
