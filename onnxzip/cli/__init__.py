@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command line: arguments, actions, messages, exit codes; the only folder that prints."""
