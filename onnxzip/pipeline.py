@@ -82,7 +82,7 @@ def compress(
         plan = chooser.tighter(plan, proof.checks)
     show("writing", 0.98)
     skips = (*proposal.skips, *chooser.skips(plan), *unusable)
-    found = _Found(source, original, proposal, plan, emitted, proof, skips, options, started)
+    found = _Found(source, original, proposal, plan, emitted, proof, skips, options, subject, started)
     return _write(emitted.model, target, found.report, approve or (lambda report: None))
 
 
@@ -98,6 +98,7 @@ class _Found:
     proof: Proof
     skips: tuple[Skip, ...]
     options: Options
+    subject: Subject
     started: float
 
     def report(self, n_bytes: int, digest: str) -> Report:
@@ -119,6 +120,7 @@ class _Found:
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,
+            warnings=self.subject.findings,
             seconds=time.perf_counter() - self.started,
             settings=self.options.described(),
         )

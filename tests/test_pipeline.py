@@ -320,3 +320,16 @@ def test_target_size_that_cannot_be(
     with pytest.raises(error, match=reason):
         onnxzip.compress(MODELS / "digits_cnn.onnx", tmp_path / "o", passes=("scalar",), **settings)
     assert not list(tmp_path.iterdir())
+
+
+def test_odd_data_are_told_on_stderr_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, report = tmp_path / "data.npz", tmp_path / "report.json"
+    with np.load(MODELS / "digits_calibration.npz") as arrays:
+        np.savez(data, image=np.repeat(arrays["image"][:1], 64, axis=0))
+    line = ["-c", data, "-1", "--passes", "scalar", MODELS / "digits_cnn.onnx", tmp_path / "out.onnx"]
+    assert main([*map(str, line), "--report", str(report)]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("onnxzip: warning: 63 of 64 samples are copies of others")
+    assert [finding.kind for finding in from_json(report.read_text()).warnings] == ["copies"]

@@ -95,6 +95,8 @@ def _compress(request: Request) -> int:
         )
     if not request.quiet:
         print_table(render_report(result.report, request.verbose))
+        for finding in result.report.warnings:
+            print_error(f"warning: {finding.text}")
     return EXIT_DONE
 
 

@@ -14,6 +14,7 @@ from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.arrays import ArrayLike
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
+from onnxzip.inputs.findings import look_at
 from onnxzip.inputs.from_files import join_labels, load_calibration, load_labels
 from onnxzip.inputs.runnable import runnable_feeds
 from onnxzip.measure.metric import Metric
@@ -96,7 +97,8 @@ def examine(
         Sample(part, reference, metric_of(options, None if labels is None else labels[rows], is_limited))
         for (part, rows), reference in zip(sets, references, strict=True)
     ]
-    return Subject(samples[0], samples[-1], providers, options.custom_ops), unusable
+    findings = [] if options.calibration is None else look_at(feeds)
+    return Subject(samples[0], samples[-1], providers, options.custom_ops, findings), unusable
 
 
 def metric_of(

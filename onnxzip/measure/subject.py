@@ -13,6 +13,7 @@ from onnxzip.measure.metric import Metric
 from onnxzip.measure.metrics import make_metric, metrics
 from onnxzip.measure.recorded_outputs import RecordedOutputs
 from onnxzip.options import Options
+from onnxzip.records.finding import Finding
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +37,14 @@ class Subject:
         fitted: what is fitted to; other inputs where there are enough, else the same sample.
         providers: execution providers to check on.
         custom_ops: shared library of custom operators.
+        findings: what is odd about the data that all this rests on.
     """
 
     sample: Sample
     fitted: Sample
     providers: Sequence[str]
     custom_ops: Path | None
+    findings: Sequence[Finding] = ()
 
     @property
     def exact_feeds(self) -> FeedSet:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from onnxzip.records.aliases import Scalar
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Rounding, Skip
 from onnxzip.records.shares import apportion_at_most
 from onnxzip.report.json import SCHEMA
@@ -27,6 +28,7 @@ def assemble(
     rewrites: Sequence[Rewrite],
     skips: Sequence[Skip],
     checks: Sequence[Check],
+    warnings: Sequence[Finding],
     seconds: float,
     settings: Mapping[str, Scalar],
 ) -> Report:
@@ -42,14 +44,14 @@ def assemble(
         rewrites: structural changes.
         skips: refusals.
         checks: the proof.
+        warnings: what is odd about what the proof rests on.
         seconds: wall time of it all.
         settings: what was asked for.
     """
     layers = [candidate.layer for candidate in plan.chosen.values()]
     n_small_before = sum(layer.weight.nbytes for layer in plan.rounding.layers)
-    *plain, small_before = apportion_at_most(
-        n_bytes[0], [*(layer.weight.nbytes for layer in layers), n_small_before]
-    )
+    n_plain_bytes = [*(layer.weight.nbytes for layer in layers), n_small_before]
+    *plain, small_before = apportion_at_most(n_bytes[0], n_plain_bytes)
     after = [sizes[layer.name] for layer in layers]
     return Report(
         schema=SCHEMA,
@@ -67,6 +69,7 @@ def assemble(
         rest_before=n_bytes[0] - sum(plain) - small_before,
         rest_after=n_bytes[1] - sum(after) - n_small_bytes,
         seconds=seconds,
+        warnings=tuple(warnings),
         settings=settings,
         versions={name: version(name) for name in _PACKAGES},
     )

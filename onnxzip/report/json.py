@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxzip.errors import InputError
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.record import LayerReport, Report
 
@@ -43,6 +44,7 @@ def from_json(text: str) -> Report:
         record["layers"] = tuple(_read_layer(layer) for layer in record["layers"])
         record["rewrites"] = tuple(Rewrite(**rewrite) for rewrite in record["rewrites"])
         record["skips"] = tuple(Skip(**skip) for skip in record["skips"])
+        record["warnings"] = tuple(Finding(**finding) for finding in record["warnings"])
         record["checks"] = tuple(_read_check(check) for check in record["checks"])
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 
 
@@ -105,6 +106,7 @@ class Report:
     rest_before: int
     rest_after: int
     seconds: float
+    warnings: tuple[Finding, ...] = ()
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 

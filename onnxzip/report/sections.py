@@ -34,6 +34,7 @@ def sections(report: Report) -> list[Section]:
     made_with = {**report.settings, **report.versions, **hashes}
     every = (
         Section("", summary_table(report)),
+        Section("Warnings", _NO_TABLE, tuple(finding.text for finding in report.warnings)),
         Section("Verdict", verdict_table(report.checks), tuple(notes(report.checks, verbose=True))),
         Section("Checks", check_table(report.checks)),
         Section("Weights", layer_table(report)),

@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 
 from onnxzip.errors import InputError
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.json import SCHEMA, from_json
 from onnxzip.report.json import export as to_json
@@ -310,7 +311,9 @@ REPORTS = st.builds(
         max_size=3,
     ).map(tuple),
     *([COUNTS] * 6),
-    *(st.floats(0, 1e6), SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
+    st.floats(0, 1e6),
+    st.lists(st.builds(Finding, NAMES, NAMES), max_size=2).map(tuple),
+    *(SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
 )
 
 
@@ -337,3 +340,12 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
 def test_json_of_something_else_is_refused(text: str, finding: str) -> None:
     with pytest.raises(InputError, match=finding):
         from_json(text)
+
+
+def test_warnings_come_before_the_verdict() -> None:
+    report = replace(REPORT, warnings=(Finding("range", "input 'x' has values from 0 to 255"),))
+    text = to_markdown(report)
+    assert (
+        0 < text.index("## Warnings\n\n- input 'x' has values from 0 to 255") < text.index("## Verdict")
+    )
+    assert "Warnings" not in to_markdown(REPORT)
