@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from threadpoolctl import threadpool_limits
+
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
 from onnxzip.errors import ToleranceError, UsageError
@@ -59,31 +61,35 @@ def compress(
     started = time.perf_counter()
     options, show = options or Options(), progress or show_nothing
     _check_names(options)
-    show("reading", 0.0)
-    source = graph.plain_model(source)
-    original = _read(source, options)
-    target = None if output is None else graph.check_output(original, Path(output), options.overwrite)
-    show("running the original", 0.02)
-    subject, unusable = examine(original, options, fits=True)
-    show("folding", 0.08)
-    proposal = propose(original, subject, options, show)
-    restorer = Restorer(proposal.passes, proposal.codecs)
-    emitter = _emitter(proposal, subject, options, restorer)
-    chooser = Chooser(proposal, subject, options, restorer, show)
-    plan = _first_plan(chooser, emitter, options)
-    while True:
-        show("rewriting", 0.85)
-        plan = chooser.settle(plan)
-        emitted = emitter.emit(plan)
-        show("checking", 0.88)
-        proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
-        if proof.passed:
-            break
-        plan = chooser.tighter(plan, proof.checks)
-    show("writing", 0.98)
-    skips = (*proposal.skips, *chooser.skips(plan), *unusable)
-    found = _Found(source, original, proposal, plan, emitted, proof, skips, options, subject, started)
-    return _write(emitted.model, target, found.report, approve or (lambda report: None))
+    with threadpool_limits(1):  # with several threads BLAS adds up in another order
+        show("reading", 0.0)
+        source = graph.plain_model(source)
+        original = _read(source, options)
+        if output is not None:
+            graph.check_output(original, Path(output), options.overwrite)
+        show("running the original", 0.02)
+        subject, unusable = examine(original, options, fits=True)
+        show("folding", 0.08)
+        proposal = propose(original, subject, options, show)
+        restorer = Restorer(proposal.passes, proposal.codecs)
+        emitter = _emitter(proposal, subject, options, restorer)
+        chooser = Chooser(proposal, subject, options, restorer, show)
+        plan = _first_plan(chooser, emitter, options)
+        while True:
+            show("rewriting", 0.85)
+            plan = chooser.settle(plan)
+            emitted = emitter.emit(plan)
+            show("checking", 0.88)
+            proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
+            if proof.passed:
+                break
+            plan = chooser.tighter(plan, proof.checks)
+        show("writing", 0.98)
+        skips = (*proposal.skips, *chooser.skips(plan), *unusable)
+        found = _Found(
+            source, original, proposal, plan, emitted, proof, skips, subject, options, started
+        )
+        return _write(emitted.model, output, found.report, approve or (lambda report: None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +103,8 @@ class _Found:
     emitted: Emitted
     proof: Proof
     skips: tuple[Skip, ...]
-    options: Options
     subject: Subject
+    options: Options
     started: float
 
     def report(self, n_bytes: int, digest: str) -> Report:
@@ -170,7 +176,7 @@ def _check_smaller(original: Model, n_bytes: int) -> None:
 
 def _write(
     model: Model,
-    output: Path | None,
+    output: str | Path | None,
     report_of: Callable[[int, str], Report],
     approve: Approve,
 ) -> Result:
@@ -183,7 +189,7 @@ def _write(
 
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if output is not None:
-        graph.write_model(model, output, finish)
+        graph.write_model(model, Path(output), finish)
     elif proto is not None:
         data = proto.SerializeToString(deterministic=True)
         finish(len(data), hashlib.sha256(data).hexdigest())
