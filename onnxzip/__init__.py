@@ -17,14 +17,17 @@ from onnxzip.errors import (
 )
 from onnxzip.options import Options, Result
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Skip
-from onnxzip.report.record import LayerReport, Report
+from onnxzip.report.record import Inspection, LayerReport, Report
 
 __version__ = version("onnxzip")
 __all__ = [
     "CalibrationError",
     "Check",
+    "Finding",
     "InputError",
+    "Inspection",
     "LayerReport",
     "ModelError",
     "OnnxzipError",

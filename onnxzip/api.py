@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 import numpy as np
 
 from onnxzip.errors import InputError, UsageError
-from onnxzip.options import Options, Result, UserFunction, check_for_verify
+from onnxzip.options import Options, Result, UserFunction, check_for_verify, for_verify, read_path
 from onnxzip.records.aliases import Scalar
 from onnxzip.records.check import Check
 
@@ -101,7 +101,7 @@ def compress(
         raise UsageError(f"`progress` of type {type(progress).__name__} is not a callable")
     from onnxzip import pipeline
 
-    return pipeline.compress(source, _path(output), options=options, progress=progress)
+    return pipeline.compress(_model(source), _path(output), options=options, progress=progress)
 
 
 def verify(
@@ -121,19 +121,20 @@ def verify(
     Raises:
         OnnxzipError: see `onnxzip.errors`; a setting that is not used is a UsageError.
     """
-    options = _options(settings)
+    options = _options(for_verify(settings))
     given = [name for name, value in settings.items() if value is not None]
     check_for_verify(given, has_original=against is not None)
     from onnxzip import listing
 
-    return listing.verify(source, against, options=options)
+    original = None if against is None else _model(against)
+    return listing.verify(_model(source), original, options=options)
 
 
 def inspect(source: ModelLike) -> Inspection:
     """Say how each weight of a model is stored."""
     from onnxzip import listing
 
-    return listing.inspect(source)
+    return listing.inspect(_model(source))
 
 
 def decompress(
@@ -143,7 +144,7 @@ def decompress(
     options = _options({"overwrite": overwrite})
     from onnxzip import listing
 
-    return listing.decompress(source, _path(output), overwrite=options.overwrite)
+    return listing.decompress(_model(source), _path(output), overwrite=options.overwrite)
 
 
 def read_report(source: AnyPath) -> Report:
@@ -156,9 +157,9 @@ def read_report(source: AnyPath) -> Report:
 
     if isinstance(source, str) and source.lstrip().startswith("{"):
         return from_json(source)
-    path = _path(source)
+    path = read_path("source", source)
     try:
-        text = Path(source).read_text("utf-8")
+        text = path.read_text("utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read: {reason}; check the path") from error
@@ -168,12 +169,13 @@ def read_report(source: AnyPath) -> Report:
         raise InputError(f"{path}: {error}") from error
 
 
+def _model(source: ModelLike) -> ModelLike:
+    """Return what a model is given as; of a path one that can be opened."""
+    return read_path("source", source) if isinstance(source, str | PathLike) else source
+
+
 def _path(output: AnyPath | None) -> Path | None:
-    if output is None:
-        return None
-    if isinstance(output, str | PathLike):
-        return Path(output)
-    raise UsageError(f"expected a path, got a {type(output).__name__}")
+    return None if output is None else read_path("output", output)
 
 
 def _options(settings: Mapping[str, object]) -> Options:

@@ -124,16 +124,17 @@ def verify(
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     """Take metric and limit from the mark where the user names none; return what to tell him as well."""
     judged = graph.read_judgement(model)
-    is_free = options.tolerance is None and options.metric == Options().metric
-    if judged is None or not is_free:
+    is_named = options.metric not in (Options().metric, judged.metric if judged else "")
+    if judged is None or options.tolerance is not None or is_named:
         return options, ""
     if judged.on_data and options.calibration is None:
-        advice = "; the file was fitted to real inputs: pass some to have it judged"
-        return options, advice
+        return options, "; the file was fitted to real inputs: pass some to have it judged"
     # A mark is no more to be trusted than its file: it must not name a function to import.
     known = metrics().get(judged.metric)
-    if known is None or judged.limit is None or (known.takes_labels and options.labels is None):
+    if known is None or judged.limit is None:
         return options, ""
+    if known.takes_labels and options.labels is None:
+        return options, f"; the file was judged by {judged.metric}: pass labels to have it judged again"
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 
 

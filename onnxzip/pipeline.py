@@ -19,7 +19,7 @@ from onnxzip.graph import Model, ModelLike, PlainModel
 from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options, Result
-from onnxzip.progress import ShowProgress, show_nothing
+from onnxzip.progress import ShowProgress, rising, show_nothing
 from onnxzip.propose.proposal import Proposal, propose
 from onnxzip.propose.registry import make_passes
 from onnxzip.prove.proof import Proof, prove
@@ -59,8 +59,7 @@ def compress(
         OutputError: the output cannot be written; it is as it was.
     """
     started = time.perf_counter()
-    options, show = options or Options(), progress or show_nothing
-    _check_names(options)
+    options, show = options or Options(), rising(progress or show_nothing)
     with threadpool_limits(1):  # with several threads BLAS adds up in another order
         show("reading", 0.0)
         source = graph.plain_model(source)
@@ -77,7 +76,6 @@ def compress(
         plan = _first_plan(chooser, emitter, options)
         while True:
             show("rewriting", 0.85)
-            plan = chooser.settle(plan)
             emitted = emitter.emit(plan)
             show("checking", 0.88)
             proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
@@ -89,7 +87,9 @@ def compress(
         found = _Found(
             source, original, proposal, plan, emitted, proof, skips, subject, options, started
         )
-        return _write(emitted.model, output, found.report, approve or (lambda report: None))
+        result = _write(emitted.model, output, found.report, approve or (lambda report: None))
+    show("done", 1.0)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,8 @@ class _Found:
 
 
 def _read(source: PlainModel, options: Options) -> Model:
-    """Read the model, and refuse a size that it has already."""
+    """Read the model, when all that was named exists, and refuse a size that it has already."""
+    _check_names(options)
     original = graph.read_model(source)
     _log.info("read %s: %d bytes, opset %d", original.source, original.n_bytes, original.opset)
     if options.target_size is not None and options.target_size >= original.n_bytes:

@@ -13,6 +13,13 @@ def show_nothing(stage: str, fraction: float) -> None:
     """Show nothing."""
 
 
-def part_of(show: ShowProgress, start: float, end: float) -> ShowProgress:
-    """Return what shows a part of the work, from the fraction `start` of it all to `end`."""
-    return lambda stage, fraction: show(stage, start + (end - start) * fraction)
+def rising(show: ShowProgress) -> ShowProgress:
+    """Return what shows the same work, whose fraction never falls: a search may take a step back."""
+    most = 0.0
+
+    def show_rising(stage: str, fraction: float) -> None:
+        nonlocal most
+        most = max(most, fraction)
+        show(stage, most)
+
+    return show_rising

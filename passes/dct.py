@@ -6,8 +6,8 @@ position is a context of the coder; positions with little energy are dropped. Wi
 of the basis, W'[vector] = c[vector] B: one MatMul (transforms/dct.py has formula and source).
 
 With input statistics a kernel's coefficients are rounded with error feedback in the DCT domain, where
-the second moment is T H Tᵀ (onnxzip/feedback.py has formula and source), and all positions are kept:
-those that matter little get large steps.
+the second moment is T H Tᵀ (onnxzip/codec/feedback.py has formula and source), and all positions are
+kept: those that matter little get large steps.
 
 Computed form of a Conv with group 1: W'[o, i] = sum_p c[o, i, p] B[p], hence a depthwise Conv with
 the p shared kernels B, then a 1x1 Conv with c. It costs p (k + n_out) instead of k n_out

@@ -36,11 +36,7 @@ _MAX_TIGHTENINGS = 4
 
 
 class Chooser:
-    """Chooses plans for a model, the first one and tighter ones after it.
-
-    Attributes:
-        skips: what was left alone, and why, besides what the proposal says.
-    """
+    """Chooses plans for a model, the first one and tighter ones after it; making one measures it."""
 
     def __init__(
         self,
@@ -82,7 +78,7 @@ class Chooser:
         if search.best is None:
             raise ToleranceError(refusal(self._proposal, found, self._subject))
         self._rest()
-        return search.best
+        return self.settle(search.best)
 
     def plan_to_size(self, n_bytes: int, size_of: Callable[[Plan], int]) -> Plan:
         """Return the plan with the least predicted loss whose file takes at most `n_bytes`.
@@ -108,7 +104,7 @@ class Chooser:
                 f"`target_size` {n_bytes}; allow more, or a higher `level`"
             )
         self._rest()
-        return plan
+        return self.settle(plan)
 
     def tighter(self, plan: Plan, drifts: Sequence[Check]) -> Plan:
         """Return a plan of less predicted loss than one that failed a provider's drift check.
@@ -126,7 +122,7 @@ class Chooser:
         self._n_tightenings += 1
         tighter = self._refit(self._plan_for(plan.budget * _TIGHTEN))
         self._rest()
-        return tighter
+        return self.settle(tighter)
 
     def settle(self, plan: Plan) -> Plan:
         """Return the plan with measured errors only, where they were interpolated between two rates.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxzip.choose.search import Trial
+from onnxzip.graph import MIN_ELEMENTS
 from onnxzip.measure.subject import Subject
 from onnxzip.propose.proposal import Proposal
 
@@ -14,10 +15,7 @@ def refusal(proposal: Proposal, trials: Sequence[Trial], subject: Subject) -> st
     source = proposal.model.source
     offered = sum(bool(ladder) for ladder in proposal.ladders.values())
     if not offered:
-        n_skips = len(proposal.skips)
-        first = proposal.skips[0] if proposal.skips else None
-        reason = f"; e.g. '{first.layer}': {first.reason}" if first else ""
-        return f"{source}: no weight can be made smaller ({n_skips} refusals{reason})"
+        return f"{source}: no weight can be made smaller: {_why(proposal)}"
     metric = subject.sample.metric
     tried = [trial for trial in trials if trial.plan.chosen]
     if not tried:
@@ -30,6 +28,14 @@ def refusal(proposal: Proposal, trials: Sequence[Trial], subject: Subject) -> st
         f"{source}: the most exact plan changes {len(best.plan.chosen)} of {offered} weights "
         f"and has {metric.name} {best.loss:.3g}, the tolerance is {metric.limit:.3g}; {advice(subject)}"
     )
+
+
+def _why(proposal: Proposal) -> str:
+    if not proposal.skips:
+        return f"none has {MIN_ELEMENTS} elements or more"
+    first, *others = proposal.skips
+    more = f", and {len(others)} more refusals" if others else ""
+    return f"'{first.layer}': {first.reason}{more}"
 
 
 def advice(subject: Subject) -> str:

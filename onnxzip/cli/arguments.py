@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from onnxzip.cli.flags import make_parser
 from onnxzip.cli.pass_flags import add_pass_options, take_settings
 from onnxzip.errors import UsageError
-from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify
+from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify, for_verify
 
 Mode: TypeAlias = Literal["compress", "list", "test", "decompress"]
 _GENERAL = frozenset({"mode", "paths", "verbose"})
@@ -53,6 +53,18 @@ class Request:
     verbose: bool = False
 
 
+def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:
+    """Tie a negative number to the option that takes a number, for `-1` is an option by itself."""
+    tied: list[str] = []
+    for argument in arguments:
+        is_number = re.fullmatch(r"-\d[\d.]*\w*", argument)
+        if is_number and tied and tied[-1] in ("--tolerance", "--target-size", "--seed"):
+            tied[-1] += f"={argument}"
+        else:
+            tied.append(argument)
+    return tied
+
+
 def parse(arguments: Sequence[str]) -> Request:
     """Return the request; --help, --help-passes and --version print and exit instead.
 
@@ -64,7 +76,8 @@ def parse(arguments: Sequence[str]) -> Request:
     flags = [argument.partition("=")[0] for argument in arguments[:end] if argument.startswith("--")]
     if any(flag not in parser.flags for flag in flags):
         add_pass_options(parser)
-    given = {"paths": [], **vars(parser.parse_intermixed_args(list(arguments[:end])))}
+    own = _with_negative_numbers(arguments[:end])
+    given = {"paths": [], **vars(parser.parse_intermixed_args(own))}
     for path in given["paths"]:
         if re.match(r"-\d", str(path)):  # which argparse takes for a negative number
             raise UsageError(f"there is no option {path} (a file of that name is ./{path})")
@@ -103,7 +116,8 @@ def flag_of(key: str) -> str:
 def _to_request(given: Mapping[str, Any]) -> Request:
     source, *output = given["paths"]
     own = {field.name for field in dataclasses.fields(Request)} & set(given)
-    options = Options(**{key: value for key, value in given.items() if key not in own | {"paths"}})
+    settings = {key: value for key, value in given.items() if key not in own | {"paths"}}
+    options = Options(**(for_verify(settings) if given.get("mode") == "test" else settings))
     return Request(
         mode=given.get("mode", "compress"),
         source=source,

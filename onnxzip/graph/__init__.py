@@ -17,7 +17,7 @@ from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers
 from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.structure import count_differences, structure
-from onnxzip.graph.reading.weights import find_layers
+from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
 from onnxzip.graph.writing.decoder_view import (
     decoded_names,
@@ -52,6 +52,7 @@ from onnxzip.graph.writing.mark import (
 
 __all__ = [
     "MAX_INLINE_BYTES",
+    "MIN_ELEMENTS",
     "EmitStored",
     "GraphBuilder",
     "GraphEditor",

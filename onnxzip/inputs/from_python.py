@@ -63,7 +63,8 @@ def from_python(
     assert isinstance(source, DataReader | Iterable)  # Options takes nothing else
     cuts: list[Cut] = []
     labels: list[ArrayLike] = []
-    for index, item in enumerate(_read_on(source) if isinstance(source, DataReader) else source):
+    assert not isinstance(source, Mapping)
+    for index, item in enumerate(_batches(source)):
         place = f"calibration batch {index}"
         batch, *given = item if isinstance(item, tuple | list) and item else (item,)
         if len(given) > 1:
@@ -96,9 +97,20 @@ def join_feeds(cuts: Iterable[Cut]) -> FeedSet:
     return FeedSet(tuple(feeds), tuple(sizes))
 
 
-def _read_on(reader: DataReader) -> Iterator[Mapping[str, ArrayLike]]:
-    while (feeds := reader.get_next()) is not None:
-        yield feeds
+def _batches(source: Iterable[Batch] | DataReader) -> Iterator[Batch]:
+    """Yield the batches; what the user's own code raises is told as a fault of the batch."""
+    index = 0
+    try:
+        batches = iter(source.get_next, None) if isinstance(source, DataReader) else iter(source)
+        for index, batch in enumerate(batches, 1):  # noqa: B007  # which one could not be read
+            yield batch
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CalibrationError(
+            f"calibration batch {index}: cannot be read: {reason}; mend the loader"
+        ) from error
 
 
 def _named(place: str, batch: object, inputs: Sequence[InputSpec]) -> Feeds:

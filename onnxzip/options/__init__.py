@@ -1,12 +1,23 @@
 """What a user may ask for, checked in one place, and what comes back."""
 
+from onnxzip.options.readers import read_path
 from onnxzip.options.record import (
     USED_BY_VERIFY,
     Options,
     Result,
     UserFunction,
     check_for_verify,
+    for_verify,
     name_of,
 )
 
-__all__ = ["USED_BY_VERIFY", "Options", "Result", "UserFunction", "check_for_verify", "name_of"]
+__all__ = [
+    "USED_BY_VERIFY",
+    "Options",
+    "Result",
+    "UserFunction",
+    "check_for_verify",
+    "for_verify",
+    "name_of",
+    "read_path",
+]

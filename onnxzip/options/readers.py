@@ -20,7 +20,7 @@ from onnxzip.records.aliases import Scalar
 Setting: TypeAlias = Scalar | tuple[Scalar, ...]
 """A value of a pass's dataclass field."""
 
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z]+)?", re.ASCII)
+_SIZE = re.compile(r"(\d{1,99}(?:\.\d{1,18})?)\s*([A-Za-z]+)?", re.ASCII)
 _UNITS = {
     **{"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
     **{"k": 10**3, "m": 10**6, "g": 10**9},
@@ -53,7 +53,7 @@ def read_calibration(name: str, value: object) -> object:
     if isinstance(value, str | os.PathLike):
         return read_path(name, value)
     is_data = isinstance(value, Iterable) or is_array(value) or hasattr(value, "get_next")
-    if is_data and not isinstance(value, bytes | bytearray):
+    if is_data and not isinstance(value, bytes | bytearray | memoryview):
         return value
     wanted = "a path, an array, a dict of arrays, an iterable of batches or a CalibrationDataReader"
     raise refusal_of(f"`{name}`", value, wanted)
@@ -138,7 +138,10 @@ def read_some_names(name: str, value: object) -> tuple[str, ...]:
 
 def read_path(name: str, value: object) -> Path:
     """Read a path; nothing is looked for there yet."""
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    try:
+        text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    except Exception as error:  # a foreign class may raise anything
+        raise refusal_of(f"`{name}`", value, "a path") from error
     if isinstance(text, str) and text and "\0" not in text:
         return Path(text)
     raise refusal_of(f"`{name}`", value, "a path")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from onnxzip.errors import UsageError
 from onnxzip.options.readers import (
@@ -164,6 +164,12 @@ def check_for_verify(given: Iterable[str], *, has_original: bool) -> None:
         raise UsageError(f"`{unused[0]}` has no meaning for a test; it belongs to compressing")
     if not has_original and (lonely := [name for name in _NEEDS_ORIGINAL if name in names]):
         raise UsageError(f"`{lonely[0]}` needs `against`, the original model to compare with")
+
+
+def for_verify(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a test: labels say by themselves that answers are judged."""
+    implied = {"metric": "top1"} if given.get("labels") is not None else {}
+    return {**implied, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _described(value: object) -> Scalar:

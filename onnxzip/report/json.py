@@ -47,7 +47,7 @@ def from_json(text: str) -> Report:
         record["warnings"] = tuple(Finding(**finding) for finding in record["warnings"])
         record["checks"] = tuple(_read_check(check) for check in record["checks"])
         return Report(**{**record, "seconds": float(record["seconds"])})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"report: not a report that onnxzip wrote ({error})") from error
 
 

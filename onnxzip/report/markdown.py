@@ -11,14 +11,14 @@ SUFFIX = ".md"
 
 def export(report: Report) -> str:
     """Return the whole report as Markdown."""
-    parts = [f"# {title_of(report)}"]
+    parts = [f"# {_inline(title_of(report))}"]
     for section in sections(report):
         parts += _parts(section)
     return "\n\n".join(parts) + "\n"
 
 
 def _parts(section: Section) -> list[str]:
-    points = "\n".join(f"- {point}" for point in section.points)
+    points = "\n".join(f"- {_inline(point)}" for point in section.points)
     title = f"## {section.title}" if section.title else ""
     return [part for part in (title, _table(section.table), points) if part]
 
@@ -29,5 +29,10 @@ def _table(content: Table) -> str:
     rules = [":--" if column in content.left else "--:" for column in content.columns]
     lines = [content.columns, rules, *content.rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        "| " + " | ".join(_inline(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def _inline(text: str) -> str:
+    """Return a text that stays on its line, and in which names are no HTML."""
+    return " ".join(text.splitlines()).replace("<", "&lt;")

@@ -34,7 +34,7 @@ def find_passes() -> Iterator[Pass]:
         module = importlib.import_module(f"onnxzip.passes.{info.name}")
         for _, cls in inspect.getmembers(module, inspect.isclass):
             if issubclass(cls, Pass) and cls.__module__ == module.__name__ and "float" in cls.kinds:
-                yield cls()  # tests/test_lossless.py holds integers to equality
+                yield cls()  # tests/passes/test_lossless.py holds integers to equality
 
 
 def with_variants(found: tuple[Pass, ...]) -> tuple[Pass, ...]:

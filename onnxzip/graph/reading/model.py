@@ -123,7 +123,12 @@ def plain_model(source: ModelLike) -> PlainModel:
     """
     if isinstance(source, str | PathLike):
         return Path(source)
-    proto = getattr(source, "model_proto", source)
+    try:
+        proto = getattr(source, "model_proto", source)
+    except Exception as error:  # a foreign class may raise anything
+        raise ModelError(
+            f"<{type(source).__name__}>: {_one_line(error)}; export the model again"
+        ) from error
     if isinstance(proto, bytes | onnx.ModelProto):
         return proto
     raise ModelError(f"expected a path, bytes or a ModelProto, got a {type(source).__name__}")

@@ -43,7 +43,7 @@ class FunctionMetric(Metric):
         before, after = (self._join([pair[side] for pair in runs]) for side in (0, 1))
         try:
             value = float(self.function(before, after))
-        except Exception as error:  # the user's function may raise anything
+        except (Exception, SystemExit) as error:  # the user's function may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise CalibrationError(
                 f"`metric` {self.name}: failed: {reason}; it takes two dicts of outputs"
@@ -73,7 +73,7 @@ def import_function(name: str) -> UserFunction:
     sys.path.insert(0, folder)
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CalibrationError(
             f"`metric` {name}: cannot be imported: {reason}; check the names"
