@@ -32,7 +32,7 @@ def encode(arrays: Sequence[Integers]) -> Streams:
             run of integers that are expected to have a common distribution.
 
     Returns:
-        Streams that `decode` turns into the same arrays; deterministic.
+        Streams that decode to the same arrays (`prefix.py`); deterministic.
     """
     shapes = tuple((a.shape[0], a.shape[1]) for a in arrays)
     plain = {i: a.astype(smallest_type(a)) for i, a in enumerate(arrays)}

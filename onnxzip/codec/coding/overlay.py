@@ -40,13 +40,6 @@ class Overlay:
     jumps: Integers = field(default_factory=_none)
     advances: Integers = field(default_factory=_none)
 
-    def read(self) -> tuple[Integers, Integers]:
-        """Return the positions and the values that are written there, (n,) int32 each."""
-        wide = self.codes.astype(np.int32)
-        advances = wide // 3
-        advances[self.jumps] = self.advances
-        return np.cumsum(advances, dtype=np.int32), wide % 3 - 1
-
 
 def write_overlay(flat: Integers, positions: NDArray[np.int64]) -> Overlay:
     """Return the overlay that puts -1 or 1 at rising positions of an array.

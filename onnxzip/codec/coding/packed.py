@@ -91,20 +91,6 @@ def _pack_one(flat: Integers, alphabet: Alphabet) -> Array:
     return codes.astype(np.uint8)
 
 
-def unpack(
-    payload: Array, shapes: Sequence[tuple[int, ...]], alphabet: Alphabet
-) -> list[NDArray[np.int32]]:
-    """Return the arrays of the given shapes; the inverse of `pack`."""
-    values = payload if alphabet.digits == 1 else alphabet.table()[payload]
-    flat = values.astype(np.int32).ravel()
-    arrays, start = [], 0
-    for shape in shapes:
-        size = int(np.prod(shape, dtype=np.int64))
-        arrays.append(flat[start : start + size].reshape(shape))
-        start += n_padded(size, alphabet)
-    return arrays
-
-
 def n_padded(size: int, alphabet: Alphabet) -> int:
     """Return how many integers `size` of them become when padded to whole bytes."""
     return -(-size // alphabet.digits) * alphabet.digits
