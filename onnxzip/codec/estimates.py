@@ -13,6 +13,10 @@ _N_CLASSES = 4
 _CLASS_SIZE = 4096
 
 
+FLOAT16_NORMAL = (6.2e-5, 6.5e4)
+"""Just inside its smallest normal number, 2^-14, and its largest one, 65504: steps are rounded."""
+
+
 def n_ideal_bits(integers: NDArray[np.signedinteger[Any]]) -> float:
     """Return the zeroth-order entropy of (n_segments, length) integers within segment contexts, in bits.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.coding.packed import choose_alphabet, n_packed_bytes
-from onnxzip.codec.estimates import N_BYTES_PER_ARRAY, N_BYTES_PER_TABLE, step_dtype
+from onnxzip.codec.estimates import FLOAT16_NORMAL, N_BYTES_PER_ARRAY, N_BYTES_PER_TABLE, step_dtype
 from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
 from onnxzip.codec.feedback import round_columns
 from onnxzip.codec.variable_rate import CHUNK
@@ -24,7 +24,6 @@ from onnxzip.records.payload import Coefficients, Encoded, Feedback
 
 _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _GROUP = 64
-_FLOAT16_NORMAL = (6.2e-5, 6.5e4)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def _best_steps(view: NDArray[np.float32], highest: np.float32) -> NDArray[np.fl
 def _round_steps(steps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round all steps to float16 where none leaves its normal range; zeros stay zero."""
     used = steps[steps > 0]
-    if used.size and (used.min() < _FLOAT16_NORMAL[0] or used.max() > _FLOAT16_NORMAL[1]):
+    if used.size and (used.min() < FLOAT16_NORMAL[0] or used.max() > FLOAT16_NORMAL[1]):
         return steps
     return steps.astype(np.float16).astype(np.float32)
 

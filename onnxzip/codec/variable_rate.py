@@ -32,9 +32,13 @@ BIT_PRICE = 0.06
 """Squared steps that a bit is worth; at high rates a bit less costs ln(2) / 6 = 0.116."""
 
 CHUNK = 1 << 20
+"""Numbers quantised at a time: 4 MB of float32 in each array on the way."""
+
 _N_BYTES_PER_GRID = 100
 _CODER_OVERHEAD = 1.02
 _LARGEST_INTEGER = 2.0**20
+"""A sixteenth of 2^24, below which decoders add exactly: errors that are fed back make integers
+larger."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What stages hand to each other: frozen dataclasses that import nothing but numpy."""

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_WIDTH = 9
+"""Bits: a window is two bytes, of which up to 7 bits are shifted out."""
+
 _BLOCK = 1 << 20
+"""Fields written at a time: some ten arrays of 8 MB instead of ten times the whole."""
 
 
 def pack_fields(values: NDArray[np.int32], widths: NDArray[np.int32]) -> NDArray[np.uint8]:

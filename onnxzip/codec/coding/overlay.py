@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_ADVANCE = 84
+"""The largest with 3 * advance + 2 in a byte: 254."""
+
 JUMP_BITS = 28.0
 _MAX_STOPS = 2
 Integers = NDArray[np.int32]

@@ -22,6 +22,7 @@ DIGITS_BY_BASE = {2: 8, 3: 5, 4: 4, 6: 3, 16: 2, 256: 1, 65536: 1, 2**32: 1}
 """Integers that one stored number holds, by alphabet size."""
 
 _STORED_DTYPES = {65536: (np.uint16, np.int16), 2**32: (np.uint32, np.int32)}
+"""Unsigned and signed types with so many values; 256 is the default."""
 
 
 @dataclass(frozen=True, order=True)

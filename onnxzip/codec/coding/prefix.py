@@ -33,6 +33,8 @@ from onnxzip.codec.coding.tuples import TupleOrder
 
 Integers = NDArray[np.int32]
 MAX_GAP = 65535
+"""The largest uint16."""
+
 
 MIN_GAP_POSITIONS = 40
 """Positions are stored as uint16 gaps when there are more of them and no gap is above MAX_GAP."""

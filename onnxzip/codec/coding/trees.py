@@ -31,12 +31,16 @@ MAX_BRANCH_BITS = 5
 _PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, np.inf)
 _FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, np.inf)
 _FINE = ((0, 1 << 31, 1),)
+"""As _COARSE: every row, however many there are."""
+
 
 _COARSE = ((0, 1024, 1), (1024, 4096, 4), (4096, 16384, 16), (16384, 1 << 31, 64))
 """(start, end, step) of rows at which cells may start; coarse: up to 1% more, a tenth of the time."""
 
 _MANY_BRANCHES = 32
 _BITS_PER_NODE = 8.0
+"""The width of the field behind a node is a byte (`prefix.Book.widths`)."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
