@@ -1,1 +1,1 @@
-"""The command line: arguments to options, progress and tables to the terminal, errors to exit codes."""
+"""The command line: arguments, actions, messages, exit codes; the only folder that prints."""

@@ -1,1 +1,1 @@
-"""What stages hand to each other: frozen dataclasses that import nothing but numpy."""
+"""Frozen records that the stages hand to each other: layers, payloads, plans, checks."""

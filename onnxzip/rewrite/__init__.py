@@ -1,1 +1,1 @@
-"""Plan -> graph."""
+"""Plan -> graph: structural passes, small tensors, the decoders of the chosen candidates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from onnxzip.records.shares import apportion
 from onnxzip.rewrite.prepare import with_weights
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import emit_rounded, settled
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,7 @@ class Emitter:
             homes = {layer: names.get(home, home) for layer, home in homes.items()}
         sizes, n_small_bytes = self._sizes(plan, decoder_bytes(changed, n_nodes))
         emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes)
+        _log.info("emitted: %d nodes decode %d weights", n_nodes, len(plan.chosen))
         small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits)
         write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged)
         return emitted

@@ -261,7 +261,7 @@ def test_refused_with_one_line_and_exit_2(
 
 
 UNKNOWN = {
-    "--metric l2": "--metric l2 is unknown; use rel_l2",
+    "--metric l2": "--metric l2 is unknown; use cosine",
     "--passes nope": "there is no pass 'nope'",
     "--skip nope": "there is no pass 'nope'",
     "--passes zoom --skip zoom": "--passes and --skip leave no pass to use",

@@ -193,7 +193,7 @@ def test_callable():
 
 
 def test_unknown_metric_and_misplaced_labels():
-    with pytest.raises(UsageError, match="cosine, psnr, rel_l2, top1"):
+    with pytest.raises(UsageError, match="cosine, nrmse, psnr, rel_l2, top1"):
         make_metric("mse")
     with pytest.raises(UsageError, match="labels"):
         make_metric("rel_l2", labels=np.zeros(3, np.int64))
@@ -270,7 +270,7 @@ def test_sums_tell_every_output_and_every_sample(name):
     worst = found.sums[0]
     assert worst.output == found.output or name == "top1"
     assert metric.value(worst) == found.value
-    if name == "psnr":  # its peak is that of all samples
+    if name in ("psnr", "nrmse"):  # the peak, and the mean, are those of all samples
         return
     ratios = np.concatenate(worst.above) / np.concatenate(worst.below)
     other = "y" if name == "top1" else "z"
@@ -289,3 +289,27 @@ def test_a_metric_says_what_the_command_line_and_reports_need(name):
     assert metric.summary
     assert make_metric(name).limit == metric.default_limit
     assert math.isfinite(metric.default_limit)
+
+
+def test_nrmse_is_relative_to_what_varies() -> None:
+    """The mean answer scores 1, whatever the level of the output; |y| would hide that."""
+    rng = np.random.default_rng(0)
+    level = np.array([100.0, -30.0, 7.0])
+    y = level + rng.standard_normal((40, 3))
+    constant = np.broadcast_to(y.mean(axis=0), y.shape)
+    assert loss("nrmse", y, constant) == pytest.approx(1.0)
+    assert loss("rel_l2", y, constant) < 0.02
+    assert loss("nrmse", y + 1000, constant + 1000) == pytest.approx(1.0)
+    few = y[:4]
+    mean = np.full_like(few, few.mean())
+    assert loss("nrmse", few, mean) == pytest.approx(1.0)
+    assert (
+        make_metric("nrmse")
+        .measure([{"y": y[:25]}, {"y": y[25:]}], [{"y": y[:25]}, {"y": y[25:]}])
+        .value
+        == 0
+    )
+    ragged = [{"y": y[:9]}, {"y": y[:, :2]}]
+    middle = float(np.mean(np.concatenate([run["y"].ravel() for run in ragged])))
+    flat = [{"y": np.full_like(run["y"], middle)} for run in ragged]
+    assert make_metric("nrmse").measure(ragged, flat).value == pytest.approx(1.0)

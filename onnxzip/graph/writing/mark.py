@@ -5,8 +5,8 @@ decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of
 methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
 produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
 tensors that come last: they take what the decoder takes in the file beyond the bytes of the others. In
-older files bytes are estimates. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and there
-is no `p` and no `r`.
+older files bytes are estimates. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and
+there is no `p` and no `r`.
 """
 
 from __future__ import annotations
