@@ -25,6 +25,10 @@ MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
 """So do the numbers of tuples."""
 
 MIN_CODED_BYTES = 4096
+"""The decoder's nodes alone take some 2,000 bytes: integers from a Laplace distribution break even at
+2,500 (1.6 bits each) to 3,200 (3 bits) of them, a byte each (`count_bytes` of
+tests/codec/coding/model_builder.py)."""
+
 _MAX_BITS_OF_8 = 7.5
 
 
