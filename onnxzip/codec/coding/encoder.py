@@ -26,10 +26,12 @@ MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
 
 MIN_CODED_BYTES = 4096
 """The decoder's nodes alone take some 2,000 bytes: integers from a Laplace distribution break even at
-2,500 (1.6 bits each) to 3,200 (3 bits) of them, a byte each (`count_bytes` of
+2,600 (1.6 bits each) to 3,200 (3 bits) of them, a byte each (`count_bytes` of
 tests/codec/coding/model_builder.py)."""
 
 _MAX_BITS_OF_8 = 7.5
+"""A sixteenth is left for tables and for what the coder loses; 7 or 8: no change on the four models of
+`tests.bench.constants`, whose integers take far fewer."""
 
 
 def encode(arrays: Sequence[Integers]) -> Streams:

@@ -51,7 +51,7 @@ _MANY_BRANCHES = 32
 rows."""
 
 _BITS_PER_NODE = 8.0
-"""The width of the field behind a node is a byte (`prefix.Book.widths`); half of it: a few bytes more."""
+"""A node is the width of a field, a byte (`prefix.Book.widths`). Half of it: up to 5 bytes more."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
