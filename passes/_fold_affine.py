@@ -20,6 +20,8 @@ Producers = Mapping[str, NodeView]
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BATCH_NORM_EPSILON = 1e-5
+"""The default of the operator (https://onnx.ai/onnx/operators/onnx__BatchNormalization.html)."""
+
 _SAME_RANK = (
     *("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Selu", "Softplus", "Clip", "Dropout", "Identity"),
     *("Cast", "Softmax", "BatchNormalization", "Neg", "Abs", "Sqrt", "Exp", "HardSigmoid", "Erf"),

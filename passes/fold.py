@@ -37,6 +37,8 @@ _CAST_DTYPES: Mapping[int, str] = {
 }
 """TensorProto.DataType by number, the types that constants are computed in."""
 _INT64, _BOOL = 7, 9
+"""TensorProto.DataType."""
+
 _OUTPUT_TYPES: Mapping[str, int] = {
     **dict.fromkeys(("Shape", "Size", "NonZero", "ArgMax", "ArgMin"), _INT64),
     **dict.fromkeys(("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"), _BOOL),
@@ -47,7 +49,11 @@ _SAME_TYPE = (
     *("Identity", "Expand", "Tile", "Relu", "Neg", "Add", "Sub", "Mul", "Div", "Pad", "Split"),
 )
 _MAX_TYPE_STEPS = 16
+"""Nodes that are followed back for a type; where that is not enough, a fold is left out."""
+
 _MAX_MERGED_BYTES = 64
+"""Eight int64: scalars, axes, and shapes up to rank 8 are what exporters repeat."""
+
 _NODE_BYTES = 30
 """At least what a node and its value's name take in the file."""
 

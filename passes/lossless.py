@@ -41,7 +41,10 @@ MIN_OFFSET = 8
 """A median nearer to 0 is left in the integers."""
 
 _N_NODES = {"rows": 0, "columns": 2, "differences": 1, "table": 1}
+"""As `Lossless.emit` counts them: Reshape and Transpose, CumSum, Gather."""
+
 _N_FINAL_NODES = 3
+"""Cast, Reshape and Transpose of `replace_weight`."""
 
 
 def _example(name: str, array: Array, op_type: str = "", layout: Layout | None = None) -> Layer:

@@ -31,6 +31,9 @@ _FIRST_BUDGET = 0.05
 allows by default. A guess that costs trials, as the search moves it."""
 
 _TIGHTEN = 0.85
+"""Share of the budget that is left: loss follows it, so that a provider 15 % off meets the tolerance
+next time."""
+
 _MAX_TIGHTENINGS = 4
 """Four times 0.85 halve the budget: a provider that is further off than that computes something else."""
 

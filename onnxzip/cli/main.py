@@ -20,6 +20,9 @@ from onnxzip.cli.terminal import print_error, print_table, show_progress
 from onnxzip.errors import OnnxzipError
 
 EXIT_DONE, EXIT_BAD_INPUT = 0, 1
+"""0 is success to every shell (POSIX); 1 is OnnxzipError.exit_code, of which some errors have their
+own."""
+
 
 EXIT_SIGNAL = 128
 """Added to the number of the signal that ended the work, as shells do."""

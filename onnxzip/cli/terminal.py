@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _PIPE_WIDTH = 10_000
+"""Columns: rich needs a number, and no line of a table is as long."""
 
 
 @contextmanager

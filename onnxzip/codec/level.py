@@ -18,7 +18,11 @@ from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients
 
 DEFAULT_LEVEL = 6
+"""As gzip and zlib have it (https://zlib.net/manual.html)."""
+
 FIRST_CODED_LEVEL = 4
+"""Levels 1, 2 and 3 pack; coding grows from 4 on (_MAX_CODED_WEIGHTS)."""
+
 
 _MAX_CODED_WEIGHTS = {4: 1_000_000, 5: 2_000_000, 6: 4_000_000, 7: 8_000_000, 8: 16_000_000}
 """Weights that are entropy coded, by level: each takes about 100 bytes while a session is created."""

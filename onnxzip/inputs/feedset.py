@@ -12,8 +12,10 @@ from onnxzip.records.aliases import Feeds
 
 FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
 _MIN_TO_HOLD_OUT = 64
+"""Samples: a quarter is twice the 8 from which on an interval is stated (measure/confidence.py)."""
+
 _HELD_OUT_EVERY = 4
-"""A quarter of 64 is twice the 8 samples from which on an interval is stated (measure/confidence.py)."""
+"""Runs: three quarters are left to fit to."""
 
 
 @dataclass(frozen=True, eq=False)

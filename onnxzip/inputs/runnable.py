@@ -26,6 +26,8 @@ _MIN_GENERATED, _MAX_GENERATED = 16, 64
 """Samples: from twice what an interval is stated from (measure/confidence.py) to a bound on time."""
 
 _NOT_FINITE, _FINITE, _TELLING = range(3)
+"""What outputs are worth, rising: they vary, are finite at least, or not even that."""
+
 _TELLING_RANGE = 1e-4
 """Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
 

@@ -17,9 +17,17 @@ from onnxzip.measure.metric import Deviation, Metric, SumMetric
 from onnxzip.measure.running_sums import Numbers
 
 _PERCENTILES = (2.5, 97.5)
+"""95 % lie between them."""
+
 _MIN_SAMPLES = 8
+"""Eight samples can be drawn in 6,435 ways, seven in 1,716: fewer than are drawn."""
+
 _N_DRAWS = 2000
+"""50 lie beyond each end, so that an end is the 2.5th percentile to within 0.35 (one standard error)."""
+
 _BATCH = 100
+"""Draws at a time, which take 24 bytes a sample each."""
+
 _LEAST_BELOW = 1e-30
 """Of the whole sum: keeps the ratio of a draw finite that has no reference at all."""
 Interval: TypeAlias = tuple[float, float]

@@ -12,6 +12,7 @@ from onnxzip.records.aliases import AttributeValue
 
 Positions: TypeAlias = tuple[NDArray[np.int64], ...]
 _NOTHING: tuple[NDArray[np.float32], Positions] = (np.zeros((0, 0), np.float32), ())
+"""No vector, at no position."""
 
 
 def patches(

@@ -26,6 +26,7 @@ class Sample:
 
 
 _N_EXACT_RUNS = 8
+"""64 samples where the batch is free (inputs/from_files.py)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,13 @@ _UNITS = {
     **{"k": 10**3, "m": 10**6, "g": 10**9},
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
 }
+"""Bytes: decimal prefixes of the SI, binary ones of IEC 80000-13."""
+
 _MAX_SHOWN_LENGTH = 60
+"""Characters of a value: an error is one line."""
+
 _MAX_SHOWN_BITS = 64
+"""20 digits; from 4,300 on Python refuses to write them out."""
 
 
 def refusal_of(setting: str, value: object, wanted: str) -> UsageError:

@@ -206,6 +206,7 @@ _READERS: Mapping[str, Reader] = {
     "seed": lambda name, value: read_whole(name, value, 0),
     "overwrite": read_flag,
 }
+"""What reads each setting, by its name; levels are those of codec/level.py."""
 
 
 def _check_combination(options: Options) -> None:

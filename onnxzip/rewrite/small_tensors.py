@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.codec.estimates import FLOAT16_NORMAL
 from onnxzip.passbase import Builder
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
@@ -23,14 +24,15 @@ BLOCK = 16
 RATES = (127, 32767)
 """Largest integers: 8 and 16 bits."""
 
-_FLOAT16_NORMAL = (6.2e-5, 6.5e4)
-"""Just inside its smallest normal number, 2^-14, and its largest one, 65504: steps are rounded up."""
-
 _FIXED_BYTES = 240
+"""What decodes them all takes in a file beside the numbers; tests/rewrite/test_small_tensors.py holds
+the estimate made of these three against real files."""
+
 _BYTES_PER_TENSOR = 14
+"""Under short names: an output of the Split, and its length as an int64."""
+
 _BYTES_PER_ENTRY = 40
-"""Nodes and names in a file beside the numbers; tests/rewrite/test_small_tensors.py holds the estimate
-against real files."""
+"""A value_info entry, without the name."""
 
 
 def n_saved_bytes(layers: Sequence[Layer], rate: int, *, keeps_names: bool = False) -> int:
@@ -101,7 +103,7 @@ def _quantise(layers: Sequence[Layer], arrays: Mapping[str, Array], rate: float)
 def _steps(blocks: NDArray[np.float32], rate: np.float32) -> NDArray[np.float32]:
     """Return (n_blocks, 1) steps, rounded up to float16 where that holds them to its full precision."""
     steps = np.abs(blocks).max(axis=1, keepdims=True) / rate
-    is_normal = (steps >= _FLOAT16_NORMAL[0]) & (steps <= _FLOAT16_NORMAL[1])
+    is_normal = (steps >= FLOAT16_NORMAL[0]) & (steps <= FLOAT16_NORMAL[1])
     narrow = np.where(is_normal, steps, 1).astype(np.float16)
     narrow = np.where(narrow < steps, np.nextafter(narrow, np.float16(np.inf)), narrow)
     tiny = np.finfo(np.float32).tiny

@@ -21,6 +21,8 @@ FITTING_VECTORS_PER_CODEWORD = 32
 """Vectors that Lloyd's iterations see, per codeword: more than these gain under 1% of the error."""
 
 MIN_FITTING_VECTORS = 1 << 12
+"""What 128 codewords are fitted to; fewer of them cost no time to speak of."""
+
 
 ITERATION_BUDGET = 2048
 """Codewords times Lloyd iterations, of which there are 8 to 20."""

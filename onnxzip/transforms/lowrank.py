@@ -35,6 +35,10 @@ ROW_AXES: dict[Method, tuple[int, ...]] = {"out": (1,), "in": (2,), "spatial": (
 """Axes of the canonical weight (batch, out, in, k_1 ..) that make the rows of its matrix."""
 
 HOOI_ITERATIONS = 3
+"""HOSVD alone is within sqrt(2) of the least error (De Lathauwer et al., property 10), and no iteration
+adds to it; the kernels of digits_cnn at a third of their ranks lose 0.829 and 0.762 with HOSVD alone,
+0.806 and 0.747 after three iterations, 0.805 and 0.747 after ten (`tucker2`)."""
+
 
 MAX_GRAM_BYTES = 1 << 26
 """float64 bytes of a slab of a matrix while its Gram matrix is summed."""

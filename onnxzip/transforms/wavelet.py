@@ -34,6 +34,7 @@ import pywt
 from numpy.typing import NDArray
 
 MAD_OF_UNIT_NORMAL = 0.6745
+"""Phi^-1(3/4), the median of |x| (Donoho and Johnstone 1994)."""
 
 
 @cache

@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from onnxzip.codec.coding.encoder import encode
-from onnxzip.codec.coding.prefix import decode
 from tests.bench.loading import run_child
+from tests.codec.coding.decoder import decode
 from tests.codec.coding.model_builder import ModelBuilder, build_model, wrap
 from tests.codec.coding.test_prefix import assert_same, entropy_bits
 

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_WIDTH = 9
+"""Bits: a window is two bytes, of which up to 7 bits are shifted out."""
+
 _BLOCK = 1 << 20
+"""Fields written at a time: some ten arrays of 8 MB instead of ten times the whole."""
 
 
 def pack_fields(values: NDArray[np.int32], widths: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -48,10 +51,3 @@ def _or_fields(packed: NDArray[np.uint8], values: NDArray[np.int32], starts: NDA
     total += np.bincount(place - first + 1, weights=shifted >> 8, minlength=size)
     part = packed[first : first + size]
     part += total[: len(part)].astype(np.uint8)
-
-
-def windows(packed: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Return window(p) for every bit p that has a byte behind its own; (8 * (n_bytes - 1),) int32."""
-    wide = packed.astype(np.int32)
-    pairs = wide[:-1] + 256 * wide[1:]
-    return np.ravel(pairs[:, None] >> np.arange(8, dtype=np.int32))

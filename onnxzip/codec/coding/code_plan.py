@@ -15,16 +15,49 @@ from onnxzip.codec.coding.tuple_layout import Integers, Ints, TupleLayout
 from onnxzip.codec.coding.tuples import TupleOrder, find_outliers, literal_bits, number_tuples
 
 _SAMPLE_TUPLES = 1 << 19
+"""Of each length, where counting all tuples for every order would take long: only the order is chosen by
+them."""
+
 _LITERAL_SHARES = (1e-4, 1e-3)
+"""Shares of a context's tuples that may be literals to spare nodes. Only the smaller: 0, 0, -1.7, 0 % of
+digits_cnn, _autoencoder, _attention and _gru (where it keeps an overlay away); only the larger: +0.3,
++0.3, 0, +0.1 % (`tests.bench.constants`, as all figures of this file)."""
+
 _FREE_ROOT_BITS = 8 * 150.0
+"""What a level of its own for the roots takes in nodes and names. Half or twice as much: no change on
+the four models; without free roots +4.5, +0.5, +0.5, +1.4 %."""
+
 _MAX_FREE_ROOT_TUPLES = 1 << 20
-_OVERLAY_BITS, _SPARSE_CONTEXT_BITS = 8 * 250.0, 8 * 40.0
+"""A level more takes 28 bytes a tuple at load (`_load_bytes`): from here on 29 MB, more than a few saved
+bytes are worth."""
+
+_OVERLAY_BITS = 8 * 250.0
+"""What an overlay's nodes take. Half as much: 0, -2.9, 0, 0 %; twice: 0, -3.3, 0, 0 %; no overlay at
+all: 0, -3.3, -1.8, 0 %, so that on these four models what it saves is overrated."""
+
+_SPARSE_CONTEXT_BITS = 8 * 40.0
+"""What a context in it takes. Half as much: no change; twice: 0, +0.1, 0, 0 %."""
+
 _MAX_FINE_ROWS = 1 << 14
+"""Rows of all contexts together that are planned one by one; where none are, nothing changes on the four
+models."""
+
 _SMALL_ROOTS = (3, 4, 9, 16)
+"""Only 4, or 40 as well: no change on the four models, which have free roots."""
+
 _LARGE_ROOTS = (3, 4, 9, 16, 40)
+"""More branches pay for their nodes where there are many tuples; 40 of them take the planner longest."""
+
 _FREE_ROOTS = (2, 4, 8, 16)
+"""Only 4 and 8: +4.5, +1.9, -0.5, +1.4 %; 32 as well: no change."""
+
 _MIN_LIMITED_VALUES = 1 << 22
+"""About what level 6 codes at most (`level._MAX_CODED_WEIGHTS`): above it, memory at load has a
+price."""
+
 _MAX_LOAD_BYTES_PER_VALUE = 28.0
+"""As much as Cast, Sub, Mul and Reshape of packed integers take (CODEC.md, section 1, rule 8)."""
+
 
 _PRICE_OF_LOAD_BYTE = 0.002
 """Share of the file that a byte of memory at load for each integer of a large model is worth."""

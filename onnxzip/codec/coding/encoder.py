@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onnxzip.codec.coding.bits import pack_fields
 from onnxzip.codec.coding.code_plan import CodePlan, choose_code
-from onnxzip.codec.coding.contexts import find_contexts
+from onnxzip.codec.coding.contexts import OUTLIER_BITS, find_contexts
 from onnxzip.codec.coding.overlay import Overlay, write_overlay
 from onnxzip.codec.coding.prefix import MAX_GAP, MIN_GAP_POSITIONS, Book, Chunk, Streams, Unit
 from onnxzip.codec.coding.trees import ROOTS
@@ -18,10 +18,20 @@ from onnxzip.codec.coding.tuple_layout import LARGE_ARRAY, Integers, Ints, Tuple
 from onnxzip.codec.coding.tuples import find_outliers, number_tuples
 
 MAX_LEVEL_BITS = (1 << 24) - (1 << 12)
+"""Positions in a level stay below 2^24, up to which float32 holds every integer (CODEC.md, section 1,
+rule 3); 2^12 is room for what is rounded up to bytes and to blocks of roots."""
+
 MAX_CHUNK_TUPLES = (1 << 24) - (1 << 12)
+"""So do the numbers of tuples."""
+
 MIN_CODED_BYTES = 4096
-_MIN_OUTLIER_BITS = 26.0
+"""The decoder's nodes alone take some 2,000 bytes: integers from a Laplace distribution break even at
+2,600 (1.6 bits each) to 3,200 (3 bits) of them, a byte each (`count_bytes` of
+tests/codec/coding/model_builder.py)."""
+
 _MAX_BITS_OF_8 = 7.5
+"""A sixteenth is left for tables and for what the coder loses; 7 or 8: no change on the four models of
+`tests.bench.constants`, whose integers take far fewer."""
 
 
 def encode(arrays: Sequence[Integers]) -> Streams:
@@ -32,7 +42,7 @@ def encode(arrays: Sequence[Integers]) -> Streams:
             run of integers that are expected to have a common distribution.
 
     Returns:
-        Streams that `decode` turns into the same arrays; deterministic.
+        Streams that decode to the same arrays (`prefix.py`); deterministic.
     """
     shapes = tuple((a.shape[0], a.shape[1]) for a in arrays)
     plain = {i: a.astype(smallest_type(a)) for i, a in enumerate(arrays)}
@@ -60,7 +70,7 @@ def _is_compressible(array: Integers) -> bool:
     _, counts = np.unique(sample, return_counts=True)
     p = counts / counts.sum()
     n_new = float(np.count_nonzero(counts == 1)) / len(sample)
-    bits = float(-(p * np.log2(p)).sum()) + n_new * _MIN_OUTLIER_BITS
+    bits = float(-(p * np.log2(p)).sum()) + n_new * OUTLIER_BITS
     return bits < _MAX_BITS_OF_8 * smallest_type(array).itemsize
 
 

@@ -22,6 +22,7 @@ DIGITS_BY_BASE = {2: 8, 3: 5, 4: 4, 6: 3, 16: 2, 256: 1, 65536: 1, 2**32: 1}
 """Integers that one stored number holds, by alphabet size."""
 
 _STORED_DTYPES = {65536: (np.uint16, np.int16), 2**32: (np.uint32, np.int32)}
+"""Unsigned and signed types with so many values; 256 is the default."""
 
 
 @dataclass(frozen=True, order=True)
@@ -89,20 +90,6 @@ def _pack_one(flat: Integers, alphabet: Alphabet) -> Array:
         codes *= alphabet.base
         codes += digits[:, i]
     return codes.astype(np.uint8)
-
-
-def unpack(
-    payload: Array, shapes: Sequence[tuple[int, ...]], alphabet: Alphabet
-) -> list[NDArray[np.int32]]:
-    """Return the arrays of the given shapes; the inverse of `pack`."""
-    values = payload if alphabet.digits == 1 else alphabet.table()[payload]
-    flat = values.astype(np.int32).ravel()
-    arrays, start = [], 0
-    for shape in shapes:
-        size = int(np.prod(shape, dtype=np.int64))
-        arrays.append(flat[start : start + size].reshape(shape))
-        start += n_padded(size, alphabet)
-    return arrays
 
 
 def n_padded(size: int, alphabet: Alphabet) -> int:

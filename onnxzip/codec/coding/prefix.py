@@ -1,4 +1,4 @@
-"""The coefficient coder: integers to a few streams and back; `decode` is the truth for the graph.
+"""The coefficient coder: what integers become, a few streams that a graph without loops reads back.
 
 All arrays are laid one behind the other and cut into tuples of d integers. Each tuple is coded, in the
 context of the segment its first integer lies in, as a row of the table of all tuples sorted by
@@ -12,11 +12,11 @@ are packed without one. With per-node tables `width` and `first` the decoder is
         node = first[node] + bits of this string(position, width[node])
     integers = table[node]
 
-so that it needs cumulative sums and look-ups, no loop. Tuples with an integer outside the alphabet are
-literal rows in front of the table; their code words stand in for others, and the graph puts the row in
-place by its position. Contexts of zeros with a few ones take no bits here: an overlay puts the ones in.
-Long streams are cut into chunks so that no position exceeds 2^24; what the coder would make larger is
-kept as plain small integers.
+so that it needs cumulative sums and look-ups, no loop (tests/codec/coding/decoder.py has it in numpy).
+Tuples with an integer outside the alphabet are literal rows in front of the table; their code words
+stand in for others, and the graph puts the row in place by its position. Contexts of zeros with a few
+ones take no bits here: an overlay puts the ones in. Long streams are cut into chunks so that no position
+exceeds 2^24; what the coder would make larger is kept as plain small integers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.coding.bits import windows
 from onnxzip.codec.coding.overlay import Overlay
-from onnxzip.codec.coding.trees import ROOTS
 from onnxzip.codec.coding.tuples import TupleOrder
 
 Integers = NDArray[np.int32]
 MAX_GAP = 65535
+"""The largest uint16."""
+
 
 MIN_GAP_POSITIONS = 40
 """Positions are stored as uint16 gaps when there are more of them and no gap is above MAX_GAP."""
@@ -84,13 +84,6 @@ class Book:
     def table(self) -> Integers:
         """Return all rows, (n_literals + n_rows, length)."""
         return np.concatenate([self.literals, self.order.table()])
-
-    def first(self) -> Integers:
-        """Return (n_nodes,) the node, or at the cells the row, that the field 0 leads to."""
-        increments = (1 << self.widths.astype(np.int64)).astype(np.int32)
-        nodes, values = self.resets
-        increments[nodes] = values
-        return (np.cumsum(increments) - increments + self.start).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,40 +146,3 @@ class Streams:
     book: Book | None = None
     units: tuple[Unit, ...] = ()
     chunks: tuple[Chunk, ...] = ()
-
-
-def decode(streams: Streams) -> list[Integers]:
-    """Return the arrays, (n_segments, length) int32, exactly as they were encoded."""
-    arrays = {i: plain.astype(np.int32) for i, plain in streams.plain.items()}
-    if streams.book is not None:
-        table = streams.book.table()
-        rows = np.concatenate([decode_chunk(chunk, streams.book) for chunk in streams.chunks])
-        start = 0
-        for unit in streams.units:
-            flat = table[rows[start : start + unit.n_tuples]].ravel()
-            start += unit.n_tuples
-            positions, values = unit.overlay.read()
-            flat[positions] = values
-            for i in unit.members:
-                n_rows, length = streams.shapes[i]
-                padded = unit.row_length or length
-                arrays[i] = flat[: n_rows * padded].reshape(n_rows, padded)[:, :length]
-                flat = flat[n_rows * padded :]
-    return [arrays[i] for i in range(len(streams.shapes))]
-
-
-def decode_chunk(chunk: Chunk, book: Book) -> Integers:
-    """Return the table row of each tuple of a chunk."""
-    lengths = np.diff(np.append(chunk.starts, chunk.n_tuples))
-    node = np.repeat(chunk.contexts.astype(np.int32), lengths)
-    if book.n_roots:
-        places = book.n_roots ** np.arange(ROOTS[book.n_roots], dtype=np.int32)
-        roots = chunk.roots[:, None].astype(np.int32) // places % book.n_roots
-        node = node * book.n_roots + roots.ravel()[: chunk.n_tuples]
-    window, first, widths = windows(chunk.fields), book.first(), book.widths.astype(np.int32)
-    for start in chunk.level_starts:
-        width = widths[node]
-        position = np.cumsum(width, dtype=np.int64) - width + 8 * start
-        node = first[node] + window[position] % (1 << width)
-    node[chunk.literal_positions] = chunk.first_literal + np.arange(len(chunk.literal_positions))
-    return node

@@ -19,10 +19,24 @@ from onnxzip.codec.coding.tuples import (
 )
 
 _N_FINALISTS = 3
+"""Orders that codes are planned for. One: 0, -3.3, -1.7, 0 % of digits_cnn, _autoencoder, _attention and
+_gru, where an overlay is then not chosen (`code_plan._OVERLAY_BITS`); six: no change
+(`tests.bench.constants`, as all figures of this file)."""
+
 _OUTSIDE_SHARES = (1e-4, 1e-3)
+"""Shares of integers that may be outside of an alphabet, besides as few as may be. None: +3.6, -3.3,
+-0.1, -0.5 %; only the larger: 0, 0, -0.1, 0 %; 1e-2 as well: no change."""
+
 _MAX_OUTSIDE_SHARE = 0.02
+"""More literals than these (19 bits and more each) and a length is not tried; 0.005 or 0.1: no change on
+the four models."""
+
 _SAMPLE_TUPLES = 200_000
+"""Tuples: the share of a row is known to 1 / sqrt(n p) of it, that of 1 in 2,000 tuples to 10 %."""
+
 _BITS_LOST_PER_TUPLE = 0.06
+"""Beyond the ideal code length. None, or twice as much: no change on the four models, whose orders are
+planned anyway (_N_FINALISTS)."""
 
 
 def finalists(layout: TupleLayout) -> list[TupleOrder]:

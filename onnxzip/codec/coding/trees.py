@@ -28,15 +28,31 @@ ROOTS = {2: 16, 3: 10, 4: 8, 6: 6, 9: 5, 16: 4, 40: 3}
 """How many first fields with so many values fill 16 bits, as digits to that base, with little waste."""
 
 MAX_BRANCH_BITS = 5
+"""The fewest with which two branches of cells of 2^MAX_WIDTH rows cover `tuples.MAX_ROWS`; 6: no
+change."""
+
 _PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, np.inf)
+"""What the Kraft sum is worth, in bits. Only 1 and inf: +0.4, +0.2, +0.3, +0.1 % of digits_cnn,
+_autoencoder, _attention and _gru; _FEW_PRICES: 0, 0, 0, +0.1 % (`tests.bench.constants`, as all figures
+of this file)."""
+
 _FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, np.inf)
+"""The same for trees of many branches, whose planning takes as many steps."""
+
 _FINE = ((0, 1 << 31, 1),)
+"""As _COARSE: every row, however many there are."""
+
 
 _COARSE = ((0, 1024, 1), (1024, 4096, 4), (4096, 16384, 16), (16384, 1 << 31, 64))
 """(start, end, step) of rows at which cells may start; coarse: up to 1% more, a tenth of the time."""
 
 _MANY_BRANCHES = 32
+"""From here on branches are planned two bits narrower and for fewer prices, for time: so many cover all
+rows."""
+
 _BITS_PER_NODE = 8.0
+"""A node is the width of a field, a byte (`prefix.Book.widths`). Half of it: up to 5 bytes more."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 

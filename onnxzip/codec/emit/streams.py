@@ -1,9 +1,9 @@
 """Emits the decode subgraph of `coding.prefix` streams: flat, static shapes, safe ops only.
 
-The graph repeats `coding.prefix.decode` operation by operation (CODEC.md, section 1): int32 arithmetic
-on numbers below 2^24, int32 look-ups, no loop. Sorting the table of tuples uses that the sort key
-cost * n_rows + number is small: a one is scattered to each key, and the cumulative sum over all possible
-keys is the rank.
+The graph is the decoder of `coding.prefix` operation by operation (CODEC.md, section 1): int32
+arithmetic on numbers below 2^24, int32 look-ups, no loop. Sorting the table of tuples uses that the sort
+key cost * n_rows + number is small: a one is scattered to each key, and the cumulative sum over all
+possible keys is the rank.
 """
 
 from __future__ import annotations

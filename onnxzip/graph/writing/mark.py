@@ -29,6 +29,7 @@ from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
 FORMAT_VERSION = 2
+"""Counts the changes of the record described above."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from onnxzip.measure.running_sums import Numbers, OutputSums, Pair
 from onnxzip.records.aliases import Array
 
 _UINT8_PEAK = 255.0
+"""The largest uint8."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.overlay import JUMP_BITS, MAX_ADVANCE, n_overlay_bits, write_overlay
-from onnxzip.codec.coding.prefix import decode
+from tests.codec.coding.decoder import decode, read_overlay
 from tests.codec.coding.model_builder import count_bytes
 
 
@@ -17,7 +17,7 @@ def laid_over(flat: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return `flat` with its ones at the positions taken out and put in again by the overlay."""
     blank = flat.copy()
     blank[positions] = 0
-    places, values = write_overlay(flat, positions).read()
+    places, values = read_overlay(write_overlay(flat, positions))
     blank[places] = values
     return blank
 
@@ -51,7 +51,7 @@ def test_gaps_of_every_length(gap: int, between: int) -> None:
 
 def test_nothing_to_lay_over() -> None:
     overlay = write_overlay(np.zeros(9, np.int32), np.zeros(0, np.int64))
-    assert [len(part) for part in (overlay.codes, *overlay.read())] == [0, 0, 0]
+    assert [len(part) for part in (overlay.codes, *read_overlay(overlay))] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("density", [0.001, 0.01, 0.03, 0.1])

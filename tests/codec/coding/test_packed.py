@@ -16,8 +16,8 @@ from onnxzip.codec.coding.packed import (
     n_packed_bytes,
     n_padded,
     pack,
-    unpack,
 )
+from tests.codec.coding.decoder import unpack
 
 DTYPES = (np.int8, np.int16, np.int32)
 ALPHABETS = [

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from onnxzip.codec.coding import code_plan as plans
 from onnxzip.codec.coding import encoder
 from onnxzip.codec.coding import tuple_layout as layout
-from onnxzip.codec.coding.bits import MAX_WIDTH, pack_fields, windows
+from onnxzip.codec.coding.bits import MAX_WIDTH, pack_fields
 from onnxzip.codec.coding.contexts import find_contexts
 from onnxzip.codec.coding.encoder import encode
-from onnxzip.codec.coding.prefix import Streams, decode
+from onnxzip.codec.coding.prefix import Streams
 from onnxzip.codec.coding.trees import ROOTS, plan_trees
 from onnxzip.codec.coding.tuples import TupleOrder
+from tests.codec.coding.decoder import decode, windows
 from tests.codec.coding.model_builder import build_model, count_bytes
 
 LEVELS = ort.GraphOptimizationLevel
