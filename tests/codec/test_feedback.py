@@ -127,6 +127,17 @@ def test_a_moment_that_is_no_moment_is_refused() -> None:
     assert make_feedback(np.diag([np.inf, 1]).astype(np.float32), 1) is None
 
 
+@pytest.mark.parametrize(("octaves", "expected"), [(1, 4), (1.1, 4), (6, 24), (7, 24), (20, 24)])
+def test_steps_are_the_reciprocal_deviations_within_bounds(octaves: float, expected: int) -> None:
+    """In quarter octaves around their mean: 24 at most either way."""
+    moment = np.diag(2.0 ** (2 * octaves * np.array([-1, 1]))).astype(np.float32)
+    rows, columns = make_feedback(moment, 2), make_feedback(moment, 1)
+    assert rows is not None
+    assert columns is not None
+    assert (rows.outer.tolist(), rows.inner.tolist()) == ([expected, -expected], [0])
+    assert (columns.outer.tolist(), columns.inner.tolist()) == ([0], [expected, -expected])
+
+
 def test_few_columns_are_factorised_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback_module, "_DOUBLE_COLUMNS", 8)
     for n_columns, dtype in ((8, np.float64), (9, np.float32)):
