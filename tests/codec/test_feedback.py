@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzip.codec.feedback import layer_feedback, make_feedback, round_columns
+from onnxzip.codec import feedback as feedback_module
+from onnxzip.codec.feedback import (
+    layer_feedback,
+    make_feedback,
+    round_at,
+    round_columns,
+    thresholds,
+)
 from onnxzip.codec.fixed_rate import FixedRate
-from onnxzip.codec.variable_rate import VariableRate
+from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
 from onnxzip.measure.distortion import OutputDistortion
 from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.payload import STEPS_PER_OCTAVE
@@ -117,6 +124,91 @@ def test_steps_that_cannot_be_stored_as_exponents(scale: float, rate: float) -> 
 def test_a_moment_that_is_no_moment_is_refused() -> None:
     assert make_feedback(np.full((4, 4), -1, np.float32), 1) is None
     assert make_feedback(np.full((4, 4), np.nan, np.float32), 1) is None
+    assert make_feedback(np.diag([np.inf, 1]).astype(np.float32), 1) is None
+
+
+@pytest.mark.parametrize(("octaves", "expected"), [(1, 4), (1.1, 4), (6, 24), (7, 24), (20, 24)])
+def test_steps_are_the_reciprocal_deviations_within_bounds(octaves: float, expected: int) -> None:
+    """In quarter octaves around their mean: 24 at most either way."""
+    moment = np.diag(2.0 ** (2 * octaves * np.array([-1, 1]))).astype(np.float32)
+    rows, columns = make_feedback(moment, 2), make_feedback(moment, 1)
+    assert rows is not None
+    assert columns is not None
+    assert (rows.outer.tolist(), rows.inner.tolist()) == ([expected, -expected], [0])
+    assert (columns.outer.tolist(), columns.inner.tolist()) == ([0], [expected, -expected])
+
+
+def test_few_columns_are_factorised_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback_module, "_DOUBLE_COLUMNS", 8)
+    for n_columns, dtype in ((8, np.float64), (9, np.float32)):
+        feedback = make_feedback(np.eye(n_columns, dtype=np.float32), 1)
+        assert feedback is not None
+        assert feedback.factor.dtype == dtype
+
+
+def alike(mean: float, n_columns: int = 1) -> np.ndarray:
+    """Return columns whose mean magnitude is exactly that, (n_columns, 8)."""
+    return np.resize(np.array([mean, -mean], np.float32), (n_columns, 8))
+
+
+@pytest.mark.parametrize("mean", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("step", [1.0, 0.25])
+def test_thresholds_weigh_the_error_against_the_bits(mean: float, step: float) -> None:
+    """What is rounded to is the integer of least (x - k)^2 + price * bits, of a Laplace distribution."""
+    columns, steps = alike(mean * step), np.full((1, 1), step, np.float32)
+    least, shift = thresholds(columns, steps, BIT_PRICE)
+    candidates = np.arange(40)
+    beyond = np.exp(-np.abs(candidates - 0.5) / mean)
+    shares = (beyond - np.exp(-(candidates + 0.5) / mean)) / 2
+    shares[0] = 1 - beyond[0]
+    values = np.linspace(0.003, 30, 4001)
+    costs = np.square(values[:, None] - candidates) - BIT_PRICE * np.log2(shares)
+    expected = np.argmin(costs, axis=1)
+    np.testing.assert_array_equal(round_at(values, least[0], shift[0]), expected)
+    np.testing.assert_array_equal(round_at(-values, least[0], shift[0]), -expected)
+    assert not np.array_equal(expected, np.rint(values))
+
+
+def test_no_threshold_goes_too_far() -> None:
+    """A mean below 0.1 counts as 0.1; zero ends at 0.8 at the latest, and the others rise by 0.3."""
+    steps = np.ones((1, 1), np.float32)
+    bounds = [thresholds(alike(mean), steps, 0.01) for mean in (0.0, 0.05, 0.1, 0.12)]
+    assert bounds[0] == bounds[1]
+    np.testing.assert_allclose(bounds[1], bounds[2], rtol=1e-6)
+    np.testing.assert_allclose(bounds[0][1], 0.01 / (2 * np.log(2)) / 0.1)
+    assert bounds[3][0] < bounds[2][0]
+    assert bounds[3][1] < bounds[2][1]
+    least, shift = thresholds(alike(0.1), steps, 0.06)
+    assert 0.7 < least < 0.8
+    assert shift == 0.3
+    assert thresholds(alike(0.1), steps, 0.3) == (0.8, 0.3)
+    assert thresholds(alike(0.4), steps, 0.15)[1] == pytest.approx(0.15 / (2 * np.log(2)) / 0.4)
+    assert thresholds(alike(0.4), np.zeros((1, 1)), 0.01) == bounds[0]
+
+
+def test_a_step_is_that_of_its_column() -> None:
+    """Thresholds follow from the mean magnitude in steps, column by column."""
+    columns = np.concatenate([alike(mean) for mean in (2.0, 1.0, 0.5)])
+    steps = np.array([[1.0], [0.5], [1.0]], np.float32)
+    least, shift = thresholds(columns, steps, BIT_PRICE)
+    assert least[0] == least[1] < least[2]
+    assert shift[0] == shift[1] < shift[2]
+    np.testing.assert_array_equal(thresholds(columns, steps, 0.0), [[0.5] * 3, [0.0] * 3])
+
+
+def test_bits_have_their_price_where_errors_are_fed_back() -> None:
+    """Where inputs are unrelated, columns of any rate are rounded at their thresholds, at BIT_PRICE."""
+    columns = np.random.default_rng(4).laplace(0, 1, (70, 40)).astype(np.float32)
+    feedback = make_feedback(np.eye(70, dtype=np.float32), 1)
+    assert feedback is not None
+    coded = VariableRate().quantize(columns, 1.0, feedback)
+    assert coded.outer is not None
+    step = coded.steps[0, 0] * coded.outer[0, 0, 0]
+    least, shift = thresholds(columns, np.full((1, 1), step), BIT_PRICE)
+    expected = round_at(columns / np.float64(step), least[:, None], shift[:, None])
+    found = coded.integers.reshape(70, 40)
+    np.testing.assert_array_equal(found, expected)
+    assert (found != np.rint(columns / step)).sum() > 50
 
 
 def test_output_error_is_the_error_of_the_output() -> None:

@@ -1,6 +1,8 @@
-"""The fixed-rate quantiser: error bounds, odd values, and a byte count that is no fiction."""
+"""What quantises a weight, at which level; error bounds, odd values, byte counts that are no fiction."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from onnxzip.codec import variable_rate
 from onnxzip.codec.coding.packed import choose_alphabet, pack
-from onnxzip.codec.estimates import step_dtype
+from onnxzip.codec.emit.coded import emit_coded
+from onnxzip.codec.emit.packed import emit_packed
+from onnxzip.codec.estimates import n_ideal_bits, step_dtype
+from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
 from onnxzip.codec.fixed_rate import FixedRate
+from onnxzip.codec.level import level
+from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
+from onnxzip.errors import UsageError
 from onnxzip.passbase import relative_error
+from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.payload import Coefficients, Encoded
 
 CODEC = FixedRate()
@@ -179,3 +189,155 @@ def test_input_is_not_changed() -> None:
     for rate in RATES:
         CODEC.quantize(values, rate)
     np.testing.assert_array_equal(values, before)
+
+
+def test_a_grid_of_steps_has_its_price() -> None:
+    """A byte an exponent, and 100 for the two tables and the nodes that look the exponents up."""
+    integers = np.ones((6, 32), np.int8)
+    steps, outer = np.ones((4, 1), np.float32), np.ones((3, 1, 1), np.float32)
+    grid = Coefficients(integers, steps, outer=outer)
+    plain = replace(grid, outer=None)
+    codec = VariableRate()
+    assert codec.n_bytes(Encoded({"w": plain})) == 200
+    assert codec.n_bytes(Encoded({"w": grid})) == 200 + 4 + 3 + 100
+    two = Encoded({"a": grid, "b": plain, "c": grid})
+    assert codec.n_bytes(two) == 3 * 200 + 2 * 107
+
+
+@pytest.mark.parametrize("codec", [FixedRate(), VariableRate()], ids=["fixed", "variable"])
+def test_integers_and_tables_are_counted(codec: FixedRate | VariableRate) -> None:
+    """Arrays are added up, whatever they decode to; a table takes its bytes and 40 beside them."""
+    ones = np.resize(np.array([1, 0], np.int32), (4, 64))
+    coefficients = Coefficients(ones.astype(np.int8), np.full((1, 1), 0.5, np.float32))
+    table = np.zeros((3, 5), np.float16)
+    alone = codec.n_bytes(Encoded({"w": coefficients}))
+    indices = codec.n_bytes(Encoded(integers={"i": ones}))
+    assert alone - indices == (2 if isinstance(codec, FixedRate) else 0)
+    assert indices == (32 + 200 + 2048 if isinstance(codec, FixedRate) else int(32 * 1.02 + 200))
+    all_parts = Encoded({"w": coefficients}, {"i": ones, "j": ones}, {"t": table, "u": table})
+    assert codec.n_bytes(all_parts) == pytest.approx(alone + 2 * indices + 2 * (30 + 40), abs=2)
+
+
+def layers_of(**sizes: int) -> list[Layer]:
+    """Return layers with so many weights, which take no memory."""
+    layout, zero = Layout((), (0,), (), ()), np.float32(0)
+    return [Layer(name, "", np.broadcast_to(zero, (n,)), layout) for name, n in sizes.items()]
+
+
+def coded_names(number: int, layers: list[Layer], limit: int | None) -> str:
+    codecs = replace(level(number), max_coded_weights=limit).codecs(layers)
+    assert set(codecs) == {layer.name for layer in layers}
+    return "".join(sorted(name for name, c in codecs.items() if isinstance(c, VariableRate)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit", "expected"),
+    [
+        ({"a": 30, "b": 10, "c": 20}, 59, "bc"),
+        ({"a": 30, "b": 10, "c": 20}, 60, "abc"),
+        ({"a": 30, "b": 10, "c": 20}, 30, "bc"),
+        ({"a": 30, "b": 10, "c": 20}, 29, "b"),
+        ({"a": 30, "b": 10, "c": 20}, 15, "b"),
+        ({"a": 30, "b": 10, "c": 20}, 14, ""),
+        ({"a": 30, "b": 10, "c": 20}, 0, ""),
+        ({"a": 30, "b": 10, "c": 20}, None, "abc"),
+        ({"z": 10, "y": 10, "x": 10}, 20, "xy"),
+        ({"a": 70, "b": 10}, 20, "b"),
+        ({"a": 71, "b": 10}, 20, ""),
+    ],
+)
+def test_the_smallest_weights_are_coded_up_to_the_limit(
+    sizes: dict[str, int], limit: int | None, expected: str
+) -> None:
+    """Equal ones by name; above four times the limit none is."""
+    assert coded_names(6, layers_of(**sizes), limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "limit"),
+    [(4, 1_000_000), (5, 2_000_000), (6, 4_000_000), (7, 8_000_000), (8, 16_000_000)],
+)
+def test_a_level_codes_twice_as_many_weights_as_the_one_before(number: int, limit: int) -> None:
+    for n, expected in ((limit - 10, "ab"), (limit - 9, "a")):
+        codecs = level(number).codecs(layers_of(a=10, b=n))
+        coded = "".join(sorted(k for k, c in codecs.items() if isinstance(c, VariableRate)))
+        assert coded == expected
+
+
+def test_a_level_is_what_it_says() -> None:
+    """1 to 3 pack everything, 4 to 9 code, and 9 codes everything; names are shortened from 6 on."""
+    layers = layers_of(a=1, b=10**12)
+    for number in range(1, 10):
+        found = level(number)
+        assert found.number == number
+        assert found.emit is (emit_packed if number <= 3 else emit_coded)
+        assert found.renames == (number >= 6)
+        kinds = [type(codec) for codec in found.codecs(layers).values()]
+        assert kinds == [VariableRate if number == 9 else FixedRate] * 2
+    for number in (-1, 0, 10):
+        with pytest.raises(UsageError, match=f"there is no level {number}"):
+            level(number)
+
+
+def test_codecs_know_what_is_measured_and_what_shares_tables() -> None:
+    """Tables are shared by all layers, coded ones too; without statistics a bit has its price."""
+    plain = layers_of(a=10, b=20, c=90)
+    seen = [*plain[:2], replace(plain[2], statistics=Statistics(np.eye(1, dtype=np.float32), 1))]
+    for layers, price in ((plain, BIT_PRICE), (seen, 0.0)):
+        codecs = replace(level(6), max_coded_weights=30).codecs(layers)
+        assert codecs == {
+            "a": VariableRate(plain_bit_price=price),
+            "b": VariableRate(plain_bit_price=price),
+            "c": FixedRate(n_sharing=3),
+        }
+    assert level(6).codecs([]) == {}
+
+
+@pytest.mark.parametrize("plain_bit_price", [0.0, BIT_PRICE])
+def test_chunks_do_not_show_at_variable_rates(
+    monkeypatch: pytest.MonkeyPatch, plain_bit_price: float
+) -> None:
+    values = np.random.default_rng(6).standard_normal((70, 65)).astype(np.float32)
+    codec = VariableRate(plain_bit_price=plain_bit_price)
+    whole = codec.quantize(values, 2)
+    monkeypatch.setattr(variable_rate, "CHUNK", 1000)
+    np.testing.assert_array_equal(codec.quantize(values, 2).integers, whole.integers)
+    plain = np.rint(values / whole.steps)
+    assert np.array_equal(whole.integers, plain) == (plain_bit_price == 0)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_no_integer_is_larger_than_the_coder_takes(sign: int) -> None:
+    """Where the step is far below the largest value it is as large as 2^20 integers need."""
+    values = np.array([[0.25, sign * 8.0]], np.float32)
+    coded = VariableRate().quantize(values, 1.0, rms=1e-6)
+    assert coded.integers.tolist() == [[1 << 15, sign << 20]]
+    assert coded.steps.tolist() == [[2.0**-17]]
+
+
+def test_ranges_are_extreme_where_squares_leave_float32() -> None:
+    """The exponents of 2^-41 ... 2^40 - 1 are no more than 40; beyond, the exponent is divided out."""
+    for largest, exponent in ((2.0**39, 0), (2.0**40, 41), (2.0**-41, 0), (2.0**-42, -41), (0, 0)):
+        assert extreme_exponent(np.array([[0, -largest, largest / 3]], np.float32)) == exponent
+    assert extreme_exponent(np.zeros((0, 4), np.float32)) == 0
+
+
+def test_steps_below_the_normal_numbers_become_zero() -> None:
+    coefficients = Coefficients(
+        np.ones((3, 2), np.int8), np.array([[1], [0.75], [4]], np.float32), is_fixed_rate=True
+    )
+    found = rescaled(coefficients, -126)
+    assert found.steps.tolist() == [[2.0**-126], [0], [2.0**-124]]
+    assert found.is_fixed_rate
+    np.testing.assert_array_equal(rescaled(coefficients, 100).steps, coefficients.steps * 2.0**100)
+
+
+def test_ideal_bits_are_the_entropy_within_classes() -> None:
+    """Segments of few integers share a context; many are told apart by their magnitude."""
+    few = np.resize(np.array([0, 0, 1, -1], np.int32), (8, 32))
+    assert n_ideal_bits(few) == 256 * 1.5
+    assert n_ideal_bits(few - 1000) == 256 * 1.5
+    assert n_ideal_bits(np.zeros((0, 7), np.int32)) == 0
+    constant = np.repeat(np.array([[3], [0], [7], [-5]], np.int32), 4096, axis=1)
+    assert n_ideal_bits(constant) == 0
+    assert n_ideal_bits(constant[:, :1000]) == 4000 * 2

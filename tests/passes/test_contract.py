@@ -16,6 +16,13 @@ import onnx
 import onnxruntime as ort
 import onnxzip.passes
 import pytest
+from onnxzip.passes._columns import (
+    emit_from_columns,
+    from_columns,
+    has_kernel_basis,
+    restore_columns,
+    to_columns,
+)
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Pass, relative_error
 from onnxzip.records.aliases import Array
@@ -330,3 +337,44 @@ def _ends(ladder: list[Candidate]) -> list[Candidate]:
             seen.add(keys)
             picked.add(index)
     return [ladder[index] for index in sorted(picked)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((2, 9, 3, 3), True),
+        ((1, 17, 3, 3), False),
+        ((4, 8, 1, 1), False),
+        ((16, 3), False),
+        ((4, 2, 2), True),
+    ],
+)
+def test_a_basis_has_to_be_small_beside_the_kernels(shape: tuple[int, ...], expected: bool) -> None:
+    """Its k^2 numbers are at most half of the weight's."""
+    assert has_kernel_basis(layer_of(np.zeros(shape, np.float32))) == expected
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7])
+def test_columns_hold_the_coefficients_of_neighbours(k: int) -> None:
+    """By position and then by group; the last group is filled up with the last column."""
+    rng = np.random.default_rng(k)
+    layer = layer_of(rng.standard_normal((4, 7)).astype(np.float32))
+    basis = np.linalg.qr(rng.standard_normal((k, k)))[0].astype(np.float32)
+    twice = 2 * basis  # no longer orthogonal: analysis is its inverse transposed
+    n_groups = -(-7 // k)
+    filled = layer.weight[:, np.minimum(np.arange(k * n_groups), 6)]
+    expected = [
+        [filled[row, k * g : k * g + k] @ basis[i] for row in range(4)]
+        for i in range(k)
+        for g in range(n_groups)
+    ]
+    columns = to_columns(layer, basis)
+    np.testing.assert_allclose(columns, expected, atol=1e-5)
+    np.testing.assert_allclose(to_columns(layer, twice, basis / 2), columns / 2, atol=1e-5)
+    np.testing.assert_allclose(from_columns(columns, basis), filled, atol=1e-5)
+    restored = restore_columns(layer, columns / 2, twice)
+    np.testing.assert_allclose(restored, layer.canonical(), atol=1e-5)
+    builder = FakeBuilder(layer)
+    emit_from_columns(layer, builder.constant(columns), basis, builder)
+    output = run(builder.weight_model(), {"one": np.ones(1, np.float32)})["output"]
+    np.testing.assert_allclose(output, layer.weight, atol=1e-5)

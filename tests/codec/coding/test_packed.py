@@ -1,4 +1,4 @@
-"""Packing: every alphabet gives back what was put in, in the bytes it says."""
+"""Packing: every alphabet gives back what was put in, in the bytes it says; and so do split integers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from onnxzip.codec.coding.packed import (
     n_padded,
     pack,
 )
+from onnxzip.codec.coding.split import choose_shift, join, split
 from tests.codec.coding.decoder import unpack
 
 DTYPES = (np.int8, np.int16, np.int32)
@@ -109,3 +110,21 @@ def test_integers_beyond_32_bits_are_refused() -> None:
     """What no alphabet holds is an error, never a wrong number."""
     with pytest.raises(ValueError, match="do not fit 32 bits"):
         choose_alphabet(np.array([[0, 2**33]], np.int64))
+
+
+@pytest.mark.parametrize("shift", [1, 2, 3, 4])
+def test_split_integers_come_back(shift: int) -> None:
+    """The low parts fill -2^(k-1) ... 2^(k-1) - 1, and the high parts round to the nearest."""
+    integers = np.array([[*range(-40, 41), 2**30, -(2**30), 2**30 + 1]], np.int32)
+    high, low = split(integers, shift)
+    assert (high.dtype, low.dtype) == (np.int32, np.int8)
+    np.testing.assert_array_equal(join(high, low, shift), integers)
+    assert (low.min(), low.max()) == (-(1 << (shift - 1)), (1 << (shift - 1)) - 1)
+    np.testing.assert_array_equal(high, np.floor(integers / 2**shift + 0.5))
+
+
+@pytest.mark.parametrize(("size", "shifts"), [(65_536, [0, 1, 1, 2, 2, 4, 4]), (65_534, [0] * 7)])
+def test_long_arrays_of_wide_integers_are_split(size: int, shifts: list[int]) -> None:
+    """From a standard deviation of 4 on a bit is split off, from 8 two, from 32 four."""
+    signs = np.repeat(np.array([[1], [-1]], np.int32), size // 2, axis=1)
+    assert [choose_shift(signs * deviation) for deviation in (3, 4, 7, 8, 31, 32, 200)] == shifts

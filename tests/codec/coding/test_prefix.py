@@ -19,7 +19,7 @@ from onnxzip.codec.coding.bits import MAX_WIDTH, pack_fields
 from onnxzip.codec.coding.contexts import find_contexts
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.prefix import Streams
-from onnxzip.codec.coding.trees import ROOTS, plan_trees
+from onnxzip.codec.coding.trees import ROOTS, _Branches, _cheapest_path, plan_trees, smooth
 from onnxzip.codec.coding.tuples import TupleOrder
 from tests.codec.coding.decoder import decode, windows
 from tests.codec.coding.model_builder import build_model, count_bytes
@@ -296,6 +296,56 @@ def test_trees_give_each_row_its_own_code_word(
     entropy = -float((counts * np.log2(counts / total)).sum())
     assert tree.n_bits > entropy
     assert (fields[0] < n_roots).all()
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 4])
+def test_branches_are_the_cheapest_that_cover_all_rows(n_steps: int) -> None:
+    """Of all sequences of so many branches from the first row to behind the last."""
+    rng, rows = np.random.default_rng(n_steps), np.arange(8)
+    cells = np.zeros(8, np.int64)
+    branches = []
+    for reach in (1, 2, 3, 7):
+        costs = rng.uniform(0, 1, 8)
+        costs[-1] = 0.1
+        branches.append(_Branches(0, np.minimum(rows + reach, 7), costs, cells, cells))
+    found: dict[tuple[tuple[int, int], ...], float] = {}
+    for chosen in itertools.product(range(4), repeat=n_steps):
+        row, total, path = 0, 0.0, []
+        for i in chosen:
+            path.append((i, row))
+            total += float(branches[i].costs[row])
+            row = int(branches[i].ends[row])
+        if row == 7:
+            found[tuple(path)] = total
+    least = min(found.values())
+    path = _cheapest_path(branches, n_steps, 7)
+    assert found[tuple(path)] == pytest.approx(least)
+
+
+def test_the_bits_of_a_tree_are_those_of_its_code_words() -> None:
+    """What the rows take, at 16 / ROOTS bits a first field, and 8 for each node of the tree."""
+    counts = np.ceil(1e5 / np.arange(1, 301)).astype(np.int64)
+    for n_roots, tree in plan_trees(np.append(counts, [0, 0]), sorted(ROOTS)).items():
+        fields = tree.fields(300)
+        n_row_bits = float((counts * (16 / ROOTS[n_roots] + fields[3] + fields[5])).sum())
+        n_nodes = n_roots + len(tree.cell_bits)
+        assert tree.n_bits == pytest.approx(n_row_bits + 8 * n_nodes)
+        assert tree.n_branches == n_roots
+
+
+def test_counts_are_smoothed_by_growing_blocks() -> None:
+    """The first eight stay as they are, and every block keeps its mass."""
+    counts = np.ceil(1e5 / np.arange(1, 401) ** 1.2).astype(np.int64)
+    smoothed = smooth(counts)
+    shares = counts / counts.sum()
+    np.testing.assert_allclose(smoothed[:8], shares[:8])
+    edges = np.array([0, *(1 + np.flatnonzero(np.diff(smoothed)))])
+    np.testing.assert_allclose(np.add.reduceat(smoothed, edges), np.add.reduceat(shares, edges))
+    sizes = np.diff(np.append(edges, 400))
+    assert sizes[:8].tolist() == [1] * 8
+    assert (edges[9:] / edges[8:-1] < 1.3).all()
+    assert sizes[-2] > 25
+    np.testing.assert_allclose(smooth(np.array([5, 3, 0])), [5 / 8, 3 / 8, 1e-9 / 8], rtol=1e-6)
 
 
 def test_the_order_of_tuples_is_the_order_of_their_costs() -> None:

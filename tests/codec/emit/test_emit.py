@@ -13,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from onnxzip.codec.coding import split
+from onnxzip.codec.coding.prefix import Streams
+from onnxzip.codec.emit import coded, nodes, packed, tuple_table
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.codec.emit.packed import emit_packed
 from onnxzip.passbase import Builder
@@ -190,3 +193,156 @@ def test_arrays_share_tables() -> None:
 def test_nothing_to_emit() -> None:
     for emitter in EMITTERS.values():
         assert emitter([], ModelBuilder(17)) == []
+
+
+def grid_item(rng: np.random.Generator, outer: list[int], inner: list[int], n_rows: int) -> Coefficients:
+    """Return columns with steps of these exponents, in quarter octaves."""
+    powers = [np.exp2(np.array(exponents) / 4).astype(np.float32) for exponents in (outer, inner)]
+    integers = rng.integers(-9, 9, (len(outer), len(inner) * n_rows), endpoint=True).astype(np.int16)
+    return Coefficients(integers, powers[1][:, None], outer=powers[0][:, None, None])
+
+
+@pytest.mark.parametrize("name", EMITTERS)
+@pytest.mark.parametrize("opset", [11, 17])
+def test_grids_of_steps(name: str, opset: int) -> None:
+    """The exponents of all grids share a table; a grid of one row takes no product of steps."""
+    rng = np.random.default_rng(4)
+    given_items = [
+        grid_item(rng, [0], [-40, -39, -3], 7),
+        grid_item(rng, [-4, 3, 0, 1], [0, -17], 5),
+        make_item(rng, (3, 8), 4, "a step a segment"),
+        grid_item(rng, [0], [-8], 9),
+        grid_item(rng, [24, -24], [-12, -12, -11], 1),
+    ]
+    model = emit(given_items, EMITTERS[name], opset)
+    for level in ("off", "all"):
+        assert_same(decode(model, level), given_items)
+    alone = emit(given_items[:1], EMITTERS[name], opset)
+    both = emit(given_items[:2], EMITTERS[name], opset)
+    # one table of powers -40 ... -3, or with the outer ones' of -4 ... 3, and one of -40 ... 0
+    assert [sizes_of_powers(m) for m in (alone, both)] == [[38], [8, 41]]
+    n_products = [sum(n.op_type == "Mul" for n in m.graph.node) for m in (alone, both)]
+    assert n_products[1] - n_products[0] >= 2
+    assert name == "coded" or n_products == [1, 3]
+
+
+def sizes_of_powers(model: onnx.ModelProto) -> list[int]:
+    """Return the sizes of the initializers that hold rising powers of 2 ** (1 / 4)."""
+    arrays = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer]
+    vectors = [a for a in arrays if a.dtype == np.float32 and a.ndim == 1 and len(a) > 1 and a.all()]
+    ratios = [np.log2(a[1:].astype(np.float64) / a[:-1]) for a in vectors if (a > 0).all()]
+    return sorted(len(r) + 1 for r in ratios if np.allclose(r, 0.25, atol=1e-6))
+
+
+def test_steps_of_wide_ranges() -> None:
+    """Exponents that a byte does not hold are stored in two."""
+    item = grid_item(np.random.default_rng(5), [0, 1], [-300, -44, 20], 4)
+    for emitter in EMITTERS.values():
+        assert_same(decode(emit([item], emitter, 17), "basic"), [item])
+
+
+def spread_integers(n_frequent: int, n_repeats: int) -> NDArray[np.int32]:
+    """Return integers of 4 - n_frequent / 8 bits: so many of share 1/8, the others of 1/16."""
+    numbers = [*range(n_frequent)] * 2 + [*range(n_frequent, 16 - n_frequent)]
+    return np.tile(np.array(numbers, np.int32), (n_repeats, 1))
+
+
+def test_indices_are_coded_where_that_saves_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 32nd of what they take packed, an eighth where there are many; coefficients do not count."""
+    seen: list[list[int]] = []
+
+    def encode(arrays: Sequence[NDArray[np.int32]]) -> Streams:
+        seen.append([len(array) for array in arrays])
+        return real(arrays)
+
+    real = coded.encode
+    monkeypatch.setattr(coded, "encode", encode)
+    shares = [spread_integers(*pair) for pair in ((0, 60), (1, 61), (4, 62), (5, 63))]
+    nearer = spread_integers(1, 64)
+    nearer[0, 0] = 14
+    step = np.ones((1, 1), np.float32)
+    floats = [Coefficients(shares[0], step), Coefficients(shares[0], step, is_fixed_rate=True)]
+    given_items = [*shares, nearer, *floats]
+    assert_same(decode(emit(given_items, emit_coded, 17), "all"), given_items)
+    n_indices = sum(array.size for array in (*shares, nearer))
+    for n_many, expected in ((n_indices + 1, [61, 62, 63, 60]), (n_indices, [62, 63, 60])):
+        monkeypatch.setattr(coded, "_MANY_INTEGERS", n_many)
+        emit_coded(given_items, ModelBuilder(17))
+        assert seen.pop() == expected
+
+
+@pytest.mark.parametrize(("deviation", "factors"), [(3, set()), (5, {2}), (10, {4}), (40, {16})])
+def test_long_arrays_of_wide_integers(
+    monkeypatch: pytest.MonkeyPatch, deviation: int, factors: set[int]
+) -> None:
+    """Their high parts are coded and multiplied, their low bits packed and added; indices stay whole."""
+    monkeypatch.setattr(split, "MIN_ELEMENTS", 1200)
+    rng = np.random.default_rng(6)
+    wide = [np.rint(rng.normal(0, deviation, (n, 60))).astype(np.int32) for n in (20, 19)]
+    steps = np.full((20, 1), 0.5, np.float32)
+    indices = np.abs(wide[0])
+    given_items = [Coefficients(wide[1], steps[:-1]), Coefficients(wide[0], steps), indices]
+    model = emit(given_items, emit_coded, 17)
+    assert_same(decode(model, "basic"), given_items)
+    arrays = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer]
+    assert {int(a[0]) for a in arrays if a.dtype == np.float32 and a.shape == (1,)} == factors
+
+
+def test_large_arrays_have_payloads_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which saves a copy at load; the small ones share one."""
+    monkeypatch.setattr(packed, "_LARGE_ARRAY", 100)
+    rng = np.random.default_rng(7)
+    given_items = [make_item(rng, (1, n), 1.6, "integers") for n in (64, 100, 99, 101, 98)]
+    model = emit(given_items, emit_packed, 17)
+    assert_same(decode(model, "all"), given_items)
+    assert sum(node.op_type == "Gather" for node in model.graph.node) == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n_saved", "dtype"),
+    [
+        (0, 255, 3, np.uint8),
+        (-128, 127, 3, np.int8),
+        (-1, 128, 2, np.int16),
+        (0, 65_535, 2, np.uint16),
+        (-32_768, 32_767, 2, np.int16),
+        (-1, 65_535, 0, np.int32),
+        (-32_769, 0, 0, np.int32),
+    ],
+)
+def test_integers_are_stored_in_the_smallest_type(
+    low: int, high: int, n_saved: int, dtype: type[np.generic]
+) -> None:
+    """Where that saves more than the 60 bytes of a Cast."""
+    n_least = 60 // n_saved if n_saved else 40
+    for n, expected in ((n_least, np.int32), (n_least + 1, dtype)):
+        builder = ModelBuilder(17)
+        array = np.resize(np.array([low, high]), n)
+        name = nodes.small_ints(array, builder)
+        (stored,) = (onnx.numpy_helper.to_array(i) for i in builder.initializers)
+        assert stored.dtype == expected
+        np.testing.assert_array_equal(stored, array)
+        assert [node.op_type for node in builder.nodes] == ["Cast"] * (expected != np.int32)
+        model = wrap(builder, [name], [(n,)], {0})
+        np.testing.assert_array_equal(decode(model, "off")[0], array)
+
+
+@pytest.mark.parametrize(
+    ("first", "gap", "n", "is_gaps"),
+    [
+        (0, 1, 40, False),
+        (0, 1, 41, True),
+        (65_535, 7, 41, True),
+        (65_536, 7, 41, False),
+        (9, 65_535, 257, True),
+        ((1 << 24) - 1 - 400 * 41_900, 41_900, 401, True),
+        ((1 << 24) - 400 * 41_900, 41_900, 401, False),
+    ],
+)
+def test_rising_positions_are_stored_as_gaps(first: int, gap: int, n: int, is_gaps: bool) -> None:
+    """Where there are more than 40, every gap fits two bytes, and sums stay below 2^24."""
+    positions = first + gap * np.arange(n, dtype=np.int64)
+    builder = ModelBuilder(17)
+    model = wrap(builder, [tuple_table.positions(positions, builder)], [(n,)], {0})
+    np.testing.assert_array_equal(decode(model, "off")[0], positions)
+    assert ("CumSum" in {node.op_type for node in builder.nodes}) == is_gaps
