@@ -121,3 +121,18 @@ def rising(ladder: Iterable[Candidate], n_most_bytes: float = np.inf) -> Iterato
         if n_least_bytes <= candidate.n_bytes < n_most_bytes:
             n_least_bytes = candidate.n_bytes
             yield candidate
+
+
+def check_ranges(**settings: tuple[float | tuple[float, ...], float, float]) -> None:
+    """Refuse settings out of their range.
+
+    Args:
+        **settings: by name, a value or several, the least and the greatest that may be.
+
+    Raises:
+        ValueError: one is outside.
+    """
+    for name, (value, least, most) in settings.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if wrong := [number for number in values if not least <= number <= most]:
+            raise ValueError(f"{name} {wrong[0]:g} is not from {least:g} to {most:g}")

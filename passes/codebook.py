@@ -27,7 +27,7 @@ from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import codebook
 
 from ._examples import example_layers
-from ._shared import payload, price, refusal_of_transforms
+from ._shared import check_ranges, payload, price, refusal_of_transforms
 
 RUNGS = (
     *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
@@ -63,6 +63,10 @@ class CodebookPass(Pass):
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that numpy refuses."""
+        check_ranges(seed=(self.seed, 0, 2**63))
 
     def candidates(
         self, layer: Layer, codec: Codec, forms: Sequence[Form]

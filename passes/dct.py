@@ -33,7 +33,7 @@ from onnxzip.transforms.dct import kept_positions, spatial_basis
 from ._columns import RoundedColumns, emit_rounded, has_kernel_basis, restore_rounded
 from ._dct_parts import Part, make_parts, quantize, truncated_error
 from ._examples import example_layers
-from ._shared import payload, price, refusal_of_transforms
+from ._shared import check_ranges, payload, price, refusal_of_transforms
 
 _N_NODES, _N_JOINING_NODES, _N_COMPUTED_NODES = 4, 2, 8
 """Nodes that `emit` adds: at most for each part, for joining several, and in computed form."""
@@ -55,6 +55,11 @@ class Dct(Pass):
     block: int = 8
     truncation: float = 0.1
     computed_keep: tuple[float, ...] = (0.7, 0.8, 0.9, 0.95, 0.98)
+
+    def __post_init__(self) -> None:
+        """Refuse blocks that are none, and shares that are none."""
+        keep = (self.computed_keep, 0.0, 1.0)
+        check_ranges(block=(self.block, 1, 1024), truncation=(self.truncation, 0, 1), computed_keep=keep)
 
     def candidates(
         self, layer: Layer, codec: Codec, forms: Sequence[Form]

@@ -25,7 +25,7 @@ from ._examples import example_layers
 from ._lowrank_chain import count_macs, emit_chain, reason_against
 from ._lowrank_factors import count_nodes, emit_product, methods_for, product, shorter_side
 from ._lowrank_proposals import Factory, Proposal, pick
-from ._shared import payload, price, rate_ladder, refusal_of_transforms, rising
+from ._shared import check_ranges, payload, price, rate_ladder, refusal_of_transforms, rising
 
 LOWER_RATES = (0.125, 0.177, 0.25, 0.354, 0.5, 0.707)
 """Rates below the codec's lowest, in multiples of that, for few directions of a layer's outputs."""
@@ -45,6 +45,10 @@ class LowRankPass(Pass):
 
     rungs: int = 8
     max_side: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse a ladder without rungs, and sides that no matrix has."""
+        check_ranges(rungs=(self.rungs, 1, 64), max_side=(self.max_side, 1, 65536))
 
     def candidates(
         self, layer: Layer, codec: Codec, forms: Sequence[Form]

@@ -33,7 +33,7 @@ from onnxzip.transforms.wavelet import (
 
 from ._columns import RoundedColumns, emit_rounded, has_kernel_basis, restore_rounded
 from ._examples import example_layers
-from ._shared import payload, price, refusal_of_transforms, rising
+from ._shared import check_ranges, payload, price, refusal_of_transforms, rising
 from ._wavelet_bands import (
     count_nodes,
     decode,
@@ -81,6 +81,12 @@ class Wavelet(Pass):
             raise ValueError(f"threshold {self.threshold!r}; choose hard, soft or none")
         if self.wavelet not in pywt.wavelist(kind="discrete"):
             raise ValueError(f"wavelet {self.wavelet!r}; choose one of pywt.wavelist(kind='discrete')")
+        check_ranges(
+            levels=(self.levels, 1, 16),
+            tile=(self.tile, 2, 1024),
+            multiples=(self.multiples, 0.0, 100.0),
+            truncation=(self.truncation, 0.0, 1.0),
+        )
 
     def candidates(
         self, layer: Layer, codec: Codec, forms: Sequence[Form]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from onnxzip.cli.flags import make_parser
+from onnxzip.cli.flags import Parser, make_parser
 from onnxzip.cli.pass_flags import add_pass_options, take_settings
 from onnxzip.errors import UsageError
 from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify, for_verify
@@ -53,12 +53,12 @@ class Request:
     verbose: bool = False
 
 
-def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:
-    """Tie a negative number to the option that takes a number, for `-1` is an option by itself."""
+def _with_negative_numbers(parser: Parser, arguments: Sequence[str]) -> list[str]:
+    """Tie a negative number to the option that takes a value, for `-1` is an option by itself."""
     tied: list[str] = []
     for argument in arguments:
         is_number = re.fullmatch(r"-\d[\d.]*\w*", argument)
-        if is_number and tied and tied[-1] in ("--tolerance", "--target-size", "--seed"):
+        if is_number and tied and parser.takes_value(tied[-1]):
             tied[-1] += f"={argument}"
         else:
             tied.append(argument)
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str]) -> Request:
     flags = [argument.partition("=")[0] for argument in arguments[:end] if argument.startswith("--")]
     if any(flag not in parser.flags for flag in flags):
         add_pass_options(parser)
-    own = _with_negative_numbers(arguments[:end])
+    own = _with_negative_numbers(parser, arguments[:end])
     given = {"paths": [], **vars(parser.parse_intermixed_args(own))}
     for path in given["paths"]:
         if re.match(r"-\d", str(path)):  # which argparse takes for a negative number

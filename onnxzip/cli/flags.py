@@ -42,6 +42,11 @@ class Parser(argparse.ArgumentParser):
         """Every option there is, with its dashes."""
         return frozenset(self._option_string_actions)
 
+    def takes_value(self, flag: str) -> bool:
+        """Whether a long option is followed by a value."""
+        action = self._option_string_actions.get(flag) if flag.startswith("--") else None
+        return action is not None and action.nargs is None
+
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments."""
         raise UsageError(f"{message} (onnxzip --help lists the options)")

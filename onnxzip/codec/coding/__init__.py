@@ -1,1 +1,1 @@
-"""Integers to compact arrays and back; the numpy decoder is the truth."""
+"""Integers to the compact arrays that a decode graph reads; tests hold it to a numpy decoder."""

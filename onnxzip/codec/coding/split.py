@@ -40,8 +40,3 @@ def split(integers: Integers, shift: int) -> tuple[NDArray[np.int32], NDArray[np
     moved -= high << shift
     moved -= 1 << (shift - 1)
     return high, moved.astype(np.int8)
-
-
-def join(high: NDArray[np.int32], low: NDArray[np.int8], shift: int) -> NDArray[np.int32]:
-    """Return the integers; the inverse of `split`."""
-    return np.asarray((high << shift) + low, np.int32)

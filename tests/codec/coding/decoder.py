@@ -87,3 +87,8 @@ def unpack(
         arrays.append(flat[start : start + size].reshape(shape))
         start += n_padded(size, alphabet)
     return arrays
+
+
+def join(high: NDArray[np.int32], low: NDArray[np.int8], shift: int) -> NDArray[np.int32]:
+    """Return the integers; the inverse of `split`."""
+    return np.asarray((high << shift) + low, np.int32)

@@ -17,8 +17,8 @@ from onnxzip.codec.coding.packed import (
     n_padded,
     pack,
 )
-from onnxzip.codec.coding.split import choose_shift, join, split
-from tests.codec.coding.decoder import unpack
+from onnxzip.codec.coding.split import choose_shift, split
+from tests.codec.coding.decoder import join, unpack
 
 DTYPES = (np.int8, np.int16, np.int32)
 ALPHABETS = [
