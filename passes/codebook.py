@@ -41,11 +41,8 @@ MAX_TABLE_SHARE = 0.25
 MIN_SCALED_ROW = 64
 """Shortest row worth a scale of its own: 16 bits are a quarter of a bit a weight at this length."""
 
-TRIAL_RUNG = (4, 64)
-"""Vector length and codewords of the trial that decides about row scales."""
-
-TRIAL_SIZE = 1 << 20
-"""Weights that the trial sees, about."""
+TRIAL_RUNG, TRIAL_SIZE = (4, 64), 1 << 20
+"""The trial that decides about row scales: vector length and codewords, and weights seen, about."""
 
 BLOCK = 1 << 20
 """Indices looked up at a time."""

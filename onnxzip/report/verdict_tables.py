@@ -52,7 +52,9 @@ def verdict_table(checks: Sequence[Check]) -> Table:
             cells.append(_interval(drift))
         rows.append((provider, *cells, f"{samples:,}", _verdict(here)))
     between = ("95 % interval",) if has_interval else ()
-    columns = ("provider", *kinds, *between, "samples", "verdict")
+    metrics = dict.fromkeys(check.metric for check in checks if check.kind == "drift")
+    shown = [f"drift {', '.join(metrics)}" if kind == "drift" else kind for kind in kinds]
+    columns = ("provider", *shown, *between, "samples", "verdict")
     return Table(columns, tuple(rows), frozenset({"provider", "verdict"}))
 
 
