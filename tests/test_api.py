@@ -106,15 +106,18 @@ def test_report_comes_back(tmp_path: Path) -> None:
     assert onnxzip.read_report(path) == onnxzip.read_report(str(path)) == report
     assert onnxzip.read_report(to_json(report)) == report
     path.write_bytes(b"\xff\xfe")
-    for source in (path, tmp_path / "absent", tmp_path, "a\0b"):
+    for source in (path, tmp_path / "absent", tmp_path):
         with pytest.raises(InputError, match="cannot be read") as caught:
             onnxzip.read_report(source)
         assert str(caught.value).startswith(str(source))
     path.write_text("[]")
     with pytest.raises(InputError, match=r"r\.json: report: not a report"):
         onnxzip.read_report(path)
-    with pytest.raises(UsageError, match="expected a path"):
-        onnxzip.read_report(3)  # type: ignore[arg-type]
+    for wrong in (3, None, "a\0b"):
+        with pytest.raises(UsageError, match=r"source .* is not a path"):
+            onnxzip.read_report(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not a report"):
+        onnxzip.read_report('{"a":' * 100_000)
 
 
 # Settings
@@ -187,6 +190,11 @@ def test_verify_refuses_what_it_does_not_use(settings: dict[str, Any], message: 
         ({"nope": {"a": 1}}, "there is no pass 'nope'"),
         ({"scalar": {"nope": 1}}, "the pass scalar has no setting 'nope'"),
         ({"dct": {"block": "8"}}, "the setting dct.block '8' is not of type int"),
+        ({"dct": {"block": 0}}, "settings of the pass dct: block 0 is not from 1 to 1024"),
+        ({"dct": {"computed_keep": (0.5, 2.0)}}, "computed_keep 2 is not from 0 to 1"),
+        ({"wavelet": {"tile": 1}}, "tile 1 is not from 2 to 1024"),
+        ({"lowrank": {"rungs": 0}}, "rungs 0 is not from 1 to 64"),
+        ({"codebook": {"seed": -1}}, "seed -1 is not from 0"),
         ({"dct": {"block": True}}, "the setting dct.block True is not of type int"),
         ({"wavelet": {"max_levels": 1.5}}, "there is no|no setting|is not of type int"),
     ],
@@ -202,10 +210,48 @@ def test_settings_of_passes_are_checked_before_anything_is_read(
 def test_other_arguments_of_the_wrong_type() -> None:
     with pytest.raises(UsageError, match="progress of type int is not a callable"):
         onnxzip.compress("absent.onnx", progress=3)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="expected a path, got a int"):
+    with pytest.raises(UsageError, match="output 3 is not a path"):
         onnxzip.compress("absent.onnx", 3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="overwrite 1 is not True or False"):
         onnxzip.decompress("absent.onnx", overwrite=1)  # type: ignore[arg-type]
+
+
+class ForeignPath:
+    """A path as no pathlib makes one."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __fspath__(self) -> object:
+        if isinstance(self._value, Exception):
+            raise self._value
+        return self._value
+
+
+class BrokenProgram:
+    """What an exporter returned that failed."""
+
+    @property
+    def model_proto(self) -> object:
+        raise RuntimeError("export failed")
+
+
+@pytest.mark.parametrize(
+    "path", [ForeignPath(b"in.onnx"), ForeignPath(RuntimeError("x")), "a\0b"], ids=repr
+)
+def test_foreign_paths_are_refused(path: Any) -> None:
+    model = CASES["two_layer_perceptron"].build()
+    for call in (onnxzip.compress, onnxzip.verify, onnxzip.inspect, onnxzip.decompress):
+        with pytest.raises(UsageError, match=r"source .* is not a path"):
+            call(path)
+    for write in (onnxzip.compress, onnxzip.decompress):
+        with pytest.raises(UsageError, match=r"output .* is not a path"):
+            write(model, path)
+
+
+def test_a_program_that_holds_no_model_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"BrokenProgram.*export failed"):
+        onnxzip.compress(BrokenProgram())  # type: ignore[arg-type]
 
 
 # What a run says of itself
@@ -223,6 +269,8 @@ def test_progress_and_logging(
             **FAST,
         )
     assert stages[0] == ("reading", 0.0)
+    assert stages[-1] == ("done", 1.0)
+    assert [fraction for _, fraction in stages] == sorted(fraction for _, fraction in stages)
     assert all(0 <= fraction <= 1 for _, fraction in stages)
     said = [(entry.name, entry.levelname, entry.getMessage()) for entry in caplog.records]
     infos = [text.split()[0] for _, level, text in said if level == "INFO"]

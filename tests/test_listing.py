@@ -218,6 +218,19 @@ def test_verify_judges_as_the_file_was_judged(tmp_path: Path) -> None:
     assert (wary.metric, wary.limit) == ("rel_l2", 0.1)  # what a mark names is never imported
 
 
+def test_labels_say_that_answers_are_judged(tmp_path: Path) -> None:
+    """By the limit that the file was made with; without them no other metric takes its place."""
+    model, out = MODELS / "digits_cnn.onnx", tmp_path / "small.onnx"
+    data, labels = MODELS / "digits_calibration.npz", MODELS / "digits_calibration_labels.npy"
+    how = {"calibration": data, "labels": labels, "metric": "top1", "tolerance": 0.02}
+    onnxzip.compress(model, out, level=1, passes="scalar", **how)
+    *_, drift = onnxzip.verify(out, model, calibration=data, labels=labels)
+    assert (drift.metric, drift.limit, drift.passed) == ("top1", 0.02, True)
+    *_, drift = onnxzip.verify(out, model, calibration=data)
+    assert "was judged by top1: pass labels" in drift.note
+    assert drift.limit == math.inf
+
+
 def test_verify_against_another_model(tmp_path: Path) -> None:
     """A model with other outputs is no match, and says so instead of failing inside."""
     _, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())

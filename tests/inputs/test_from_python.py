@@ -176,3 +176,15 @@ def test_batches_of_the_wrong_kind(item: Any, message: str) -> None:
         load_calibration([item], [IMAGE])
     assert str(caught.value).startswith("calibration batch 0: ")
     assert "\n" not in str(caught.value)
+
+
+def failing(n_batches: int) -> Iterator[np.ndarray]:
+    for _ in range(n_batches):
+        yield images(2)
+    raise OSError("disk full")
+
+
+@pytest.mark.parametrize("n_batches", [0, 3])
+def test_what_a_loader_raises_is_told_with_its_batch(n_batches: int) -> None:
+    with pytest.raises(CalibrationError, match=f"batch {n_batches}: cannot be read: OSError: disk full"):
+        load_calibration(failing(n_batches), [IMAGE])

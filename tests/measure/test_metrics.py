@@ -151,17 +151,19 @@ def test_user_function(tmp_path, monkeypatch):
         "def worst(a, b): return np.abs(a['y'] - b['y']).max()\n"
         "def fails(a, b): raise KeyError('zz')\n"
         "def nan(a, b): return float('nan')\n"
+        "def leaves(a, b): raise SystemExit(0)\n"
         "text = 'x'\n"
     )
+    (tmp_path / "my_metric_that_exits.py").write_text("raise SystemExit(0)")
     monkeypatch.chdir(tmp_path)
     metric = make_metric("my_metric_a:worst", 0.5)
     assert metric.measure(runs(Y), runs(Z)).value == pytest.approx(np.abs(Y - Z).max())
     assert metric.passes(0.5)
     assert not metric.passes(0.6)
-    for name, pattern in [("fails", "failed: KeyError.*zz"), ("nan", "returned NaN")]:
+    for name, pattern in [("fails", "KeyError.*zz"), ("nan", "returned NaN"), ("leaves", "SystemExit")]:
         with pytest.raises(CalibrationError, match=pattern):
             make_metric(f"my_metric_a:{name}", 1).measure(runs(Y), runs(Z))
-    for name in ("my_metric_a:none", "no_such_module_b:f", "my_metric_a:text"):
+    for name in ("my_metric_that_exits:f", "my_metric_a:none", "no_such_module_b:f", "my_metric_a:text"):
         with pytest.raises(CalibrationError, match=f"metric {name}"):
             make_metric(name, 1)
     with pytest.raises(UsageError, match="tolerance"):

@@ -349,3 +349,11 @@ def test_warnings_come_before_the_verdict() -> None:
         0 < text.index("## Warnings\n\n- input 'x' has values from 0 to 255") < text.index("## Verdict")
     )
     assert "Warnings" not in to_markdown(REPORT)
+
+
+def test_names_stay_on_their_line_and_are_no_html_in_markdown() -> None:
+    layer = replace(LAYERS[0], name="<script>a|b\nc")
+    text = to_markdown(replace(REPORT, source="in\n<b>.onnx", layers=(layer,)))
+    assert text.startswith("# in &lt;b>.onnx: ")
+    assert "| &lt;script>a\\|b c |" in text
+    assert "<script" not in text
