@@ -1,4 +1,4 @@
-"""A model as onnxruntime takes it."""
+"""What a session is made from: a serialised model or a path, and arrays beside it."""
 
 from __future__ import annotations
 

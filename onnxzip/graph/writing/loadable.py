@@ -1,4 +1,4 @@
-"""A model as onnxruntime takes it."""
+"""Hands a model to onnxruntime: the light proto as bytes, its arrays beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks a compressed model, and takes its decode subgraph apart again.
+"""Marks a compressed model, and reads the mark of one.
 
 The mark is one metadata entry, "onnxzip": a JSON object with the format version `v`, the number of
 decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of all that they read, the
@@ -128,7 +128,7 @@ def payload_checksum(model: Model, n_nodes: int) -> int:
 
 
 def is_intact(model: Model) -> bool:
-    """Whether what the decode nodes read is what was stamped."""
+    """Whether what the decode nodes read is what was marked."""
     text = next(entry.value for entry in model.proto.metadata_props if entry.key == KEY)
     n_nodes, _ = read_mark(model)
     return bool(json.loads(text).get("c") == payload_checksum(model, n_nodes))
@@ -169,7 +169,7 @@ def read_mark(model: Model) -> tuple[int, list[StoredValue]]:
 
 
 def read_judgement(model: Model) -> Judgement | None:
-    """Return what a stamped model was judged by, None for the defaults.
+    """Return what a marked model was judged by, None for the defaults.
 
     Raises:
         ModelError: there is no mark, or it is damaged.

@@ -189,7 +189,7 @@ def test_models_without_a_mark() -> None:
 
 
 def make_stamped(origin: Mapping[str, tuple[str, str, int, float]], rounded: RoundedValues) -> Model:
-    """Return a stamped model that decodes w (Cast), f (Mul), s1 and s2 (Split) in its first 3 nodes."""
+    """Return a marked model that decodes w (Cast), f (Mul), s1 and s2 (Split) in its first 3 nodes."""
     draft = Draft()
     draft.tensor("sizes", np.array([8, 12, 4]))
     half = draft.tensor("half", np.arange(12, dtype=np.float16))
