@@ -59,8 +59,8 @@ class Options:
     Attributes:
         calibration: the user's data, see `onnxzip.inputs.from_python`; None generates inputs.
         labels: class labels for the metric "top1", a .npy file or an array of integers.
-        metric: "rel_l2", "cosine", "psnr", "top1", "module:function" or a callable; the latter two need
-            a tolerance.
+        metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function" or a callable; the latter
+            two need a tolerance.
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
