@@ -76,8 +76,9 @@ def compress(
                 iterable of batches (arrays, (x, y) as a torch DataLoader yields, dicts); an onnxruntime
                 CalibrationDataReader; a .npz or .npy file or a folder of them.
             labels: class labels for the metric "top1"; by default the y of batches (x, y).
-            metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function", or a callable that takes
-                the outputs of the original and of the compressed model, as dicts, and returns the loss.
+            metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function", or a callable that
+                takes the outputs of the original and of the compressed model, as dicts, and returns the
+                loss.
             tolerance: largest loss allowed, in the metric's unit.
             target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
             objective: "size" or "speed".

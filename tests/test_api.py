@@ -237,7 +237,9 @@ class BrokenProgram:
 
 
 @pytest.mark.parametrize(
-    "path", [ForeignPath(b"in.onnx"), ForeignPath(RuntimeError("x")), "a\0b"], ids=repr
+    "path",
+    [ForeignPath(b"in.onnx"), ForeignPath(RuntimeError("x")), "a\0b"],
+    ids=["bytes", "raises", "NUL"],
 )
 def test_foreign_paths_are_refused(path: Any) -> None:
     model = CASES["two_layer_perceptron"].build()
