@@ -19,8 +19,8 @@ resnet20 -2.1 % (0.0958 to 0.0985), which 3 % more loss may have paid for: not s
 SPATIAL_DAMPING = 0.2
 """The same for the moment of a kernel's positions on generated inputs. Of 0.05, 0.2 and 0.5, it is where
 resnet20 and resnet44 lose no more on real images than with no moment at all, in a sixth fewer bytes.
-With 0.05 digits_cnn and digits_autoencoder are 3.1 and 5.4 % larger, with 0.5 1.8 % smaller and 5.2 % larger;
-digits_attention and digits_gru have no kernels (`python -m tests.bench.constants
+With 0.05 digits_cnn and digits_autoencoder are 3.1 and 5.4 % larger, with 0.5 1.8 % smaller and 5.2 %
+larger; digits_attention and digits_gru have no kernels (`python -m tests.bench.constants
 onnxzip.measure.damping:SPATIAL_DAMPING 0.2 0.05 0.5 --calibration none`)."""
 
 
