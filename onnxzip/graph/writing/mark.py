@@ -28,6 +28,9 @@ from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoded_shape
 from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a mark raises that anybody may have written: among others 100,000 brackets."""
+
 FORMAT_VERSION = 2
 """Counts the changes of the record described above."""
 
@@ -219,7 +222,7 @@ def _parse_mark(text: str, source: str) -> _Mark:
         if any(n_bytes < 0 for _, _, n_bytes, _ in entries):
             raise ValueError("a negative size")
         return mark
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
 
 

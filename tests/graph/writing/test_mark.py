@@ -333,6 +333,13 @@ def test_damaged_marks_are_refused(changes: dict[str, Any], marked: onnx.ModelPr
     refuse(with_mark(marked, {**mark_of(marked), **changes}))
 
 
+def test_a_mark_of_brackets_is_refused(marked: onnx.ModelProto) -> None:
+    deep = onnx.ModelProto()
+    deep.CopyFrom(marked)
+    deep.metadata_props[-1].value = "[" * 100_000
+    refuse(deep)
+
+
 @pytest.mark.parametrize("key", MISSING)
 def test_incomplete_marks_are_refused(key: str, marked: onnx.ModelProto) -> None:
     record = mark_of(marked)
