@@ -47,7 +47,7 @@ def report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
     if path is None:
         yield lambda report: None
         return
-    from onnxzip.graph.writing.files import replace_file
+    from onnxzip.graph import replace_file
     from onnxzip.report.registry import exporters
 
     with ExitStack() as stack:

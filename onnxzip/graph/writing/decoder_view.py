@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 
+from onnxzip.graph.changing.fields import delete_if
 from onnxzip.graph.reading.model import Model, add_initializer
 from onnxzip.graph.reading.scope import reads_of
 from onnxzip.graph.reading.shapes import decoder_types
@@ -123,25 +124,19 @@ def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array])
     result = model.copy()
     graph = result.proto.graph
     made = {o for node in graph.node[:n_nodes] for o in node.output}
-    _delete(graph.node, range(n_nodes))
-    _delete(graph.value_info, [i for i, v in enumerate(graph.value_info) if v.name in made])
+    del graph.node[:n_nodes]
+    delete_if(graph.value_info, lambda v: v.name in made)
     read: set[str] = {v.name for v in (*graph.output, *graph.input)}
     for node in graph.node:
         read |= set(reads_of(node))
-    unread = [i for i, t in enumerate(graph.initializer) if t.name not in read]
-    for i in unread:
-        result.arrays.pop(graph.initializer[i].name, None)
-    _delete(graph.initializer, unread)
+    for tensor in graph.initializer:
+        if tensor.name not in read:
+            result.arrays.pop(tensor.name, None)
+    delete_if(graph.initializer, lambda t: t.name not in read)
     for name, array in weights.items():
         add_initializer(result, name, array)
-    marks = [i for i, e in enumerate(result.proto.metadata_props) if e.key == KEY]
-    _delete(result.proto.metadata_props, marks)
+    delete_if(result.proto.metadata_props, lambda e: e.key == KEY)
     return result
-
-
-def _delete(field: Sequence[object], positions: Sequence[int]) -> None:
-    for i in sorted(positions, reverse=True):
-        del field[i]  # type: ignore[attr-defined]  # a repeated protobuf field
 
 
 def decoded_types(model: Model, n_nodes: int) -> dict[str, np.dtype[np.generic]]:
