@@ -21,8 +21,8 @@ from onnxzip.records.check import Check
 
 if TYPE_CHECKING:
     from onnxzip.graph import ModelLike, ModelProto
-    from onnxzip.inputs.arrays import ArrayLike
-    from onnxzip.inputs.from_python import CalibrationSource
+    from onnxzip.inputs.given.arrays import ArrayLike
+    from onnxzip.inputs.given.from_python import CalibrationSource
     from onnxzip.report.record import Inspection, Report
 
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]

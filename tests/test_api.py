@@ -15,18 +15,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import onnx
 import pytest
+from tests.inputs.test_from_python import Loader, Tensor
 
 import onnxzip
 from onnxzip import api, graph
 from onnxzip.errors import CalibrationError, InputError, ModelError, UsageError
-from onnxzip.inputs.arrays import ArrayLike
-from onnxzip.inputs.from_python import CalibrationSource
+from onnxzip.inputs.given.arrays import ArrayLike
+from onnxzip.inputs.given.from_python import CalibrationSource
 from onnxzip.options import USED_BY_VERIFY, Options, record
 from onnxzip.records.aliases import Scalar
 from onnxzip.report.json import export as to_json
 from onnxzip.runtime.outputs import Outputs
 from tests.cases import CASES
-from tests.inputs.test_from_python import Loader, Tensor
 from tests.test_models import MODELS
 
 NAMES: dict[str, Any] = {

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from onnxzip import graph
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable
-from onnxzip.inputs.arrays import ArrayLike
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
-from onnxzip.inputs.findings import look_at
-from onnxzip.inputs.from_files import join_labels, load_calibration, load_labels
-from onnxzip.inputs.runnable import runnable_feeds
+from onnxzip.inputs.generated.runnable import runnable_feeds
+from onnxzip.inputs.given.arrays import ArrayLike
+from onnxzip.inputs.given.findings import look_at
+from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
 from onnxzip.measure.metric import Metric
 from onnxzip.measure.metrics import make_metric, without_limit
 from onnxzip.measure.metrics.rel_l2 import exact_deviation

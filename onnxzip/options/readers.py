@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from onnxzip.errors import UsageError
-from onnxzip.inputs.arrays import is_array
+from onnxzip.inputs.given.arrays import is_array
 from onnxzip.records.aliases import Scalar
 
 Setting: TypeAlias = Scalar | tuple[Scalar, ...]
@@ -54,7 +54,7 @@ def _shown(value: object) -> str:
 
 
 def read_calibration(name: str, value: object) -> object:
-    """Read data: a path, or what `onnxzip.inputs.from_python` takes, whose contents are its business."""
+    """Read data: a path, or what `inputs.given.from_python` takes, whose contents are its business."""
     if isinstance(value, str | os.PathLike):
         return read_path(name, value)
     is_data = isinstance(value, Iterable) or is_array(value) or hasattr(value, "get_next")

@@ -31,8 +31,8 @@ from onnxzip.report.record import Report
 
 if TYPE_CHECKING:
     from onnxzip.graph import ModelProto
-    from onnxzip.inputs.arrays import ArrayLike
-    from onnxzip.inputs.from_python import CalibrationSource
+    from onnxzip.inputs.given.arrays import ArrayLike
+    from onnxzip.inputs.given.from_python import CalibrationSource
     from onnxzip.runtime.outputs import Outputs
 
 UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float]
@@ -57,7 +57,7 @@ class Options:
     numbers are numbers, "4MB" is a size, a single name stands for a tuple of names, a text for a path.
 
     Attributes:
-        calibration: the user's data, see `onnxzip.inputs.from_python`; None generates inputs.
+        calibration: the user's data, see `onnxzip.inputs.given.from_python`; None generates inputs.
         labels: class labels for the metric "top1", a .npy file or an array of integers.
         metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function" or a callable; the latter
             two need a tolerance.

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.runnable import runnable_feeds
+from onnxzip.inputs.generated.runnable import runnable_feeds
 from onnxzip.measure.examination import unstable_outputs
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.metrics.rel_l2 import exact_deviation

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.from_files import load_calibration, load_labels
-from onnxzip.inputs.runs import MAX_RUN_ELEMENTS
+from onnxzip.inputs.given.from_files import load_calibration, load_labels
+from onnxzip.inputs.given.runs import MAX_RUN_ELEMENTS
 from onnxzip.runtime.input_spec import InputSpec
 
 F32, I64 = np.dtype("float32"), np.dtype("int64")

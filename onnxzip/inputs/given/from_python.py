@@ -19,10 +19,10 @@ from os import PathLike
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.arrays import ArrayLike, check_arrays, is_array
+from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.free_sizes import samples_per_run
-from onnxzip.inputs.runs import check_shape, cut_samples
+from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, is_array
+from onnxzip.inputs.given.runs import check_shape, cut_samples
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.input_spec import InputSpec
 

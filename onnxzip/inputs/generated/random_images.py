@@ -12,8 +12,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.inputs.free_sizes import IMAGE_CHANNELS
-
 _SLOPES = (0.6, 1.4)
 """Exponents a: around the 1 of photographs (256 of CIFAR-10, which were made small, have 1.3 to 1.8)."""
 
@@ -25,19 +23,6 @@ _CONTRAST_DEVIATION = 0.4
 
 _OFFSET_DEVIATION = 0.35
 """For brightness and the cast of colour alike: those images have 0.56 and 0.24."""
-
-_MIN_SIDE = 4
-"""Less than that has no neighbours that could be alike: it is no image."""
-
-
-def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Return where an image batch of rank 4 has its channels; None for what is no image."""
-    if len(shape) != 4:
-        return None
-    for axis, sides in ((1, shape[2:]), (3, shape[1:3])):
-        if shape[axis] in IMAGE_CHANNELS and min(sides) >= _MIN_SIDE:
-            return axis
-    return None
 
 
 def random_images(shape: tuple[int, ...], axis: int, rng: np.random.Generator) -> NDArray[np.float64]:

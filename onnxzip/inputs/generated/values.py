@@ -1,9 +1,8 @@
-"""Inputs for a model: the record that carries them, and generated ones for lack of real data.
+"""Values of inputs, for lack of real data.
 
 Generated values follow an input's type and name: floats are standard normal, or random images where
-the shape is one of images (images.py), integers are bounded by the table they index, masks are ones
-(odd rows end in zeros), a sample rate is 16000 Hz. Every array depends on (seed, run, position of the
-input) only.
+the shape is one of images, integers are bounded by the table they index, masks are ones (odd rows end
+in zeros), a sample rate is 16000 Hz. Every array depends on (seed, run, position of the input) only.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.free_sizes import STATE_NAME, FreeSizes, resolve_shapes
-from onnxzip.inputs.random_images import channel_axis, random_images
+from onnxzip.inputs.axes import STATE_NAME, channel_axis
+from onnxzip.inputs.generated.free_sizes import FreeSizes, resolve_shapes
+from onnxzip.inputs.generated.random_images import random_images
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 

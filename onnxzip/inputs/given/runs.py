@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.free_sizes import axis_kind, samples_per_run
+from onnxzip.inputs.axes import axis_kind, samples_per_run
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 

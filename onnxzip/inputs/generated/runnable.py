@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from onnxzip.errors import CalibrationError, ModelError
+from onnxzip.inputs.axes import has_free_sizes, samples_per_run
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.free_sizes import LADDER, FreeSizes, has_free_sizes, resolve_shapes, samples_per_run
-from onnxzip.inputs.generated import generate_feeds, refuse_unsupported
+from onnxzip.inputs.generated.free_sizes import LADDER, FreeSizes, resolve_shapes
+from onnxzip.inputs.generated.values import generate_feeds, refuse_unsupported
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.outputs import Outputs

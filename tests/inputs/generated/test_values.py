@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.errors import CalibrationError
+from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.free_sizes import FreeSizes, resolve_shapes, samples_per_run
-from onnxzip.inputs.generated import generate_feeds
-from onnxzip.inputs.runnable import runnable_feeds
+from onnxzip.inputs.generated.free_sizes import FreeSizes, resolve_shapes
+from onnxzip.inputs.generated.runnable import runnable_feeds
+from onnxzip.inputs.generated.values import generate_feeds
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import Session, open_session

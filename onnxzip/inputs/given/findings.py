@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.inputs.axes import channel_axis
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.random_images import channel_axis
 from onnxzip.records.aliases import Array
 from onnxzip.records.finding import Finding
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from onnxzip.inputs.random_images import channel_axis, random_images
+from onnxzip.inputs.axes import channel_axis
+from onnxzip.inputs.generated.random_images import random_images
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.from_files import join_labels, load_calibration, load_labels
+from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
 from onnxzip.runtime.input_spec import InputSpec
 
 F32, I64 = np.dtype("float32"), np.dtype("int64")

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.arrays import ArrayLike, check_arrays, to_array
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
+from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, to_array
+from onnxzip.inputs.given.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.input_spec import InputSpec
 

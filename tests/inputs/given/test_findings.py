@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.findings import look_at
+from onnxzip.inputs.given.findings import look_at
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.standard_normal((64, 3, 12, 12)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Inputs that are made up where the user gives none: sizes, values, and what a model accepts of them."""

@@ -1,0 +1,105 @@
+"""Guess sizes for the free dimensions of a model's inputs.
+
+The same symbol has the same size everywhere; "a + b" and "2*a" follow from their terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onnxzip.inputs.axes import AxisKind, axis_kind, kind_among
+from onnxzip.runtime.input_spec import InputSpec
+
+
+@dataclass(frozen=True)
+class FreeSizes:
+    """One guess at everything the graph's inputs do not say.
+
+    Attributes:
+        batch: samples in one run.
+        sequence: tokens, frames or audio samples.
+        spatial: height and width of images.
+        channel: channels of an image, where they are free.
+        n_ids: integers whose range nobody knows are drawn below this.
+        is_positive: floats are uniform in [0, 1) instead of standard normal.
+    """
+
+    batch: int = 4
+    sequence: int = 32
+    spatial: int = 64
+    channel: int = 3
+    n_ids: int = 8
+    is_positive: bool = False
+
+    def size(self, kind: AxisKind) -> int:
+        """Return the size of an axis of this kind."""
+        sizes: dict[AxisKind, int] = {
+            "batch": self.batch,
+            "sequence": self.sequence,
+            "spatial": self.spatial,
+            "channel": self.channel,
+        }
+        return sizes[kind]
+
+
+# From the likeliest on. 576 = 512 samples of audio and 64 of context; 16000 is a second of it.
+LADDER = (
+    FreeSizes(),
+    FreeSizes(sequence=512, spatial=224),
+    FreeSizes(batch=1),
+    FreeSizes(batch=1, sequence=128, spatial=224),
+    FreeSizes(batch=1, sequence=512, spatial=128),
+    FreeSizes(batch=1, sequence=576, spatial=256),
+    FreeSizes(batch=1, sequence=16, spatial=32, channel=1),
+    FreeSizes(batch=1, sequence=1, spatial=299),
+    FreeSizes(batch=1, sequence=16000, spatial=320),
+    FreeSizes(batch=1, sequence=3000, spatial=640),
+)
+
+
+def resolve_shapes(inputs: Sequence[InputSpec], free_sizes: FreeSizes) -> dict[str, tuple[int, ...]]:
+    """Return a concrete shape per input name.
+
+    Args:
+        inputs: graph inputs.
+        free_sizes: sizes by kind of axis.
+    """
+    known = _symbol_sizes(inputs, free_sizes)
+
+    def resolve(spec: InputSpec, axis: int) -> int:
+        dim = spec.shape[axis]
+        if isinstance(dim, int):
+            return dim
+        if dim is None:
+            return free_sizes.size(axis_kind(spec, axis))
+        computed = _evaluate(dim, known)
+        return known[dim] if computed is None else computed
+
+    return {spec.name: tuple(resolve(spec, axis) for axis in range(len(spec.shape))) for spec in inputs}
+
+
+def _symbol_sizes(inputs: Sequence[InputSpec], free_sizes: FreeSizes) -> dict[str, int]:
+    return {
+        dim: free_sizes.size(kind_among(inputs, spec, axis))
+        for spec in inputs
+        for axis, dim in enumerate(spec.shape)
+        if isinstance(dim, str)
+    }
+
+
+def _evaluate(expression: str, sizes: Mapping[str, int]) -> int | None:
+    """Compute "a + b", "a + 1" or "2*a"; None when it is a plain symbol or something else."""
+    terms = [term.strip() for term in expression.split("+")]
+    if len(terms) == 1 and "*" not in expression:
+        return None
+    total = 0
+    for term in terms:
+        product = 1
+        for factor in (part.strip() for part in term.split("*")):
+            value = int(factor) if factor.isdigit() else sizes.get(factor)
+            if value is None:
+                return None
+            product *= value
+        total += product
+    return total
