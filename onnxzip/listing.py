@@ -108,7 +108,7 @@ def verify(
     checks: list[Check] = []
     if graph.is_marked(model) or against is None:
         checks += _check_decoder(model, options.custom_ops)
-    if any(check.metric == "damage" and not check.passed for check in checks):
+    if any(check.metric == "damage" and check.failed for check in checks):
         return tuple(checks)
     if against is None:
         with open_session(loadable(model), custom_ops=options.custom_ops) as session:

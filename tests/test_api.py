@@ -15,7 +15,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import onnx
 import pytest
-from tests.inputs.test_from_python import Loader, Tensor
 
 import onnxzip
 from onnxzip import api, graph
@@ -27,6 +26,7 @@ from onnxzip.records.aliases import Scalar
 from onnxzip.report.json import export as to_json
 from onnxzip.runtime.outputs import Outputs
 from tests.cases import CASES
+from tests.inputs.given.test_from_python import Loader, Tensor
 from tests.test_models import MODELS
 
 NAMES: dict[str, Any] = {

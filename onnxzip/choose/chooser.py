@@ -116,7 +116,7 @@ class Chooser:
             ToleranceError: there were enough of them.
         """
         if self._n_tightenings == _MAX_TIGHTENINGS:
-            failed = next(check for check in drifts if not check.passed)
+            failed = next(check for check in drifts if check.failed)
             raise ToleranceError(
                 f"{self._proposal.model.source}: {failed.metric} is {failed.value:.3g} on "
                 f"{failed.provider}, the tolerance is {failed.limit:.3g}, and no tighter plan meets it; "

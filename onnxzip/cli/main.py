@@ -118,7 +118,7 @@ def _test(request: Request) -> int:
     checks = listing.verify(request.source, request.against, options=request.options)
     if not request.quiet:
         print_table(render_checks(checks, request.verbose))
-    failed = [check for check in checks if not check.passed]
+    failed = [check for check in checks if check.failed]
     for check in failed:
         print_error(f"{request.source}: {describe_failure(check)}")
     return EXIT_BAD_INPUT if failed else EXIT_DONE

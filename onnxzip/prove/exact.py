@@ -150,13 +150,13 @@ def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list
             with _open_exact(emitted, provider, level, subject) as session:
                 runs, limit = expected.runs[provider, level], expected.limits[provider]
                 found.append(check_exact(runs, session, subject.exact_feeds, limit))
-        worst = max(found, key=lambda check: (not check.passed, check.value))
+        worst = max(found, key=lambda check: (check.failed, check.value))
         own = f"{provider} itself is that far from the CPU" if worst.limit > EXACT_LIMIT else ""
         note = "; ".join(part for part in (worst.note, "optimisation off and all", own) if part)
         value = max(worst.value, expected.deviation)
         checks.append(replace(worst, value=value, note=note))
     for check in checks:
-        if not check.passed:
+        if check.failed:
             raise VerificationError(
                 f"{check.kind} check failed on {check.provider}: {check.value:.3g}, the limit is "
                 f"{check.limit:.3g}; please report this model"

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass(frozen=True)
+class SampleLosses:
+    """How a loss is spread over samples, in the metric's unit; each sample's own loss is judged alone.
+
+    Attributes:
+        median: half of the samples lose more.
+        quantile_95: one in twenty loses more.
+        worst: that of the sample that loses most.
+    """
+
+    median: float
+    quantile_95: float
+    worst: float
 
 
 @dataclass(frozen=True)
@@ -11,10 +27,11 @@ class Check:
     """One comparison of two models on one provider.
 
     Attributes:
-        kind: "exact" proves the surgery, "drift" measures the loss.
+        kind: "exact" proves the surgery, "drift" measures the loss, "opinion" does so on other inputs
+            than those of the verdict, and has no say in it.
         provider: execution provider name without "ExecutionProvider", e.g. "CPU", "CUDA".
         metric: what `value`, `limit` and `interval` measure.
-        passed: the verdict, in the direction the metric asks for.
+        passed: the verdict, in the direction the metric asks for; False as well where nothing is proven.
         n_samples: samples the value was measured on.
         seed: seed of the generated feeds; None with the user's own data.
         note: what a reader must know about the figure ("generated inputs", ...).
@@ -23,9 +40,17 @@ class Check:
         scale: what a value is multiplied with to be shown in this unit.
         n_decimals: digits behind the point of a value that is shown; None: three significant digits.
         higher_is_better: whether a larger value is a smaller loss.
+        unproven: why the value proves nothing: what was fed moves the outputs too little, say. "" where
+            it is evidence.
+        constant: what a constant answer, the mean, would score; None where that is not known.
+        by_output: the value of each output that is compared, by name.
+        by_family: the value on each kind of inputs, where several were tried; the worst is `value`.
+        per_sample: how the worst output's loss is spread; None where samples cannot be told apart.
+        n_to_settle: samples with which the interval would lie on one side of the limit; None where it
+            does already, or where that cannot be said.
     """
 
-    kind: Literal["exact", "drift", "structure"]
+    kind: Literal["exact", "drift", "structure", "opinion"]
     provider: str
     metric: str
     value: float
@@ -39,3 +64,14 @@ class Check:
     scale: float = 1.0
     n_decimals: int | None = None
     higher_is_better: bool = False
+    unproven: str = ""
+    constant: float | None = None
+    by_output: Mapping[str, float] = field(default_factory=dict)
+    by_family: Mapping[str, float] = field(default_factory=dict)
+    per_sample: SampleLosses | None = None
+    n_to_settle: int | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the value is beyond its limit: what is only unproven has not failed."""
+        return not (self.passed or self.unproven)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from onnxzip.errors import InputError
-from onnxzip.records.check import Check
+from onnxzip.records.check import Check, SampleLosses
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
-from onnxzip.report.record import LayerReport, Report
+from onnxzip.report.record import LayerReport, LayerSensitivity, Report
 
 SUFFIX = ".json"
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the JSON layout; raised whenever a field changes its meaning or goes away."""
 
 
@@ -45,6 +45,7 @@ def from_json(text: str) -> Report:
         record["rewrites"] = tuple(Rewrite(**rewrite) for rewrite in record["rewrites"])
         record["skips"] = tuple(Skip(**skip) for skip in record["skips"])
         record["warnings"] = tuple(Finding(**finding) for finding in record["warnings"])
+        record["sensitivities"] = tuple(_read_sensitivity(found) for found in record["sensitivities"])
         record["checks"] = tuple(_read_check(check) for check in record["checks"])
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -57,18 +58,30 @@ def _refusal(schema: object) -> str:
     advice = (
         "upgrade onnxzip to read it"
         if is_newer
-        else "its bytes by layer are estimates; compress the model again to get a new report"
+        else "what it says means something else now; compress the model again to get a new report"
     )
     return f"report: is of schema {schema!r}, but this onnxzip reads {SCHEMA}; {advice}"
 
 
 def _read_check(record: Mapping[str, Any]) -> Check:
-    value, limit = float(record["value"]), float(record["limit"])
-    interval = record.get("interval")
+    floats = {key: float(record[key]) for key in ("value", "limit")}
+    constant, interval, per_sample = (record[key] for key in ("constant", "interval", "per_sample"))
     if interval is not None:
         low, high = map(float, interval)
         interval = (low, high)
-    return Check(**{**record, "value": value, "limit": limit, "interval": interval})
+    if per_sample is not None:
+        per_sample = SampleLosses(**{key: float(value) for key, value in per_sample.items()})
+    by = {
+        key: {name: float(value) for name, value in record[key].items()}
+        for key in ("by_output", "by_family")
+    }
+    constant = None if constant is None else float(constant)
+    found = {**floats, **by, "constant": constant, "interval": interval, "per_sample": per_sample}
+    return Check(**{**record, **found})
+
+
+def _read_sensitivity(record: Mapping[str, Any]) -> LayerSensitivity:
+    return LayerSensitivity(record["name"], float(record["error"]), float(record["loss"]))
 
 
 def _read_layer(record: Mapping[str, Any]) -> LayerReport:

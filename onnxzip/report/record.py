@@ -31,10 +31,26 @@ class StoredWeight:
 
 
 @dataclass(frozen=True)
+class Port:
+    """An input or output of a graph.
+
+    Attributes:
+        dtype: as ONNX calls it, "float32", "int64", "string".
+        shape: a number for a fixed size, a symbol or "?" for a free one; None for an unknown rank.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What `onnxzip -l` shows of a file.
 
     Attributes:
+        inputs: what has to be fed, in the graph's order.
+        outputs: what comes back, likewise.
         n_bytes: size of the file, external data included.
         bytes_before: size the file has with every weight stored plainly.
     """
@@ -43,6 +59,8 @@ class Inspection:
     n_bytes: int
     bytes_before: int
     weights: tuple[StoredWeight, ...]
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
 
     @property
     def rest_before(self) -> int:
@@ -84,6 +102,21 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class LayerSensitivity:
+    """What one weight's error does to the outputs, all others being as they were.
+
+    Attributes:
+        name: of the weight.
+        error: relative error it was measured at (Candidate.error).
+        loss: what the worst output then loses, as nrmse.
+    """
+
+    name: str
+    error: float
+    loss: float
+
+
+@dataclass(frozen=True)
 class Report:
     """What was done to a model and the proof of it; `onnxzip.report` exports it.
 
@@ -107,6 +140,7 @@ class Report:
     rest_after: int
     seconds: float
     warnings: tuple[Finding, ...] = ()
+    sensitivities: tuple[LayerSensitivity, ...] = ()
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from onnxzip.errors import InputError
-from onnxzip.records.check import Check
+from onnxzip.records.check import Check, SampleLosses
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.json import SCHEMA, from_json
@@ -29,7 +29,7 @@ from onnxzip.report.numbers import (
     format_seconds,
     format_shape,
 )
-from onnxzip.report.record import Inspection, LayerReport, Report, StoredWeight
+from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Report, StoredWeight
 from onnxzip.report.terminal import render_checks, render_inspection, render_report
 
 LAYERS = (
@@ -307,12 +307,19 @@ REPORTS = st.builds(
                 st.sampled_from(["psnr", "top1", "x"]),
             ),
             *(FLOATS, FLOATS, st.booleans(), COUNTS, st.none() | COUNTS, NAMES),
+            unproven=NAMES,
+            constant=st.none() | FLOATS,
+            by_output=st.dictionaries(NAMES, FLOATS, max_size=2),
+            by_family=st.dictionaries(NAMES, FLOATS, max_size=2),
+            per_sample=st.none() | st.builds(SampleLosses, FLOATS, FLOATS, FLOATS),
+            n_to_settle=st.none() | COUNTS,
         ),
         max_size=3,
     ).map(tuple),
     *([COUNTS] * 6),
     st.floats(0, 1e6),
     st.lists(st.builds(Finding, NAMES, NAMES), max_size=2).map(tuple),
+    st.lists(st.builds(LayerSensitivity, NAMES, FLOATS, FLOATS), max_size=2).map(tuple),
     *(SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
 )
 
@@ -331,8 +338,8 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
         ("", "not a report"),
         ("[]", "not a report"),
         ("{}", "not a report"),
-        ('{"schema": 99}', "schema 99, but this onnxzip reads 2; upgrade"),
-        ('{"schema": 1}', "schema 1, but this onnxzip reads 2; .* compress the model again"),
+        ('{"schema": 99}', "schema 99, but this onnxzip reads 3; upgrade"),
+        ('{"schema": 1}', "schema 1, but this onnxzip reads 3; .* compress the model again"),
         (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
         (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),
     ],
