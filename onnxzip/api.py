@@ -76,7 +76,7 @@ def compress(
                 iterable of batches (arrays, (x, y) as a torch DataLoader yields, dicts); an onnxruntime
                 CalibrationDataReader; a .npz or .npy file or a folder of them.
             labels: class labels for the metric "top1"; by default the y of batches (x, y).
-            metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function", or a callable that
+            metric: "nrmse", "rel_l2", "cosine", "psnr", "top1", "module:function", or a callable that
                 takes the outputs of the original and of the compressed model, as dicts, and returns the
                 loss.
             tolerance: largest loss allowed, in the metric's unit.

@@ -112,7 +112,7 @@ def verify(
         return tuple(checks)
     if against is None:
         with open_session(loadable(model), custom_ops=options.custom_ops) as session:
-            session.run(make_feeds(session, model, options)[0].feeds[0])
+            session.run(make_feeds(session, model, options)[0][0].feeds[0])
         return tuple(checks)
     original = _read(against)
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")

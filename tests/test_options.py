@@ -126,7 +126,7 @@ def test_metrics() -> None:
     ("given", "message"),
     [
         ({"target_size": 5, "tolerance": 0.1}, "target_size stands instead of tolerance"),
-        ({"labels": "y.npy", "calibration": "x.npz"}, "labels belong to metric top1, not rel_l2"),
+        ({"labels": "y.npy", "calibration": "x.npz"}, "labels belong to metric top1, not nrmse"),
         ({"labels": "y.npy", "metric": "top1"}, "labels need calibration"),
         ({"metric": "top1", "tolerance": 1}, "0.01 is one point"),
         ({"metric": loss}, "loss has no default limit; pass tolerance"),

@@ -57,7 +57,7 @@ class Chooser:
         self._prober = Prober(proposal, subject, restorer, others)
         self._by_macs = options.objective == "speed"
         self._unseen = self._prober.probe_all(show)
-        metric = subject.sample.metric
+        metric = subject.metric
         is_aimed = metric.is_proportional and options.target_size is None
         self._first_budget = metric.limit if is_aimed else _FIRST_BUDGET
         self._ladders = _cap_unseen(
@@ -166,8 +166,9 @@ class Chooser:
     def _rest(self) -> None:
         """Give back memory that checks need; what was given back is made again when it is asked for."""
         self._prober.close()
-        if self._subject.fitted is not self._subject.sample:
-            self._subject.fitted.reference.forget()
+        if self._subject.is_held_out:
+            for sample in self._subject.fitted:
+                sample.reference.forget()
         self._proposal.release_statistics()
 
 

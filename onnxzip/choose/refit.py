@@ -58,12 +58,12 @@ class Refitter:
         self._proposal = proposal
         self._custom_ops = subject.custom_ops
         self._layers = {layer.name: layer for layer in proposal.layers}
-        self._feeds = subject.fitted.feeds
+        self._feeds = subject.fitted_feeds
         self._partitioned = PartitionedModel(proposal.model, ())
         floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
         measured = {la.name for la in floats if la.statistics is not None and la.op_type in _REFITTED}
         if (
-            self._feeds.seed is None
+            self._feeds.is_like_real
             and measured
             and all(la.weight.dtype.name in NUMPY_FLOATS for la in floats)
         ):

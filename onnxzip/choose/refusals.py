@@ -16,7 +16,7 @@ def refusal(proposal: Proposal, trials: Sequence[Trial], subject: Subject) -> st
     offered = sum(bool(ladder) for ladder in proposal.ladders.values())
     if not offered:
         return f"{source}: no weight can be made smaller: {_why(proposal)}"
-    metric = subject.sample.metric
+    metric = subject.metric
     tried = [trial for trial in trials if trial.plan.chosen]
     if not tried:
         return (
@@ -40,7 +40,7 @@ def _why(proposal: Proposal) -> str:
 
 def advice(subject: Subject) -> str:
     """Return what to do where no smaller file stays within the tolerance."""
-    feeds = subject.sample.feeds
+    feeds = subject.samples[0].feeds
     if feeds.seed is None:
         return "allow a larger `tolerance`"
     return (

@@ -14,11 +14,12 @@ from dataclasses import replace
 import numpy as np
 
 from onnxzip.choose.lagrangian import Sensitivity, choose
-from onnxzip.measure.subject import Subject
+from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.progress import ShowProgress
 from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.proposal import Proposal
+from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rounding
 from onnxzip.rewrite.restorer import Restorer
@@ -72,9 +73,6 @@ def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, 
     }
 
 
-_N_PROBE_RUNS = 4
-"""Runs that one layer is measured on, up to 32 samples: a guess, every layer costs as many."""
-
 _ROUNDING_SHARE = 0.1
 """Errors add up in squares: what has a tenth of the loss allowed adds half a percent to it."""
 
@@ -110,7 +108,7 @@ class Prober:
     def trials(self) -> TrialSession:
         """What plans are tried with; opened when it is needed, until `close`."""
         if self._trials is None:
-            example = self.subject.sample.feeds.feeds[0]
+            example = self.subject.samples[0].feeds.feeds[0]
             proposal = self._proposal
             self._trials = TrialSession(
                 proposal.model, proposal.layers, example, self.subject.custom_ops, self._others
@@ -120,16 +118,22 @@ class Prober:
     def loss(self, plan: Plan) -> tuple[float, bool]:
         """Return the loss of a plan on the whole model, and whether it is within the tolerance.
 
-        What passes on the samples that were held out has to pass on those that were fitted to as well.
+        The worst family's counts. What passes on the samples that were held out has to pass on those
+        that were fitted to as well.
         """
-        sample, fitted = self.subject.sample, self.subject.fitted
         weights = {name: self._restorer.restore(c) for name, c in plan.chosen.items()}
         weights.update(settled(plan))
-        loss = self.trials.loss(weights, sample)
-        if sample.metric.passes(loss) and fitted is not sample:
-            fitted_loss = self.trials.loss(weights, fitted)
-            loss = loss if sample.metric.passes(fitted_loss) else fitted_loss
-        return loss, sample.metric.passes(loss)
+        loss, passed = self._worst(weights, self.subject.samples)
+        if passed and self.subject.is_held_out:
+            fitted_loss, passed = self._worst(weights, self.subject.fitted)
+            loss = loss if passed else fitted_loss
+        return loss, passed
+
+    def _worst(self, weights: Mapping[str, Array], samples: Sequence[Sample]) -> tuple[float, bool]:
+        metric = samples[0].metric
+        losses = [self.trials.loss(weights, sample) for sample in samples]
+        worst = max(losses, key=metric.badness)
+        return worst, metric.passes(worst)
 
     def close(self) -> None:
         """Free the trials's memory."""
@@ -169,9 +173,7 @@ class Prober:
             rounding = Rounding(tuple(layers), rate)
             if n_saved_bytes(layers, rate, keeps_names=keeps_names) <= 0:
                 break
-            error = self.trials.relative_error(
-                rounded(rounding, originals), self.subject.fitted, _N_PROBE_RUNS
-            )
+            error = self.trials.probe(rounded(rounding, originals), self.subject.probes)
             if error <= _ROUNDING_SHARE * budget:
                 return replace(rounding, error=error)
         return Rounding()
@@ -193,5 +195,4 @@ class Prober:
 
     def _measure(self, candidate: Candidate) -> float:
         weights = {candidate.layer.name: self._restorer.restore(candidate)}
-        error = self.trials.relative_error(weights, self.subject.fitted, _N_PROBE_RUNS)
-        return error / candidate.error
+        return self.trials.probe(weights, self.subject.probes) / candidate.error

@@ -60,7 +60,7 @@ class LossSearch:
         Where weights can be fitted again, plans are searched without that first, with few trials, and
         then with it, from the budget on that was found: a plan that is fitted again loses less.
         """
-        metric = self._prober.subject.sample.metric
+        metric = self._prober.subject.metric
         tolerance = metric.limit if metric.is_proportional else None
         if self._refit is None:
             return search(self._plan_for, self._measure, first_budget, tolerance)

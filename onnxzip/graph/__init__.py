@@ -10,6 +10,7 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
+from onnxzip.graph.reading.dependence import names_behind, squashed_outputs, varying_outputs
 from onnxzip.graph.reading.index_bounds import index_bounds
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
@@ -88,6 +89,7 @@ __all__ = [
     "loadable",
     "make_overridable",
     "n_bytes_of",
+    "names_behind",
     "partition_model",
     "plain_model",
     "prune",
@@ -99,8 +101,10 @@ __all__ = [
     "replace_file",
     "share_with_disk",
     "shorten_names",
+    "squashed_outputs",
     "structure",
     "to_proto",
+    "varying_outputs",
     "with_constants",
     "with_operand_outputs",
     "with_plain_weights",

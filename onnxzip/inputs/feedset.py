@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,12 +27,17 @@ class FeedSet:
         sizes: samples in each run.
         seed: seed of generated inputs; None for the user's own data.
         note: what a reader of a figure measured on them must know.
+        family: what kind of inputs they are, where several kinds are generated.
+        is_like_real: whether what goes together in them goes together in real inputs too: the user's
+            data, photographs. Of noise only the likeness of neighbours tells something.
     """
 
     feeds: tuple[Feeds, ...]
     sizes: tuple[int, ...]
     seed: int | None = None
     note: str = ""
+    family: str = ""
+    is_like_real: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -61,8 +66,23 @@ class FeedSet:
         is_held = np.arange(len(self)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         fitted, held = (self._select(np.flatnonzero(part)) for part in (~is_held, is_held))
         note = f"held out: {held.n_samples:,} of {self.n_samples:,} samples, the others were fitted to"
+        note = f"{self.note}, {note}" if self.note else note
         return fitted, replace(held, note=note), np.repeat(is_held, self.sizes)
 
     def _select(self, runs: NDArray[np.int64]) -> FeedSet:
         feeds, sizes = (tuple(values[i] for i in runs) for values in (self.feeds, self.sizes))
         return replace(self, feeds=feeds, sizes=sizes)
+
+
+def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
+    """Return the runs of several sets, one of each in turn as long as they last."""
+    if len(sets) == 1:
+        return sets[0]
+    order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))
+    return replace(
+        sets[0],
+        feeds=tuple(sets[k].feeds[i] for i, k in order),
+        sizes=tuple(sets[k].sizes[i] for i, k in order),
+        family="",
+        is_like_real=all(feeds.is_like_real for feeds in sets),
+    )

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from onnxzip.measure.metric import Deviation, Metric, SumMetric
-from onnxzip.measure.running_sums import Numbers
+from onnxzip.measure.running_sums import Numbers, OutputSums
 
 _PERCENTILES = (2.5, 97.5)
 """95 % lie between them."""
@@ -29,7 +29,7 @@ _BATCH = 100
 """Draws at a time, which take 24 bytes a sample each."""
 
 _LEAST_BELOW = 1e-30
-"""Of the whole sum: keeps the ratio of a draw finite that has no reference at all."""
+"""Of the mean: keeps the ratio of a draw finite that has no reference at all."""
 Interval: TypeAlias = tuple[float, float]
 
 
@@ -38,23 +38,46 @@ def interval_of(metric: Metric, found: Deviation) -> Interval | None:
     if not (found.sums and isinstance(metric, SumMetric) and math.isfinite(found.value)):
         return None
     sums = found.sums[0]
-    above, below = (np.concatenate(parts) for parts in (sums.above, sums.below))
+    above, below = sums.joined()
     if len(above) < _MIN_SAMPLES or not (np.isfinite(above).all() and below.sum() > 0):
         return None
     if metric.counts_events and not above.any():
         # Nothing happened, so nothing can be drawn: the exact binomial bound for no event.
         most = 1 - (_PERCENTILES[0] / 100) ** (1 / len(above))
         return (0.0 if metric.labels is None else -most), most
-    ends = metric.to_value(np.percentile(_draw_ratios(above, below), _PERCENTILES), sums)
+    ratios = _draw_ratios(metric, sums, above, below)
+    ends = metric.to_value(np.percentile(ratios, _PERCENTILES), sums)
     return float(ends.min()), float(ends.max())
 
 
-def _draw_ratios(above: Numbers, below: Numbers) -> Numbers:
+def _draw_ratios(metric: SumMetric, sums: OutputSums, above: Numbers, below: Numbers) -> Numbers:
     rng = np.random.default_rng(0)
     ratios = []
-    least = _LEAST_BELOW * below.sum()
+    below = below + _LEAST_BELOW * below.mean()
     for start in range(0, _N_DRAWS, _BATCH):
         rows = rng.integers(0, len(above), (min(_BATCH, _N_DRAWS - start), len(above)))
-        a, b = above[rows].sum(axis=1), below[rows].sum(axis=1)
-        ratios.append(a / np.maximum(b, least))
+        ratios.append(metric.ratio_of(above[rows], below[rows], sums))
     return np.concatenate(ratios)
+
+
+def n_to_settle(metric: Metric, value: float, interval: Interval | None, n_samples: int) -> int | None:
+    """Return about how many samples would put the whole interval on one side of the limit.
+
+    An interval shrinks with the root of the number of samples.
+
+    Args:
+        metric: has the limit.
+        value: as measured.
+        interval: around it.
+        n_samples: that it was measured on.
+
+    Returns:
+        None where the interval lies on one side already, or where the value is the limit.
+    """
+    if interval is None or not math.isfinite(metric.limit):
+        return None
+    low, high = interval
+    if not low < metric.limit < high or value == metric.limit:
+        return None
+    width = (high - value) if value < metric.limit else (value - low)
+    return math.ceil(n_samples * (width / (metric.limit - value)) ** 2)

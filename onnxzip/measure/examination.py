@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip import graph
-from onnxzip.errors import ModelError, ProviderError
+from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
-from onnxzip.inputs.generated.runnable import runnable_feeds
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.findings import look_at
 from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
-from onnxzip.measure.metric import Metric
+from onnxzip.measure.evidence import why_no_evidence
+from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics import make_metric, without_limit
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.recorded_outputs import RecordedOutputs
@@ -33,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 STABLE_LIMIT = 1e-6
 """Largest relative deviation between two runs of the same model on the same inputs."""
+
+_N_OPINION_SAMPLES = 16
+"""Of each family of inputs that a second opinion is taken on: twice what an interval is stated from."""
 
 
 def unstable_outputs(session: Session, feeds: Feeds) -> tuple[str, ...]:
@@ -71,34 +75,103 @@ def examine(
     def open_original() -> Session:
         return open_session(loadable(original), custom_ops=options.custom_ops)
 
-    session = open_original()
-    feeds, given_labels = make_feeds(session, original, options)
-    if unstable := unstable_outputs(session, feeds.feeds[0]):
-        raise ModelError(
-            f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
-            "(a random operator?), so no loss can be measured; export the model without it"
-        )
-    names = ", ".join(spec.name for spec in session.inputs)
-    _log.info("examined inputs %s: %d samples, on %s", names, feeds.n_samples, ", ".join(providers))
-    labels = _labels(options, given_labels, feeds.n_samples)
-    parts = feeds.hold_out() if fits and options.calibration is not None else None
+    with open_original() as session:
+        families, given_labels = make_feeds(session, original, options)
+        if unstable := unstable_outputs(session, families[0].feeds[0]):
+            raise ModelError(
+                f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
+                "(a random operator?), so no loss can be measured; export the model without it"
+            )
+        n_samples = sum(feeds.n_samples for feeds in families)
+        names = ", ".join(spec.name for spec in session.inputs)
+        _log.info("examined inputs %s: %d samples, on %s", names, n_samples, ", ".join(providers))
+        labels = _labels(options, given_labels, families[0].n_samples)
+
+        def sample(feeds: FeedSet, labels: NDArray[np.int64] | None) -> Sample:
+            return _recorded(session, feeds, open_original, metric_of(options, labels, is_limited))
+
+        pairs = [_split(feeds, labels, sample, fits=fits) for feeds in families]
+        opinions = _opinions(session, original, options, open_original) if fits else ()
+    telling, unproven = _find_evidence(original, [held for held, _ in pairs])
+    samples, fitted = (tuple(pairs[i][side] for i in telling) for side in (0, 1))
+    return Subject(
+        samples=samples,
+        fitted=samples if fitted == samples else fitted,
+        providers=providers,
+        custom_ops=options.custom_ops,
+        findings=[] if options.calibration is None else look_at(families[0]),
+        unproven=unproven,
+        opinions=opinions,
+    ), unusable
+
+
+def _split(
+    feeds: FeedSet,
+    labels: NDArray[np.int64] | None,
+    sample: Callable[[FeedSet, NDArray[np.int64] | None], Sample],
+    *,
+    fits: bool,
+) -> tuple[Sample, Sample]:
+    """Return what the verdict is on, and what is fitted to: other samples where there are enough."""
+    parts = feeds.hold_out() if fits and feeds.is_like_real else None
     if parts is None:
-        is_fitted = fits and options.calibration is not None
-        whole = replace(feeds, note=FITTED_NOTE) if is_fitted else feeds
-        sets = [(whole, np.ones(feeds.n_samples, np.bool_))]
-    else:
-        fitted, held, is_held = parts
-        sets = [(held, is_held), (fitted, ~is_held)]
-    references = [RecordedOutputs(part, open_original) for part, _ in sets]
-    for reference in references:
-        reference.record(session)
-    session.close()
-    samples = [
-        Sample(part, reference, metric_of(options, None if labels is None else labels[rows], is_limited))
-        for (part, rows), reference in zip(sets, references, strict=True)
+        is_fitted_to = fits and feeds.is_like_real
+        whole = sample(replace(feeds, note=FITTED_NOTE) if is_fitted_to else feeds, labels)
+        return whole, whole
+    fitted, held, is_held = parts
+    rows = (None, None) if labels is None else (labels[is_held], labels[~is_held])
+    return sample(held, rows[0]), sample(fitted, rows[1])
+
+
+def _recorded(
+    session: Session, feeds: FeedSet, open_original: Callable[[], Session], metric: Metric
+) -> Sample:
+    """Return a sample with the original's outputs, and a metric that knows them."""
+    reference = RecordedOutputs(feeds, open_original)
+    reference.record(session)
+    metric = metric.prepare(reference) if isinstance(metric, SumMetric) else metric
+    return Sample(feeds, reference, metric)
+
+
+def _opinions(
+    session: Session, original: Model, options: Options, open_original: Callable[[], Session]
+) -> tuple[Sample, ...]:
+    """Return inputs of ours beside the user's, where some run: the loss on them is a second opinion."""
+    if options.calibration is None:
+        return ()
+    metric = without_limit(make_metric(Options().metric))  # the user's may need labels, or his own data
+    try:
+        families = _generated(session, original, options, n_samples=_N_OPINION_SAMPLES)
+        samples = [_recorded(session, feeds, open_original, metric) for feeds in families]
+    except (CalibrationError, ModelError) as error:
+        _log.info("no second opinion on generated inputs: %s", error)
+        return ()
+    telling, unproven = _find_evidence(original, samples)
+    return () if unproven else tuple(samples[i] for i in telling)
+
+
+def _find_evidence(original: Model, samples: Sequence[Sample]) -> tuple[list[int], dict[str, str]]:
+    """Return which samples tell anything, all where none does, and why outputs tell nothing on any.
+
+    An output that depends on no value of an input (a table of anchors) tells nothing by nature, and is
+    not asked.
+    """
+    asked, squashed = graph.varying_outputs(original), graph.squashed_outputs(original)
+    reasons = [
+        {
+            name: why
+            for name, found in sample.statistics.items()
+            if name in asked and (why := why_no_evidence(found, is_squashed=name in squashed))
+        }
+        for sample in samples
     ]
-    findings = [] if options.calibration is None else look_at(feeds)
-    return Subject(samples[0], samples[-1], providers, options.custom_ops, findings), unusable
+    telling = [
+        i
+        for i, silent in enumerate(reasons)
+        if asked.intersection(samples[i].statistics) - silent.keys()
+    ]
+    unproven = {name: why for name, why in reasons[0].items() if all(name in r for r in reasons)}
+    return telling or list(range(len(samples))), unproven
 
 
 def metric_of(
@@ -124,17 +197,26 @@ def _labels(options: Options, given: Sequence[ArrayLike], n_samples: int) -> NDA
     return None
 
 
-def make_feeds(session: Session, model: Model, options: Options) -> tuple[FeedSet, Sequence[ArrayLike]]:
-    """Return the user's data and the labels that came with it, or generated inputs that run."""
-    if options.calibration is not None:
-        return load_calibration(options.calibration, session.inputs)
-    generated = runnable_feeds(
+def make_feeds(
+    session: Session, model: Model, options: Options
+) -> tuple[tuple[FeedSet, ...], Sequence[ArrayLike]]:
+    """Return the user's data and the labels that came with it, or families of generated inputs."""
+    if options.calibration is None:
+        return _generated(session, model, options), ()
+    feeds, labels = load_calibration(options.calibration, session.inputs)
+    return (replace(feeds, is_like_real=True),), labels
+
+
+def _generated(
+    session: Session, model: Model, options: Options, n_samples: int | None = None
+) -> tuple[FeedSet, ...]:
+    return runnable_families(
         session,
         seed=options.seed,
+        n_samples=n_samples,
         bounds=graph.index_bounds(model),
         survives=lambda feeds: survives(loadable(model), feeds, options.custom_ops),
     )
-    return generated, ()
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

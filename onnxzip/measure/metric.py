@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
@@ -34,12 +34,14 @@ class Deviation:
         output: the output it comes from, where the model has several.
         note: what was found, or left out.
         sums: of the outputs that were compared, the worst first; none for a user's function.
+        by_output: the value of each of them, likewise.
     """
 
     value: float
     output: str = ""
     note: str = ""
     sums: tuple[OutputSums, ...] = ()
+    by_output: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,12 @@ class Metric(ABC):
         """Return the verdict on a value; NaN never passes."""
         return value >= self.limit if self.higher_is_better else value <= self.limit
 
+    def badness(self, value: float) -> float:
+        """Return a number that grows with the loss; NaN is the worst."""
+        if math.isnan(value):
+            return math.inf
+        return -value if self.higher_is_better else value
+
     @abstractmethod
     def measure(self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None) -> Deviation:
         """Compare the outputs of two models, run by run.
@@ -93,6 +101,12 @@ class Metric(ABC):
         Raises:
             CalibrationError: the metric does not apply to these outputs, or the user's function fails.
         """
+
+
+def ratio_of_sums(above: Numbers, below: Numbers) -> Numbers:
+    """Return sum(a) / sum(b) over the last axis; infinite where b is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(above.sum(axis=-1) / below.sum(axis=-1))
 
 
 class SumMetric(Metric):
@@ -118,8 +132,25 @@ class SumMetric(Metric):
         Two arrays of one shape, whose first axis are the rows; axes after it are summed up.
         """
 
+    def ratio(self, above: Numbers, below: Numbers) -> Numbers:
+        """Return the one number that the terms of samples are put into: sum(a) / sum(b).
+
+        Args:
+            above: a, (..., n_samples).
+            below: b, likewise.
+
+        Returns:
+            (...); monotone in every a.
+        """
+        return ratio_of_sums(above, below)
+
+    def sample_ratios(self, above: Numbers, below: Numbers) -> Numbers:
+        """Return what each sample's own number is, of the shape of both."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(above == 0, 0.0, above / below)
+
     def value_at(self, ratio: Numbers, sums: OutputSums) -> Numbers:
-        """Return the metric's value where sum(a) / sum(b) is `ratio`, element by element; monotone."""
+        """Return the metric's value where `ratio` is what samples have come to; monotone."""
         return ratio
 
     def value_of_share(self, share: Numbers) -> Numbers:
@@ -152,23 +183,33 @@ class SumMetric(Metric):
             metric._add_run(sums, before, after, None if sizes is None else sizes[index])
         if not sums:
             return Deviation(self._perfect)
-        by_loss = sorted(
-            sums.values(), key=lambda found: self._badness(metric.value(found)), reverse=True
+        values = {name: metric.value(found) for name, found in sums.items()}
+        order = sorted(sums, key=lambda name: self.badness(values[name]), reverse=True)
+        worst = sums[order[0]]
+        return Deviation(
+            value=values[order[0]],
+            output=worst.output if len(names) > 1 else "",
+            note=metric.note(worst),
+            sums=tuple(sums[name] for name in order),
+            by_output={name: values[name] for name in order},
         )
-        worst = by_loss[0]
-        shown = worst.output if len(names) > 1 else ""
-        return Deviation(metric.value(worst), shown, metric.note(worst), tuple(by_loss))
 
     def value(self, sums: OutputSums) -> float:
         """Return the value over all runs of one output."""
-        # Runs are added one after the other, so that telling samples apart hardly moves the sum.
-        above, below = (sum(float(part.sum()) for part in parts) for parts in (sums.above, sums.below))
         if sums.finding:
             return -self._perfect if self.higher_is_better else math.inf
-        if above == 0:
+        above, below = sums.joined()
+        if not above.any():
             return self._perfect
-        ratio = np.array(above / below if below else math.inf)
-        return float(self.to_value(ratio, sums))
+        return float(self.to_value(self.ratio_of(above, below, sums), sums))
+
+    def ratio_of(self, above: Numbers, below: Numbers, sums: OutputSums) -> Numbers:
+        """Return what samples of an output come to, (..., n_samples) of terms each: (...)."""
+        return (self.ratio if sums.is_number else ratio_of_sums)(above, below)
+
+    def sample_values(self, sums: OutputSums) -> Numbers:
+        """Return each sample's own value, (n_samples,); runs where samples cannot be told apart."""
+        return self.to_value(self.sample_ratios(*sums.joined()), sums)
 
     def to_value(self, ratio: Numbers, sums: OutputSums) -> Numbers:
         """Return the values at ratios of the two sums of an output."""
@@ -177,11 +218,6 @@ class SumMetric(Metric):
     @property
     def _perfect(self) -> float:
         return math.inf if self.higher_is_better else 0.0
-
-    def _badness(self, value: float) -> float:
-        if math.isnan(value):
-            return math.inf
-        return -value if self.higher_is_better else value
 
     def _add_run(
         self, sums: dict[str, OutputSums], before: Outputs, after: Outputs, n_samples: int | None

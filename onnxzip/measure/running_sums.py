@@ -102,6 +102,11 @@ class OutputSums:
         self.above.append(_by_sample(above, n_samples))
         self.below.append(_by_sample(below, n_samples))
 
+    def joined(self) -> tuple[Numbers, Numbers]:
+        """Return what all samples add to the sum above the line and to that below it, (n_samples,)."""
+        above, below = (np.concatenate(parts) for parts in (self.above, self.below))
+        return above, below
+
     @property
     def note(self) -> str:
         """What a reader must know about the sums."""

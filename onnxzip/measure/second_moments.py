@@ -93,7 +93,7 @@ def collect_statistics(
         channels.
     """
     sources = _find_sources(model, layers)
-    if feeds.seed is not None:
+    if not feeds.is_like_real:
         sources = {name: found for name, found in sources.items() if all(map(_is_spatial, found))}
     wanted = list(dict.fromkeys(source for found in sources.values() for source in found))
     if not wanted:
@@ -197,7 +197,7 @@ def _measure(
     sums: dict[ColumnView, _MomentSum | _Reads] = {
         s: _Reads(s.n_columns)
         if s.operand.op_type == "Gather"
-        else _MomentSum(s, feeds.seed is not None)
+        else _MomentSum(s, not feeds.is_like_real)
         for s in sources
     }
     outputs = list(names.values())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from onnxzip.graph import Judgement
-from onnxzip.inputs.feedset import FeedSet
+from onnxzip.inputs.feedset import FeedSet, interleaved
 from onnxzip.measure.metric import Metric
 from onnxzip.measure.metrics import make_metric, metrics
+from onnxzip.measure.output_statistics import OutputStatistics, output_statistics
+from onnxzip.measure.probe import Probe
 from onnxzip.measure.recorded_outputs import RecordedOutputs
 from onnxzip.options import Options
 from onnxzip.records.finding import Finding
@@ -24,9 +27,18 @@ class Sample:
     reference: RecordedOutputs
     metric: Metric
 
+    @cached_property
+    def statistics(self) -> dict[str, OutputStatistics]:
+        """What the original's outputs look like, by name."""
+        return output_statistics(self.reference)
+
 
 _N_EXACT_RUNS = 8
-"""64 samples where the batch is free (inputs/from_files.py)."""
+"""64 samples where the batch is free (inputs/given/from_files.py)."""
+
+_N_PROBE_RUNS = 4
+"""Runs that one layer is measured on, up to 32 samples, or two of each family: a guess, every layer
+costs as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,28 +46,58 @@ class Subject:
     """The original model as all checks see it.
 
     Attributes:
-        sample: what every check runs on, and how loss is measured and limited.
-        fitted: what is fitted to; other inputs where there are enough, else the same sample.
+        samples: what the verdict is about, a family of inputs each; the worst of them counts.
+        fitted: what is fitted to, likewise; other inputs where there are enough, else the same samples.
         providers: execution providers to check on.
         custom_ops: shared library of custom operators.
         findings: what is odd about the data that all this rests on.
+        unproven: why outputs tell nothing on any sample, by name.
+        opinions: other inputs than those of the verdict; the loss on them is stated beside it.
     """
 
-    sample: Sample
-    fitted: Sample
+    samples: tuple[Sample, ...]
+    fitted: tuple[Sample, ...]
     providers: Sequence[str]
     custom_ops: Path | None
     findings: Sequence[Finding] = ()
+    unproven: Mapping[str, str] = field(default_factory=dict)
+    opinions: tuple[Sample, ...] = ()
 
     @property
+    def metric(self) -> Metric:
+        """What losses are measured in, and held to."""
+        return self.samples[0].metric
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the verdict is on made-up inputs, for lack of the user's."""
+        return self.samples[0].feeds.seed is not None
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the verdict is on other inputs than those that are fitted to."""
+        return self.fitted is not self.samples
+
+    @cached_property
+    def fitted_feeds(self) -> FeedSet:
+        """All that is fitted to: a run of each family in turn."""
+        return interleaved([sample.feeds for sample in self.fitted])
+
+    @cached_property
     def exact_feeds(self) -> FeedSet:
         """What exact checks run on: wrong surgery shows on any sample, and outputs take memory."""
-        return self.sample.feeds.head(_N_EXACT_RUNS)
+        return interleaved([sample.feeds for sample in self.samples]).head(_N_EXACT_RUNS)
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """What single layers are measured on: a few runs of each family."""
+        n_runs = max(2, -(-_N_PROBE_RUNS // len(self.fitted)))
+        return tuple(Probe.of(s.feeds, s.reference, s.statistics, n_runs) for s in self.fitted)
 
 
 def judgement_of(subject: Subject) -> Judgement | None:
     """Return what a file is judged by, None where that are the defaults."""
-    metric, on_data = subject.sample.metric, subject.sample.feeds.seed is None
+    metric, on_data = subject.metric, not subject.is_generated
     default = make_metric(Options().metric)
     is_default = (metric.name, metric.limit) == (default.name, default.limit)
     if is_default and not on_data:

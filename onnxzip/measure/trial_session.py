@@ -7,13 +7,12 @@ run with other arrays. Where a model cannot be loaded that way, each trial gets 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable, release_pages, with_constants
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.metrics.rel_l2 import exact_deviation
+from onnxzip.measure.probe import Probe
 from onnxzip.measure.subject import Sample
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.records.layer import Layer
@@ -57,12 +56,11 @@ class TrialSession:
     def loss(self, weights: Mapping[str, Array], sample: Sample) -> float:
         """Return the loss in the user's metric with other weights, by layer or initializer name."""
         runs = self._runs(weights, sample.feeds)
-        return sample.metric.measure(sample.reference, runs).value
+        return sample.metric.measure(sample.reference, runs, sample.feeds.sizes).value
 
-    def relative_error(self, weights: Mapping[str, Array], sample: Sample, n_runs: int) -> float:
-        """Return the worst output's |y - y'| / |y| on the first `n_runs` runs."""
-        reference = islice(iter(sample.reference), n_runs)
-        return exact_deviation(reference, self._runs(weights, sample.feeds.head(n_runs))).value
+    def probe(self, weights: Mapping[str, Array], probes: Sequence[Probe]) -> float:
+        """Return the worst output's nrmse with other weights, on a few runs of each family."""
+        return max(probe.loss(self._runs(weights, probe.feeds)) for probe in probes)
 
     def close(self) -> None:
         """Free the session's memory."""

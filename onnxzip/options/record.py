@@ -59,7 +59,7 @@ class Options:
     Attributes:
         calibration: the user's data, see `onnxzip.inputs.given.from_python`; None generates inputs.
         labels: class labels for the metric "top1", a .npy file or an array of integers.
-        metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function" or a callable; the latter
+        metric: "nrmse", "rel_l2", "cosine", "psnr", "top1", "module:function" or a callable; the latter
             two need a tolerance.
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
@@ -83,7 +83,7 @@ class Options:
 
     calibration: CalibrationSource | None = None
     labels: Path | ArrayLike | None = None
-    metric: str | UserFunction = "rel_l2"
+    metric: str | UserFunction = "nrmse"
     tolerance: float | None = None
     target_size: int | None = None
     objective: Literal["size", "speed"] = "size"

@@ -111,7 +111,7 @@ def _find_weights(
 ) -> tuple[list[Layer], list[Layer], list[Skip]]:
     """Return the layers and the small tensors that may change, and why others may not."""
     layers, skips = find_layers(model)
-    shapes = {name: array.shape for name, array in subject.sample.feeds.feeds[0].items()}
+    shapes = {name: array.shape for name, array in subject.samples[0].feeds.feeds[0].items()}
     layers = annotate_layers(model, layers, shapes)
     small = find_small_layers(model)
     _check_patterns([*layers, *small], keep)
@@ -130,7 +130,7 @@ def _measure_inputs(
     statistics, skips = collect_statistics(
         model,
         layers,
-        subject.fitted.feeds,
+        subject.fitted_feeds,
         subject.custom_ops,
         lambda fraction: show("statistics", 0.1 + 0.1 * fraction),
     )

@@ -46,6 +46,8 @@ def fold_exactly(
 
 
 def _deviation(model: Model, subject: Subject) -> float:
-    sample = subject.sample
     with open_session(loadable(model), custom_ops=subject.custom_ops) as session:
-        return exact_deviation(sample.reference, run_all(session, sample.feeds)).value
+        return max(
+            exact_deviation(sample.reference, run_all(session, sample.feeds)).value
+            for sample in subject.samples
+        )

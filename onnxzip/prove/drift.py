@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.confidence import interval_of
-from onnxzip.measure.metric import Metric
+from onnxzip.measure.confidence import interval_of, n_to_settle
+from onnxzip.measure.constant_answer import constant_score
+from onnxzip.measure.metric import Deviation, Metric, SumMetric
 from onnxzip.measure.recorded_outputs import run_all
 from onnxzip.measure.running_sums import Runs
-from onnxzip.measure.subject import Subject
+from onnxzip.measure.subject import Sample, Subject
 from onnxzip.prove.notes import note_on
-from onnxzip.records.check import Check
+from onnxzip.records.check import Check, SampleLosses
 from onnxzip.runtime.session import Session, open_session
+
+_MIN_SAMPLES = 8
+"""Samples whose losses are worth a median and a quantile, as with intervals."""
 
 
 def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Metric) -> Check:
@@ -27,6 +36,7 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         CalibrationError: the metric does not apply to the outputs, or the user's function fails.
     """
     found = metric.measure(reference, run_all(candidate, feeds), feeds.sizes)
+    interval = interval_of(metric, found)
     return Check(
         kind="drift",
         provider=candidate.provider,
@@ -37,27 +47,71 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         n_samples=feeds.n_samples,
         seed=feeds.seed,
         note=note_on(candidate, feeds, found),
-        interval=interval_of(metric, found),
+        interval=interval,
         unit=metric.unit,
         scale=metric.scale,
         n_decimals=metric.n_decimals,
         higher_is_better=metric.higher_is_better,
+        constant=constant_score(metric, reference),
+        by_output=found.by_output if len(found.by_output) > 1 else {},
+        per_sample=_spread(metric, found),
+        n_to_settle=n_to_settle(metric, found.value, interval, feeds.n_samples),
     )
 
 
+def _spread(metric: Metric, found: Deviation) -> SampleLosses | None:
+    """Return how the worst output's loss is spread over samples, where these can be told apart."""
+    if not (found.sums and isinstance(metric, SumMetric)) or found.sums[0].finding:
+        return None
+    losses = metric.sample_values(found.sums[0])
+    if len(losses) < _MIN_SAMPLES or np.isnan(losses).any():
+        return None
+    ranked = np.sort(losses)[:: -1 if metric.higher_is_better else 1]
+    median, high = (ranked[int(share * (len(ranked) - 1))] for share in (0.5, 0.95))
+    return SampleLosses(float(median), float(high), float(ranked[-1]))
+
+
 def measure_drift(emitted: Model, original: Model, subject: Subject) -> list[Check]:
-    """Compare the emitted graph with the original model in the user's metric, on every provider."""
-    checks = []
-    sample = subject.sample
+    """Compare the emitted graph with the original model, on every provider; the worst family counts.
+
+    On the CPU also on other inputs than those of the verdict, where there are some.
+    """
+    unproven = "; ".join(f"output {name!r} {why}" for name, why in subject.unproven.items())
+    checks: list[Check] = []
     for provider in subject.providers:
-        runs: Runs = sample.reference
-        if provider != "CPU":
-            with open_session(
-                loadable(original), provider=provider, custom_ops=subject.custom_ops
-            ) as session:
-                runs = list(run_all(session, sample.feeds))
-        with open_session(
-            loadable(emitted), provider=provider, custom_ops=subject.custom_ops
-        ) as session:
-            checks.append(check_drift(runs, session, sample.feeds, sample.metric))
+        found = _check_samples(emitted, original, subject, provider, subject.samples)
+        worst = _worst_of(found, subject.samples)
+        if unproven and not worst.failed:
+            worst = replace(worst, passed=False, unproven=unproven)
+        checks.append(worst)
+    if subject.opinions and "CPU" in subject.providers:
+        found = _check_samples(emitted, original, subject, "CPU", subject.opinions)
+        checks.append(replace(_worst_of(found, subject.opinions), kind="opinion"))
     return checks
+
+
+def _check_samples(
+    emitted: Model, original: Model, subject: Subject, provider: str, samples: Sequence[Sample]
+) -> list[Check]:
+    references: list[Runs] = [sample.reference for sample in samples]
+    if provider != "CPU":
+        with open_session(
+            loadable(original), provider=provider, custom_ops=subject.custom_ops
+        ) as session:
+            references = [list(run_all(session, sample.feeds)) for sample in samples]
+    with open_session(loadable(emitted), provider=provider, custom_ops=subject.custom_ops) as session:
+        return [
+            check_drift(reference, session, sample.feeds, sample.metric)
+            for reference, sample in zip(references, samples, strict=True)
+        ]
+
+
+def _worst_of(checks: Sequence[Check], samples: Sequence[Sample]) -> Check:
+    """Return the check with the largest loss, knowing those on other families of inputs."""
+    badness = [s.metric.badness(check.value) for s, check in zip(samples, checks, strict=True)]
+    worst = checks[int(np.argmax(badness))]
+    if len(checks) == 1:
+        return worst
+    losses = {s.feeds.family: check.value for s, check in zip(samples, checks, strict=True)}
+    n_samples = sum(check.n_samples for check in checks)
+    return replace(worst, by_family=losses, n_samples=n_samples)

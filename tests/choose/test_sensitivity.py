@@ -11,11 +11,14 @@ import pytest
 
 from onnxzip.choose.lagrangian import Sensitivity
 from onnxzip.choose.sensitivity import PROBE_ERROR, Prober
+from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.records.plan import Candidate, Plan
 from tests.choose.test_search import make_ladder, make_layer
 
+FEEDS = FeedSet(({},), (1,))
+SAMPLES: Any = (Sample(FEEDS, [], make_metric("rel_l2", 0.1)),)
 RUNGS = [(100, 0.6), (400, 0.2), (1000, PROBE_ERROR), (3000, 0.001)]
 
 
@@ -28,7 +31,7 @@ class Trials:
         self._moves, self._losses = moves, losses
         self.measured: list[tuple[str, float]] = []
 
-    def relative_error(self, weights: Mapping[str, float], sample: Sample, n_runs: int) -> float:
+    def probe(self, weights: Mapping[str, float], probes: object) -> float:
         ((name, error),) = weights.items()
         self.measured.append((name, error))
         return self._moves[name](error)
@@ -42,7 +45,7 @@ def make_prober(
 ) -> tuple[Prober, Trials]:
     proposal: Any = SimpleNamespace(ladders=ladders)
     restorer: Any = SimpleNamespace(restore=lambda candidate: candidate.error)
-    prober = Prober(proposal, Subject(None, None, (), None), restorer)
+    prober = Prober(proposal, Subject(SAMPLES, SAMPLES, (), None), restorer)
     prober._trials = trials = Trials(moves, {})
     return prober, trials
 
@@ -105,18 +108,18 @@ def test_plans_pass_on_what_is_held_out_and_on_what_is_fitted_to(
     held_out: float, fitted: float, expected: tuple[float, bool]
 ) -> None:
     metric = make_metric("rel_l2", 0.1)
-    samples: Any = [Sample(None, None, metric), Sample(None, None, metric)]
+    samples: Any = [Sample(FEEDS, [], metric), Sample(FEEDS, [], metric)]
     prober, _ = make_prober({}, {})
-    prober.subject = Subject(*samples, (), None)
+    prober.subject = Subject((samples[0],), (samples[1],), (), None)
     losses = {id(s): loss for s, loss in zip(samples, (held_out, fitted), strict=True)}
     prober._trials = Trials({}, losses)
     assert prober.loss(Plan({}, 0.1, 0, 0.0)) == expected
 
 
 def test_what_is_not_held_out_is_measured_once() -> None:
-    sample: Any = Sample(None, None, make_metric("rel_l2", 0.1))
+    samples: Any = (Sample(FEEDS, [], make_metric("rel_l2", 0.1)),)
     prober, _ = make_prober({}, {})
-    prober.subject = Subject(sample, sample, (), None)
+    prober.subject = Subject(samples, samples, (), None)
     asked: list[object] = []
 
     def loss(weights: Mapping[str, np.ndarray], of: object) -> float:
@@ -125,4 +128,4 @@ def test_what_is_not_held_out_is_measured_once() -> None:
 
     prober._trials = SimpleNamespace(loss=loss)
     assert prober.loss(Plan({}, 0.1, 0, 0.0)) == (0.01, True)
-    assert asked == [sample]
+    assert asked == list(samples)

@@ -221,7 +221,7 @@ REFUSED = {
     "a b --metric os.system:": "is not the name of a metric",
     "a b --metric my.class:loss": "is not the name of a metric",
     "a b --metric my.mod:loss": "--metric my.mod:loss has no default limit; pass --tolerance",
-    "a b --labels y.npy": "--labels belong to --metric top1, not rel_l2",
+    "a b --labels y.npy": "--labels belong to --metric top1, not nrmse",
     "a b --labels y.npy --metric top1": "--labels need --calibration",
     "a b --objective fast": "--objective 'fast' is not one of size, speed",
     "a b --passes zoom,,plain": "not a list of names",

@@ -103,7 +103,7 @@ def test_moment_of_shared_matrices(transposed: int) -> None:
     model = read_model(proto)
     layers, _ = find_layers(model)
     x = RNG.standard_normal((500, 16)).astype(np.float32) * np.geomspace(0.01, 1, 16, dtype=np.float32)
-    feeds = FeedSet(({"x": x[:200]}, {"x": x[200:]}), (200, 300))
+    feeds = FeedSet(({"x": x[:200]}, {"x": x[200:]}), (200, 300), is_like_real=True)
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     found = measured.statistics
     both = np.concatenate([x, np.tanh(x)])
@@ -251,7 +251,7 @@ def make_table(n_rows: int) -> tuple[Model, list[Layer]]:
 
 def test_rows_of_a_table_are_counted() -> None:
     model, layers = make_table(40)
-    feeds = FeedSet(({"ids": np.array([1, 1, 3])}, {"ids": np.array([0, 1])}), (3, 2))
+    feeds = FeedSet(({"ids": np.array([1, 1, 3])}, {"ids": np.array([0, 1])}), (3, 2), is_like_real=True)
     measured, skips = collect_statistics(model, layers, feeds, None, lambda _: None)
     counts = np.zeros(40)
     counts[[0, 1, 3]] = 2, 3, 1

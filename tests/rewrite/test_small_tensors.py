@@ -215,7 +215,7 @@ class Meter:
 def choose(layers: Sequence[Layer], budget: float, floor: float = 0.0) -> tuple[Rounding, int]:
     """Return what a prober chooses, and how often it measured."""
     meter = Meter(layers, floor)
-    subject = Subject(None, None, ("CPU",), None)
+    subject = Subject((), (), ("CPU",), None)
     prober = Prober(None, subject, None)
     prober._trials = meter
     return prober.choose_rounding(layers, budget), meter.n_calls

@@ -21,16 +21,12 @@ class FreeSizes:
         sequence: tokens, frames or audio samples.
         spatial: height and width of images.
         channel: channels of an image, where they are free.
-        n_ids: integers whose range nobody knows are drawn below this.
-        is_positive: floats are uniform in [0, 1) instead of standard normal.
     """
 
     batch: int = 4
     sequence: int = 32
     spatial: int = 64
     channel: int = 3
-    n_ids: int = 8
-    is_positive: bool = False
 
     def size(self, kind: AxisKind) -> int:
         """Return the size of an axis of this kind."""

@@ -37,12 +37,12 @@ class Top1(SumMetric):
     n_right: int = 0
 
     def prepare(self, reference: Runs) -> Self:
-        """Find the output with the answers, and see whether the labels fit them.
+        """Find the output with the answers, and see whether the labels fit them; once is enough.
 
         Raises:
             CalibrationError: no output has answers, or the labels do not fit.
         """
-        first = next(iter(reference), None)
+        first = None if self.output else next(iter(reference), None)
         if first is None:
             return self
         found = replace(self, output=scores_name(first))

@@ -1,0 +1,109 @@
+"""Recurrent states and caches, made by running the model on itself, step by step.
+
+What a model hands to its next step (`h` and `hn`, `past.0.key` and `present.0.key`) is no noise: only
+states that it came to by itself are like those it meets in use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
+
+import numpy as np
+
+from onnxzip.inputs.axes import STATE_NAME
+from onnxzip.records.aliases import Array, Feeds
+from onnxzip.runtime.input_spec import InputSpec
+
+_N_STEPS = 8
+"""Steps before a new start from zeros: a guess between the first steps, which every use has, and later
+ones."""
+
+_DIRECTION = re.compile(
+    r"(^|[^a-z])(in|inp|input|prev|previous|past|old|init|initial|out|output|next|new|present|updated)"
+    r"(?=[^a-z]|$)|(?<=[a-z])n$|_?(in|out)$"
+)
+"""What tells the two ends of a state apart in their names."""
+
+_ALIKE = 0.6
+"""Share of two names that must be the same, once their directions are left out: difflib's own advice for
+a good match."""
+
+
+def pair_states(inputs: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> dict[str, str]:
+    """Return, for each input that is a state, the output that it comes from at the next step.
+
+    Types and shapes must fit. Of outputs that do, the one with the most similar name is taken; inputs
+    that are called a state take the next free one in order, where no name is alike.
+
+    Args:
+        inputs: graph inputs.
+        outputs: graph outputs.
+    """
+    pairs: dict[str, str] = {}
+    free = list(outputs)
+    for spec in inputs:
+        fitting = [other for other in free if _fits(spec, other)]
+        scores = [_likeness(spec.name, other.name) for other in fitting]
+        is_state = bool(STATE_NAME.search(spec.name.lower()))
+        best = max(range(len(fitting)), key=lambda i: scores[i], default=None)
+        if best is None:
+            continue
+        has_direction = _core(spec.name) != spec.name.lower() and spec.name != fitting[best].name
+        if (scores[best] >= _ALIKE and (is_state or (has_direction and scores[best] == 1.0))) or (
+            is_state and spec.shape
+        ):
+            pairs[spec.name] = fitting[best].name
+            free.remove(fitting[best])
+    return pairs
+
+
+def with_own_states(
+    feeds: Sequence[Feeds], pairs: Mapping[str, str], run: Callable[[Feeds], Mapping[str, Array]]
+) -> list[Feeds]:
+    """Return the feeds with the states that the model comes to: a run goes on where the last one ended.
+
+    Every few runs begin anew, from zeros. A state of another shape than the feed's is not handed on.
+
+    Args:
+        feeds: inputs of all runs, in order.
+        pairs: outputs that become states, by input name.
+        run: runs the model.
+    """
+    found: list[Feeds] = []
+    states: dict[str, Array] = {}
+    for step, feed in enumerate(feeds):
+        if step % _N_STEPS == 0:
+            states = {name: np.zeros_like(feed[name]) for name in pairs}
+        found.append({**feed, **states})
+        outputs = run(found[-1])
+        for name, output in pairs.items():
+            made = outputs[output]
+            if made.shape == feed[name].shape and (made.dtype.kind != "f" or np.isfinite(made).all()):
+                states[name] = made
+    return found
+
+
+def _fits(spec: InputSpec, output: InputSpec) -> bool:
+    """Whether an output can be fed to an input, by its type and shape."""
+    if spec.dtype != output.dtype:
+        return False
+    if spec.shape and output.shape and len(spec.shape) != len(output.shape):
+        return False
+    if not spec.shape:
+        return bool(STATE_NAME.search(spec.name.lower()))
+    sizes = zip(spec.shape, output.shape, strict=False)
+    return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in sizes)
+
+
+def _likeness(name: str, other: str) -> float:
+    """Return how alike two names are, 0 ... 1, their directions left out; 0 for different numbers."""
+    a, b = _core(name), _core(other)
+    if re.findall(r"\d+", a) != re.findall(r"\d+", b):
+        return 0.0
+    return 1.0 if a == b else SequenceMatcher(None, a, b).ratio()
+
+
+def _core(name: str) -> str:
+    return _DIRECTION.sub("", name.lower()).strip("._/-")

@@ -1,0 +1,36 @@
+"""What a model would score that always gives the same answer: the mean of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from onnxzip.measure.metric import Metric, SumMetric
+from onnxzip.measure.output_statistics import OutputStatistics, output_statistics
+from onnxzip.measure.running_sums import Runs
+from onnxzip.records.aliases import Array
+from onnxzip.runtime.outputs import Outputs
+
+
+def constant_score(metric: Metric, reference: Runs) -> float | None:
+    """Return the value of the mean answer; None for a user's function, and where not all are numbers.
+
+    Args:
+        metric: what to measure in.
+        reference: outputs of the original, run by run.
+    """
+    statistics = output_statistics(reference)
+    if not isinstance(metric, SumMetric) or any(s.kind != "f" for s in statistics.values()):
+        return None
+    return metric.measure(reference, _constants(reference, statistics)).value
+
+
+def _constants(reference: Runs, statistics: Mapping[str, OutputStatistics]) -> Iterator[Outputs]:
+    for run in reference:
+        yield {name: _constant_like(array, statistics[name].mean) for name, array in run.items()}
+
+
+def _constant_like(array: Array, mean: Array) -> Array:
+    """Return the mean in the shape of a run's output; NaN and Inf stay where they are."""
+    return np.where(np.isfinite(array), np.broadcast_to(mean, array.shape), array)

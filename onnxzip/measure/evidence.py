@@ -1,0 +1,53 @@
+"""Whether what a model answers is evidence: outputs that say nothing make no verdict."""
+
+from __future__ import annotations
+
+import math
+
+from onnxzip.measure.output_statistics import OutputStatistics
+
+_LEAST_VARIATION = 1e-4
+"""Of an output's size. Float32 moves outputs by 1e-7 to 1e-6 of it when it adds up in another order
+(`prove.exact.EXACT_LIMIT` is 1e-5), which a loss relative to the variation must not be made of."""
+
+_SATURATED_RANGE = 1e-4
+"""Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
+
+_LEAST_PEAK, _MOST_PEAK = 1e-150, 1e150
+"""Squares beyond them leave float64: nothing can be told of losses."""
+
+
+def does_vary(found: OutputStatistics) -> bool:
+    """Whether an output varies from sample to sample, well above the noise of float32."""
+    if found.kind != "f":
+        return found.varies
+    return found.deviation > _LEAST_VARIATION * found.rms
+
+
+def why_no_evidence(found: OutputStatistics, *, is_squashed: bool = False) -> str:
+    """Return why an output tells nothing; "" where it does.
+
+    Args:
+        found: the output over all samples.
+        is_squashed: whether it comes from an operator that answers with 0 ... 1.
+    """
+    if not found.n_elements:
+        return "has no elements"
+    if found.kind != "f":
+        return "" if found.varies else "is the same for all samples"
+    if not found.n_finite:
+        return "is NaN or Inf everywhere"
+    peak = max(abs(found.low), abs(found.high))
+    if peak == 0:
+        return "is 0 everywhere"
+    if not _LEAST_PEAK < peak < _MOST_PEAK:
+        return f"has values of {_power_of_ten(peak)}, whose squares leave float64"
+    if not does_vary(found):
+        return f"hardly varies: by {found.deviation / found.rms:.1g} of its size"
+    if is_squashed and found.high - found.low < _SATURATED_RANGE:
+        return f"is saturated: all of it lies between {found.low:.3g} and {found.high:.3g}"
+    return ""
+
+
+def _power_of_ten(value: float) -> str:
+    return f"1e{math.floor(math.log10(value)):+d}"
