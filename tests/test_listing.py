@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +93,14 @@ def test_list_prints_names_and_methods(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def declared(
-    inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], known: list[np.ndarray] = ()
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    known: Sequence[np.ndarray] = (),
 ) -> onnx.ModelProto:
     """Return a model whose graph does nothing but declare."""
     weights = [numpy_helper.from_array(array, f"w{i}") for i, array in enumerate(known)]
-    node = onnx.helper.make_node("Identity", [inputs[0].name], [outputs[0].name])
-    graph = onnx.helper.make_graph([node], "g", inputs, outputs, weights)
+    nodes = [onnx.helper.make_node("Identity", [inputs[0].name], [value.name]) for value in outputs]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs, weights)
     opsets = [onnx.helper.make_opsetid("", 17)]
     return onnx.helper.make_model(graph, ir_version=8, opset_imports=opsets)
 
@@ -133,7 +135,7 @@ def test_inspection_of_what_is_no_tensor() -> None:
         "sparse_tensor(float[2])": helper.make_sparse_tensor_type_proto(1, [2]),
     }
     values = [helper.make_value_info(f"v{i}", kind) for i, kind in enumerate(types.values())]
-    found = onnxzip.inspect(declared(values, values[:1]))
+    found = onnxzip.inspect(declared(values, [onnx.helper.make_tensor_value_info("y", 1, [])]))
     assert found.inputs == tuple(Port(f"v{i}", kind, None) for i, kind in enumerate(types))
 
 
