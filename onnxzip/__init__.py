@@ -19,7 +19,7 @@ from onnxzip.options import Options, Result
 from onnxzip.records.check import Check
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Skip
-from onnxzip.report.record import Inspection, LayerReport, Report
+from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Port, Report
 
 __version__ = version("onnxzip")
 __all__ = [
@@ -29,10 +29,12 @@ __all__ = [
     "InputError",
     "Inspection",
     "LayerReport",
+    "LayerSensitivity",
     "ModelError",
     "OnnxzipError",
     "Options",
     "OutputError",
+    "Port",
     "ProviderError",
     "Report",
     "Result",

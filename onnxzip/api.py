@@ -132,7 +132,7 @@ def verify(
 
 
 def inspect(source: ModelLike) -> Inspection:
-    """Say how each weight of a model is stored."""
+    """Say what a model takes and gives, and how it stores each weight."""
     from onnxzip import listing
 
     return listing.inspect(_model(source))

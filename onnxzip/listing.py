@@ -24,7 +24,7 @@ from onnxzip.runtime.session import open_session
 
 
 def inspect(source: ModelLike) -> Inspection:
-    """Say how each large weight of a model is stored; any ONNX model may be listed.
+    """Say what a model takes and gives, and how it stores each large weight; any model may be listed.
 
     Raises:
         ModelError: the model cannot be read.
@@ -50,7 +50,8 @@ def inspect(source: ModelLike) -> Inspection:
         for value, size in zip(values, sizes, strict=True)
     ]
     weights = (*stored, *_plain_weights(model, n_nodes, model.n_bytes - sum(sizes)))
-    return Inspection(model.source, model.n_bytes, n_plain_bytes, weights)
+    inputs, outputs = graph.read_ports(model)
+    return Inspection(model.source, model.n_bytes, n_plain_bytes, weights, inputs, outputs)
 
 
 def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeight]:

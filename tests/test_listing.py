@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnx import numpy_helper
 import onnxzip
 from onnxzip.cli.main import main
 from onnxzip.errors import ModelError, OutputError
+from onnxzip.report.record import Port
 from tests.cases import CASES
 from tests.judge import drift_on_cpu, open_session, relative_drift, run
 from tests.test_models import MODELS
@@ -89,6 +90,72 @@ def test_list_prints_names_and_methods(tmp_path: Path, capsys: pytest.CaptureFix
         (row,) = [line for line in printed.splitlines() if line.startswith(f"{layer.name} ")]
         assert layer.pass_name in row
         assert f"{layer.bytes_after:,}" in row
+
+
+def declared(
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    known: Sequence[np.ndarray] = (),
+) -> onnx.ModelProto:
+    """Return a model whose graph does nothing but declare."""
+    weights = [numpy_helper.from_array(array, f"w{i}") for i, array in enumerate(known)]
+    nodes = [onnx.helper.make_node("Identity", [inputs[0].name], [value.name]) for value in outputs]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs, weights)
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, ir_version=8, opset_imports=opsets)
+
+
+def test_inspection_has_what_must_be_fed_and_what_comes_back() -> None:
+    """In the graph's order; initializers that could be overridden need not be fed."""
+    tensor = onnx.helper.make_tensor_value_info
+    inputs = [
+        *(tensor("x", 1, ["batch", 3, None, ""]), tensor("w0", 1, [2]), tensor("ids", 7, [1, -1])),
+        *(tensor("rate", 11, []), tensor("any", 10, None), tensor("words", 8, [0])),
+    ]
+    outputs = [tensor("y", 16, ["batch"]), onnx.ValueInfoProto(name="untyped")]
+    found = onnxzip.inspect(declared(inputs, outputs, [np.zeros(2, np.float32)]))
+    assert found.inputs == (
+        *(Port("x", "float32", ("batch", 3, "?", "?")), Port("ids", "int64", (1, "?"))),
+        *(Port("rate", "float64", ()), Port("any", "float16", None), Port("words", "string", (0,))),
+    )
+    assert found.outputs == (Port("y", "bfloat16", ("batch",)), Port("untyped", "?", None))
+
+
+def test_inspection_of_what_is_no_tensor() -> None:
+    """As ONNX writes such types."""
+    helper = onnx.helper
+    numbers = helper.make_tensor_type_proto(1, [1, "n", None])
+    types = {
+        "seq(float[1,n,?])": helper.make_sequence_type_proto(numbers),
+        "optional(seq(float[1,n,?]))": helper.make_optional_type_proto(
+            helper.make_sequence_type_proto(numbers)
+        ),
+        "map(int64, string)": helper.make_map_type_proto(7, helper.make_tensor_type_proto(8, [])),
+        "optional(double[])": helper.make_optional_type_proto(helper.make_tensor_type_proto(11, None)),
+        "sparse_tensor(float[2])": helper.make_sparse_tensor_type_proto(1, [2]),
+    }
+    values = [helper.make_value_info(f"v{i}", kind) for i, kind in enumerate(types.values())]
+    found = onnxzip.inspect(declared(values, [onnx.helper.make_tensor_value_info("y", 1, [])]))
+    assert found.inputs == tuple(Port(f"v{i}", kind, None) for i, kind in enumerate(types))
+
+
+def test_a_compressed_model_has_the_ports_of_the_original(tmp_path: Path) -> None:
+    for name in ("residual_network", "ir3_initializers_are_inputs"):
+        path, out, _ = compress(name, tmp_path, level=1, passes="scalar", overwrite=True)
+        before, after = onnxzip.inspect(path), onnxzip.inspect(out)
+        assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
+        assert [port.name for port in after.inputs] == ["x"]
+
+
+def test_list_prints_ports_of_any_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names, types and shapes, before the weights."""
+    assert main(["-l", str(MODELS / "digits_cnn.onnx")]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    first, last = (
+        lines.index("image float32 batch x 1 x 8 x 8"),
+        lines.index("logits float32 batch x 10"),
+    )
+    assert first < last < next(i for i, line in enumerate(lines) if line.startswith("whole file"))
 
 
 # Decompress

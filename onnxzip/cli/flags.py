@@ -195,7 +195,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("-f", action="store_true", dest="overwrite", help="overwrite OUT")
     volume = group.add_mutually_exclusive_group()
-    volume.add_argument("-q", action="store_true", dest="quiet", help="print nothing but errors")
+    volume.add_argument(
+        "-q", action="store_true", dest="quiet", help="print errors, and what is not proven, only"
+    )
     volume.add_argument(
         "-v",
         action="store_true",
@@ -208,7 +210,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("instead of compressing")
     modes = group.add_mutually_exclusive_group()
     for flag, mode, text in (
-        ("-l", "list", "list how each weight of FILE is stored"),
+        ("-l", "list", "list inputs, outputs and weights of FILE, and how these are stored"),
         ("-t", "test", "test FILE: does it load, decode and compute"),
         ("-d", "decompress", "write FILE with plain weights again"),
     ):

@@ -12,12 +12,16 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, parse
-from onnxzip.cli.messages import describe_failure, explain, untouched
+from onnxzip.cli.messages import describe_doubts, describe_failure, explain, untouched
 from onnxzip.cli.report_file import check_report, report_file
 from onnxzip.cli.terminal import print_error, print_table, show_progress
 from onnxzip.errors import OnnxzipError
+
+if TYPE_CHECKING:
+    from onnxzip.records.check import Check
 
 EXIT_DONE, EXIT_BAD_INPUT = 0, 1
 """0 is success to every shell (POSIX); 1 is OnnxzipError.exit_code, of which some errors have their
@@ -100,6 +104,7 @@ def _compress(request: Request) -> int:
         print_table(render_report(result.report, request.verbose))
         for finding in result.report.warnings:
             print_error(f"warning: {finding.text}")
+    _tell_doubts(request, result.report.checks)
     return EXIT_DONE
 
 
@@ -118,10 +123,18 @@ def _test(request: Request) -> int:
     checks = listing.verify(request.source, request.against, options=request.options)
     if not request.quiet:
         print_table(render_checks(checks, request.verbose))
+    _tell_doubts(request, checks)
     failed = [check for check in checks if check.failed]
     for check in failed:
         print_error(f"{request.source}: {describe_failure(check)}")
     return EXIT_BAD_INPUT if failed else EXIT_DONE
+
+
+def _tell_doubts(request: Request, checks: Sequence[Check]) -> None:
+    """Say what is not proven, also with -q: silence and exit 0 would be taken for a proof."""
+    doubts = describe_doubts(checks)
+    if doubts:
+        print_error(f"{request.source}: {doubts}")
 
 
 def _decompress(request: Request) -> int:

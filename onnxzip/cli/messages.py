@@ -8,6 +8,8 @@ from onnxzip.cli.arguments import Request, flag_of
 from onnxzip.errors import OnnxzipError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnxzip.records.check import Check
 
 
@@ -51,3 +53,11 @@ def describe_failure(check: Check) -> str:
     return (
         f"{check.kind} check failed on {check.provider}: {check.metric} is {value}, the limit is {limit}"
     )
+
+
+def describe_doubts(checks: Sequence[Check]) -> str:
+    """Say why the verdict proves nothing, "" where it does."""
+    from onnxzip.report.tables.verdicts import unproven_reasons
+
+    reasons = unproven_reasons(checks)
+    return f"not proven: {'; '.join(reasons)}" if reasons else ""

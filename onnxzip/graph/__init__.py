@@ -15,7 +15,7 @@ from onnxzip.graph.reading.index_bounds import index_bounds
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
-from onnxzip.graph.reading.shapes import annotate_layers
+from onnxzip.graph.reading.shapes import annotate_layers, read_ports
 from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
@@ -97,6 +97,7 @@ __all__ = [
     "read_judgement",
     "read_mark",
     "read_model",
+    "read_ports",
     "release_pages",
     "replace_file",
     "share_with_disk",

@@ -73,5 +73,5 @@ class Check:
 
     @property
     def failed(self) -> bool:
-        """Whether the value is beyond its limit: what is only unproven has not failed."""
-        return not (self.passed or self.unproven)
+        """Whether the value is beyond its limit: what is unproven has not failed, nor has an opinion."""
+        return not (self.passed or self.unproven or self.kind == "opinion")

@@ -11,7 +11,7 @@ from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Rounding, Skip
 from onnxzip.records.shares import apportion_at_most
 from onnxzip.report.json import SCHEMA
-from onnxzip.report.record import LayerReport, Report
+from onnxzip.report.record import LayerReport, LayerSensitivity, Report
 
 _PACKAGES = ("onnxzip", "onnx", "onnxruntime", "numpy")
 """Packages whose versions decide what a file looks like."""
@@ -31,6 +31,7 @@ def assemble(
     warnings: Sequence[Finding],
     seconds: float,
     settings: Mapping[str, Scalar],
+    sensitivities: Sequence[LayerSensitivity] = (),
 ) -> Report:
     """Return the report.
 
@@ -47,12 +48,10 @@ def assemble(
         warnings: what is odd about what the proof rests on.
         seconds: wall time of it all.
         settings: what was asked for.
+        sensitivities: what each weight's error does alone; none where that was not measured.
     """
-    layers = [candidate.layer for candidate in plan.chosen.values()]
-    n_small_before = sum(layer.weight.nbytes for layer in plan.rounding.layers)
-    n_plain_bytes = [*(layer.weight.nbytes for layer in layers), n_small_before]
-    *plain, small_before = apportion_at_most(n_bytes[0], n_plain_bytes)
-    after = [sizes[layer.name] for layer in layers]
+    *plain, small_before = _plain_bytes(plan, n_bytes[0])
+    after = [sizes[candidate.layer.name] for candidate in plan.chosen.values()]
     return Report(
         schema=SCHEMA,
         source=source,
@@ -70,9 +69,17 @@ def assemble(
         rest_after=n_bytes[1] - sum(after) - n_small_bytes,
         seconds=seconds,
         warnings=tuple(warnings),
+        sensitivities=tuple(sensitivities),
         settings=settings,
         versions={name: version(name) for name in _PACKAGES},
     )
+
+
+def _plain_bytes(plan: Plan, n_file_bytes: int) -> list[int]:
+    """Return what each chosen weight takes of the original file, last what small tensors take."""
+    n_small_bytes = sum(layer.weight.nbytes for layer in plan.rounding.layers)
+    n_layer_bytes = (candidate.layer.weight.nbytes for candidate in plan.chosen.values())
+    return apportion_at_most(n_file_bytes, [*n_layer_bytes, n_small_bytes])
 
 
 def _layer_report(candidate: Candidate, bytes_before: int, bytes_after: int) -> LayerReport:

@@ -11,8 +11,10 @@ from string import Template
 
 from onnxzip.report.record import Inspection, Report
 from onnxzip.report.sections import Section, sections, title_of
-from onnxzip.report.table import Table
-from onnxzip.report.weight_tables import weight_table
+from onnxzip.report.tables.ports import port_table
+from onnxzip.report.tables.table import Table
+from onnxzip.report.tables.verdicts import tone_of
+from onnxzip.report.tables.weights import weight_table
 
 SUFFIX = ".html"
 
@@ -24,9 +26,11 @@ _PAGE = Template("""<!DOCTYPE html>
 <meta name="color-scheme" content="light dark">
 <title>$title</title>
 <style>
-:root { --ink: #1c1c1c; --paper: #fff; --line: #c4c4c4; --good: #106b2d; --bad: #a8071a; }
+:root { --ink: #1c1c1c; --paper: #fff; --line: #c4c4c4; --good: #106b2d;
+    --doubt: #7a5200; --bad: #a8071a; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --paper: #161616; --line: #4d4d4d; --good: #6fd68b; --bad: #ff8f8f; }
+  :root { --ink: #e6e6e6; --paper: #161616; --line: #4d4d4d; --good: #6fd68b;
+    --doubt: #e8c15a; --bad: #ff8f8f; }
 }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; }
@@ -38,6 +42,7 @@ tbody th { font-weight: normal; min-width: 10rem; }
 .text { text-align: left; }
 .number { text-align: right; white-space: nowrap; }
 .passed { color: var(--good); }
+.doubtful { color: var(--doubt); font-weight: bold; }
 .failed { color: var(--bad); font-weight: bold; }
 </style>
 </head>
@@ -62,7 +67,14 @@ def report_fragment(report: Report) -> str:
 
 def inspection_fragment(inspection: Inspection) -> str:
     """Return the listing of a file, without a page around it."""
-    return f"<div>\n{_table(weight_table(inspection), inspection.source)}\n</div>"
+    source = inspection.source
+    tables = {
+        f"{source}: inputs": port_table(inspection.inputs, "input"),
+        f"{source}: outputs": port_table(inspection.outputs, "output"),
+        f"{source}: weights": weight_table(inspection),
+    }
+    shown = (_table(content, label) for label, content in tables.items() if content.rows)
+    return "\n".join(["<div>", *shown, "</div>"])
 
 
 def _body(report: Report, level: int) -> str:
@@ -74,9 +86,9 @@ def _body(report: Report, level: int) -> str:
 
 
 def _parts(section: Section, level: int) -> list[str]:
-    parts = [f"<h{level}>{escape(section.title)}</h{level}>"] if section.title else []
+    parts = [f"<h{level}>{escape(section.title)}</h{level}>"]
     if section.table.rows:
-        parts.append(_table(section.table, section.title or "Summary"))
+        parts.append(_table(section.table, section.title))
     if section.points:
         parts += ["<ul>", *(f"<li>{escape(point)}</li>" for point in section.points), "</ul>"]
     return parts
@@ -88,7 +100,7 @@ def _table(content: Table, label: str) -> str:
         f'<th scope="col" class="{kind}">{escape(column)}</th>'
         for column, kind in zip(content.columns, kinds, strict=True)
     ]
-    rows = ["".join(_cells(row, kinds)) for row in content.rows]
+    rows = ["".join(_cells(row, content.columns, kinds)) for row in content.rows]
     lines = [
         f'<div class="table" role="region" aria-label="{escape(label)}" tabindex="0">',
         "<table>",
@@ -102,11 +114,12 @@ def _table(content: Table, label: str) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: tuple[str, ...], kinds: list[str]) -> list[str]:
+def _cells(row: tuple[str, ...], columns: tuple[str, ...], kinds: list[str]) -> list[str]:
     """Return the cells of a row; the first one is its heading."""
     cells = []
-    for i, (cell, kind) in enumerate(zip(row, kinds, strict=True)):
+    for i, (cell, column, kind) in enumerate(zip(row, columns, kinds, strict=True)):
         tag, scope = ("th", ' scope="row"') if i == 0 else ("td", "")
-        verdict = {"passed": " passed", "FAILED": " failed"}.get(cell.partition(":")[0], "")
-        cells.append(f'<{tag}{scope} class="{kind}{verdict}">{escape(cell)}</{tag}>')
+        tone = tone_of(cell) if column == "verdict" else None
+        names = f"{kind} {tone}" if tone else kind
+        cells.append(f'<{tag}{scope} class="{names}">{escape(cell)}</{tag}>')
     return cells

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxzip.report.record import Report
 from onnxzip.report.sections import Section, sections, title_of
-from onnxzip.report.table import Table
+from onnxzip.report.tables.table import Table
 
 SUFFIX = ".md"
 
@@ -19,8 +19,7 @@ def export(report: Report) -> str:
 
 def _parts(section: Section) -> list[str]:
     points = "\n".join(f"- {_inline(point)}" for point in section.points)
-    title = f"## {section.title}" if section.title else ""
-    return [part for part in (title, _table(section.table), points) if part]
+    return [part for part in (f"## {section.title}", _table(section.table), points) if part]
 
 
 def _table(content: Table) -> str:

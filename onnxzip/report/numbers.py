@@ -27,6 +27,24 @@ def format_metric(check: Check, value: float) -> str:
     return f"{check.scale * value:{digits}} {check.unit}".rstrip()
 
 
+def format_loss(check: Check, value: float) -> str:
+    """Return a value like `format_metric`, trailing zeros kept, so that values compare: "0.100"."""
+    if check.n_decimals is not None or not math.isfinite(value):
+        return format_metric(check, value)
+    return f"{f'{check.scale * value:#.3g}'.rstrip('.')} {check.unit}".rstrip()
+
+
+def format_metric_name(name: str) -> str:
+    """Return what heads a column: a function of the user's without its module."""
+    return name.rpartition(":")[2]
+
+
+def format_rounded(count: int) -> str:
+    """Return a count that is an estimate, rounded up to two digits: "400" for 391."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return f"{math.ceil(count / step) * step:,}"
+
+
 def format_limit(check: Check) -> str:
     """Return a check's limit in the metric's unit; "none" for one that everything passes."""
     no_limit = -math.inf if check.higher_is_better else math.inf

@@ -6,21 +6,31 @@ from dataclasses import dataclass
 
 from onnxzip.report.numbers import format_ratio
 from onnxzip.report.record import Report
-from onnxzip.report.table import Table
-from onnxzip.report.verdict_tables import check_table, notes, summary_table, verdict_table
-from onnxzip.report.weight_tables import layer_table, rewrite_table, skip_table
+from onnxzip.report.tables.losses import (
+    family_table,
+    loss_table,
+    opinion_lines,
+    output_table,
+    sensitivity_table,
+)
+from onnxzip.report.tables.table import NO_TABLE, Table
+from onnxzip.report.tables.verdicts import (
+    check_table,
+    notes,
+    summary_table,
+    unproven_reasons,
+    verdict_table,
+)
+from onnxzip.report.tables.weights import layer_table, rewrite_table, skip_table
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table and, below it, a list; the first section of a report has no title of its own."""
+    """A table and, below it, a list."""
 
     title: str
     table: Table
     points: tuple[str, ...] = ()
-
-
-_NO_TABLE = Table((), (), frozenset())
 
 
 def title_of(report: Report) -> str:
@@ -29,17 +39,30 @@ def title_of(report: Report) -> str:
 
 
 def sections(report: Report) -> list[Section]:
-    """Return the sections that have something to say."""
+    """Return the sections that have something to say, what a reader must not miss first."""
+    checks = report.checks
     hashes = {"input SHA-256": report.source_sha256, "output SHA-256": report.output_sha256}
     made_with = {**report.settings, **report.versions, **hashes}
     every = (
-        Section("", summary_table(report)),
-        Section("Warnings", _NO_TABLE, tuple(finding.text for finding in report.warnings)),
-        Section("Verdict", verdict_table(report.checks), tuple(notes(report.checks, verbose=True))),
-        Section("Checks", check_table(report.checks)),
+        Section("Warnings and evidence", NO_TABLE, _doubts(report)),
+        Section("Summary", summary_table(report)),
+        Section(
+            "Verdict", verdict_table(checks), (*opinion_lines(checks), *notes(checks, verbose=True))
+        ),
+        Section("Loss", loss_table(checks)),
+        Section("Loss by output", output_table(checks)),
+        Section("Loss by kind of inputs", family_table(checks)),
+        Section("Checks", check_table(checks)),
         Section("Weights", layer_table(report)),
+        Section("Sensitivities", sensitivity_table(report.sensitivities)),
         Section("Rewrites", rewrite_table(report.rewrites)),
         Section("Refusals", skip_table(report.skips)),
-        Section("Made with", _NO_TABLE, tuple(f"{name}: {value}" for name, value in made_with.items())),
+        Section("Made with", NO_TABLE, tuple(f"{name}: {value}" for name, value in made_with.items())),
     )
     return [section for section in every if section.table.rows or section.points]
+
+
+def _doubts(report: Report) -> tuple[str, ...]:
+    """Return why the verdict may not hold: what is not proven, then what is odd about the inputs."""
+    unproven = (f"not proven: {reason}" for reason in unproven_reasons(report.checks))
+    return (*unproven, *(f"warning: {finding.text}" for finding in report.warnings))

@@ -330,6 +330,23 @@ def test_quiet_prints_nothing(calls: list[object], capsys: pytest.CaptureFixture
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_what_is_not_proven_is_said_on_stderr(
+    quiet: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, also with -q; exit 0, for the file is there."""
+    doubtful = replace(CHECKS[2], passed=False, unproven="output 'y' is NaN\non all inputs")
+    checks = (doubtful, replace(doubtful, provider="CUDA"))
+    report = replace(REPORT, checks=checks)
+    monkeypatch.setattr(pipeline, "compress", lambda *_, **__: SimpleNamespace(report=report))
+    monkeypatch.setattr(archive, "verify", lambda *_, **__: checks)
+    for line in (["in.onnx", "out.onnx"], ["-t", "in.onnx", "--against", "other.onnx"]):
+        assert main([*line, *quiet]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == "onnxzip: in.onnx: not proven: output 'y' is NaN on all inputs\n"
+        assert ("not proven" in printed.out) == (not quiet)
+
+
 def test_list_keeps_lines_whole_in_a_pipe(
     monkeypatch: pytest.MonkeyPatch, calls: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:

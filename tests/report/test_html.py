@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from onnxzip.records.plan import Rewrite
 from onnxzip.report.html import export
 from onnxzip.report.markdown import export as to_markdown
-from onnxzip.report.record import Inspection, StoredWeight
+from onnxzip.report.record import Inspection, Port, StoredWeight
 from tests.report.test_report import LAYERS, REPORT
 
 EVIL = "<script>alert('&amp;\"')</script>"
@@ -42,7 +42,7 @@ def test_headings_and_scopes() -> None:
     assert root.get("lang") == "en"
     assert [h.text for h in root.iter("h1")] == ["resnet20.onnx: 7.19x smaller"]
     assert [h.text for h in root.iter("h2")] == [
-        *("Verdict", "Checks", "Weights", "Rewrites", "Refusals", "Made with")
+        *("Summary", "Verdict", "Checks", "Weights", "Rewrites", "Refusals", "Made with")
     ]
     for table in root.iter("table"):
         assert {th.get("scope") for th in table.findall("thead/tr/th")} == {"col"}
@@ -86,8 +86,16 @@ def test_notebooks_show_fragments() -> None:
     assert [h.text for h in root.iter("h3")] == ["resnet20.onnx: 7.19x smaller"]
     assert cells(root) == cells(parse(export(REPORT)))
     weights = (StoredWeight(EVIL, "dct", (16, 4), "float32", 256, 64, 0.05),)
-    rows = cells(parse(Inspection("x.onnx", 100, 300, weights)._repr_html_()))
-    assert rows[1:] == [
+    inputs, outputs = (Port(EVIL, "float32", ("n", 3)), Port("m", "bool", None)), (Port("y", "?", ()),)
+    rows = cells(parse(Inspection("x.onnx", 100, 300, weights, inputs, outputs)._repr_html_()))
+    assert rows[:5] == [
+        ["input", "type", "shape"],
+        [EVIL, "float32", "n x 3"],
+        ["m", "bool", "any"],
+        ["output", "type", "shape"],
+        ["y", "?", "scalar"],
+    ]
+    assert rows[6:] == [
         [EVIL, "dct", "16x4", "8.00", "64 B", "4.00x", "0.05"],
         ["graph and everything else", "", "", "", "36 B", "1.22x", ""],
         ["whole file", "", "", "", "100 B", "3.00x", ""],

@@ -29,7 +29,7 @@ from onnxzip.report.numbers import (
     format_seconds,
     format_shape,
 )
-from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Report, StoredWeight
+from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Port, Report, StoredWeight
 from onnxzip.report.terminal import render_checks, render_inspection, render_report
 
 LAYERS = (
@@ -205,6 +205,30 @@ def test_a_report_without_checks_says_so() -> None:
     assert "not measured" in text_of(render_report(replace(REPORT, checks=())))
 
 
+def test_listing_says_what_goes_in_and_comes_out() -> None:
+    inputs = (
+        Port("pixels", "float32", ("batch", 3, 32, 32)),
+        Port("[bold]past[/bold]", "seq(float[n])", None),
+        Port("rank", "float16", None),
+        Port("rate", "int64", ()),
+    )
+    outputs = (Port("logits", "float32", ("batch", 10)),)
+    text = text_of(render_inspection(Inspection("x.onnx", 10, 10, (), inputs, outputs)))
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert lines[0].split() == ["input", "type", "shape"]
+    assert lines[2] == "pixels             float32        batch x 3 x 32 x 32"
+    assert lines[3] == "[bold]past[/bold]  seq(float[n])  -"
+    assert row_of(text, "rank") == "rank float16 any"
+    assert row_of(text, "rate") == "rate int64 scalar"
+    assert row_of(text, "output") == "output type shape"
+    assert row_of(text, "logits") == "logits float32 batch x 10"
+    assert text.index("logits") < text.index("whole file")
+    assert lines[-1] == "data for -c: .npz, an array for each input; first axis = samples"
+    alone = text_of(render_inspection(Inspection("x.onnx", 10, 10, (), inputs[:1])))
+    hint = "data for -c: .npy, or .npz with an array 'pixels'; first axis = samples"
+    assert alone.splitlines()[-1] == hint
+
+
 def test_listing() -> None:
     weights = (
         StoredWeight("conv.weight", "dct", (16, 16, 3, 3), "float32", 9216, 576, 0.05),
@@ -302,11 +326,13 @@ REPORTS = st.builds(
         st.builds(
             Check,
             *(
-                st.sampled_from(["exact", "drift", "structure"]),
+                st.sampled_from(["exact", "drift", "structure", "opinion"]),
                 NAMES,
                 st.sampled_from(["psnr", "top1", "x"]),
             ),
             *(FLOATS, FLOATS, st.booleans(), COUNTS, st.none() | COUNTS, NAMES),
+            interval=st.none() | st.tuples(FLOATS, FLOATS),
+            higher_is_better=st.booleans(),
             unproven=NAMES,
             constant=st.none() | FLOATS,
             by_output=st.dictionaries(NAMES, FLOATS, max_size=2),
@@ -352,9 +378,8 @@ def test_json_of_something_else_is_refused(text: str, finding: str) -> None:
 def test_warnings_come_before_the_verdict() -> None:
     report = replace(REPORT, warnings=(Finding("range", "input 'x' has values from 0 to 255"),))
     text = to_markdown(report)
-    assert (
-        0 < text.index("## Warnings\n\n- input 'x' has values from 0 to 255") < text.index("## Verdict")
-    )
+    first = "## Warnings and evidence\n\n- warning: input 'x' has values from 0 to 255\n\n## Summary"
+    assert first in text
     assert "Warnings" not in to_markdown(REPORT)
 
 

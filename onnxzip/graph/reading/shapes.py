@@ -1,4 +1,7 @@
-"""Infers shapes: to count multiply-accumulates, and to tell which value_info entries are needed."""
+"""Shapes: those a model states of its inputs and outputs, and those that are inferred.
+
+Inferred to count multiply-accumulates, and to tell which value_info entries are needed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,63 @@ import onnx
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import read_by
 from onnxzip.records.layer import Layer
+from onnxzip.report.record import Port
+
+_WIDE_NAMES = {"float": "float32", "double": "float64"}
+"""The usual names of element types whose name in ONNX does not tell their width."""
+
+
+def read_ports(model: Model) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Return the inputs that have to be fed, and the outputs, as the model states them."""
+    graph = model.proto.graph
+    known = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    inputs = (value for value in graph.input if value.name not in known)
+    return tuple(map(_port, inputs)), tuple(map(_port, graph.output))
+
+
+def _port(value: onnx.ValueInfoProto) -> Port:
+    if value.type.WhichOneof("value") != "tensor_type":
+        return Port(value.name, _type_text(value.type), None)
+    tensor = value.type.tensor_type
+    element = _element_text(tensor.elem_type)
+    return Port(value.name, _WIDE_NAMES.get(element, element), _dims(tensor))
+
+
+def _dims(tensor: onnx.TypeProto.Tensor) -> tuple[int | str, ...] | None:
+    """Return the stated sizes; a negative one, which some exporters write, is a free one."""
+    if not tensor.HasField("shape"):
+        return None
+    sizes = ((d.HasField("dim_value") and d.dim_value >= 0, d) for d in tensor.shape.dim)
+    return tuple(d.dim_value if is_fixed else d.dim_param or "?" for is_fixed, d in sizes)
+
+
+def _type_text(value: onnx.TypeProto) -> str:
+    """Return a type in ONNX's text form, "seq(float[1,n])"; "?" where none is stated."""
+    match value.WhichOneof("value"):
+        case "tensor_type":
+            return _tensor_text(value.tensor_type)
+        case "sparse_tensor_type":
+            return f"sparse_tensor({_tensor_text(value.sparse_tensor_type)})"
+        case "sequence_type":
+            return f"seq({_type_text(value.sequence_type.elem_type)})"
+        case "optional_type":
+            return f"optional({_type_text(value.optional_type.elem_type)})"
+        case "map_type":
+            key = _element_text(value.map_type.key_type)
+            return f"map({key}, {_type_text(value.map_type.value_type)})"
+    return "?"
+
+
+def _tensor_text(tensor: onnx.TypeProto.Tensor) -> str:
+    """Return e.g. "float[1,n]", "float" for a scalar, "float[]" for an unknown rank."""
+    dims = _dims(tensor)
+    shape = f"[{','.join(map(str, dims or ()))}]" if dims != () else ""
+    return _element_text(tensor.elem_type) + shape
+
+
+def _element_text(element_type: int) -> str:
+    known = element_type in onnx.TensorProto.DataType.values() and element_type
+    return onnx.TensorProto.DataType.Name(element_type).lower() if known else "?"
 
 
 def annotate_layers(

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 class Table:
     """A table of text; columns named in `left` are text, all the others numbers.
 
-    The column named `folds` may break its cells over lines where the terminal is narrow.
+    Where the terminal is narrow, the column named `folds` may break its cells over lines, and the one
+    named `moves`, the last, goes below the table.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: frozenset[str]
     folds: str = ""
+    moves: str = ""
+
+
+NO_TABLE = Table((), (), frozenset())

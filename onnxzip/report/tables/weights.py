@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.numbers import NUMBER, format_bytes, format_ratio, format_shape
 from onnxzip.report.record import Inspection, LayerReport, Report
-from onnxzip.report.table import Table
+from onnxzip.report.tables.table import Table
 
 WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "ratio", "error")
 
