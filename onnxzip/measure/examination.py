@@ -131,7 +131,7 @@ def make_feeds(session: Session, model: Model, options: Options) -> tuple[FeedSe
     generated = runnable_feeds(
         session,
         seed=options.seed,
-        bounds=graph.index_bounds(model),
+        bounds=graph.index_ranges(model),
         survives=lambda feeds: survives(loadable(model), feeds, options.custom_ops),
     )
     return generated, ()

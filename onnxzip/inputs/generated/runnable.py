@@ -41,7 +41,7 @@ def runnable_feeds(
     *,
     seed: int,
     n_samples: int | None = None,
-    bounds: Mapping[str, int] | None = None,
+    bounds: Mapping[str, range] | None = None,
     survives: Callable[[Feeds], bool] | None = None,
 ) -> FeedSet:
     """Generate inputs that the model accepts, going through `free_sizes.LADDER` until a run succeeds.
@@ -55,7 +55,7 @@ def runnable_feeds(
         seed: of the random numbers.
         n_samples: least number of samples to generate; by default as many as the smallest output
             needs for a figure that is not luck, from 16 to 64.
-        bounds: by input name, the exclusive upper bound of integers that index a table.
+        bounds: by input name, the integers that index a table.
         survives: asked before sizes that are guessed are tried: whether a run outlives these feeds.
 
     Raises:
@@ -83,7 +83,7 @@ def runnable_feeds(
 def _best_that_runs(
     session: Session,
     seed: int,
-    bounds: Mapping[str, int] | None,
+    bounds: Mapping[str, range] | None,
     survives: Callable[[Feeds], bool] | None,
 ) -> tuple[int, FreeSizes, int]:
     """Return the best sizes, after the quality of its outputs and before the size of the smallest."""
@@ -128,7 +128,7 @@ def _quality(outputs: Outputs) -> int:
     return _TELLING if not floats or max(ranges) > _TELLING_RANGE else _FINITE
 
 
-def _attempts(inputs: Sequence[InputSpec], bounds: Mapping[str, int]) -> Iterator[FreeSizes]:
+def _attempts(inputs: Sequence[InputSpec], bounds: Mapping[str, range]) -> Iterator[FreeSizes]:
     """Yield the sizings worth a run: different shapes, then other value ranges."""
     refuse_unsupported(inputs)
     distinct: dict[tuple[tuple[int, ...], ...], FreeSizes] = {}

@@ -43,7 +43,7 @@ def generate_feeds(
     *,
     seed: int,
     n_batches: int,
-    bounds: Mapping[str, int] | None = None,
+    bounds: Mapping[str, range] | None = None,
     free_sizes: FreeSizes | None = None,
 ) -> list[Feeds]:
     """Generate inputs from types, shapes and names.
@@ -52,7 +52,7 @@ def generate_feeds(
         inputs: graph inputs.
         seed: of the random numbers.
         n_batches: number of runs.
-        bounds: by input name, the exclusive upper bound of integers that index a table.
+        bounds: by input name, the integers that index a table.
         free_sizes: sizes of free dimensions; `FreeSizes()` by default.
 
     Raises:
@@ -99,7 +99,7 @@ def _values(
     spec: InputSpec,
     shape: tuple[int, ...],
     rng: np.random.Generator,
-    bound: int | None,
+    bound: range | None,
     length: int,
     free_sizes: FreeSizes,
 ) -> Array:
@@ -142,22 +142,23 @@ def _integers(
     name: str,
     shape: tuple[int, ...],
     rng: np.random.Generator,
-    bound: int | None,
+    bound: range | None,
     length: int,
     free_sizes: FreeSizes,
     limits: np.iinfo[Any],
 ) -> Array:
-    high = min(bound or free_sizes.n_ids, int(limits.max) + 1)
+    ids = bound or range(min(free_sizes.n_ids, int(limits.max) + 1))
     if _POSITION.search(name) and shape:
-        return np.broadcast_to(np.arange(shape[-1]) % (bound or max(shape[-1], 1)), shape)
+        n_positions = max(bound.stop, 1) if bound else max(shape[-1], 1)
+        return np.broadcast_to(np.arange(shape[-1]) % n_positions, shape)
     if _SEGMENT.search(name):
-        return rng.integers(0, min(high, 2), shape)
+        return rng.integers(ids.start, min(ids.stop, ids.start + 2), shape)
     if bound is not None:
-        return rng.integers(0, high, shape)
+        return rng.integers(ids.start, ids.stop, shape)
     if _LENGTH.search(name):
         return np.full(shape, length)
     if _STEP.search(name):
         return rng.integers(0, _N_DIFFUSION_STEPS, shape)
     if limits.bits == 8 and len(shape) >= 3:
         return rng.integers(limits.min, limits.max, shape, endpoint=True)  # pixels
-    return rng.integers(0, high, shape) if shape else np.ones((), np.int64)
+    return rng.integers(ids.start, ids.stop, shape) if shape else np.ones((), np.int64)

@@ -1,0 +1,73 @@
+"""Ids of words and other things that a model looks up in a table: as frequent as in texts, or all alike.
+
+Words fall in frequency like 1 / (rank + q)^s, with s near 1 and q near 2.7 in texts of many languages
+(Mandelbrot 1953; fitted by Piantadosi 2014, doi 10.3758/s13423-014-0585-6). With s = 1, rank + q has a
+uniform logarithm, from which ranks are drawn without a table of frequencies.
+
+Which rank an id has is not known. Vocabularies of merged pairs, of unigram scores and of counted words
+come in the order of their frequency, roughly; alphabets and hashes come in none, and then the order of
+the ids is as good a guess as any other. But many tables begin with rows that no text reads (unused and
+special tokens of BERT), so that half of the draws take the ranks in the order of the ids, and half
+spread them over the table. The spread is the same in every run: a frequent id stays one.
+
+Rows that few texts read have errors, too: `uniform_ids` goes over the whole table.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+_OFFSET = 2.7
+"""q of the formula above, as Piantadosi gives it for exponent 1."""
+
+_SORTED_SHARE = 0.5
+"""Of the draws: the first rows get enough of them where they are frequent, and not too many elsewhere."""
+
+_MAX_ROWS = 2**31
+"""No table has more; the square of it is an int64. A clipped id may have a range up to 2^63."""
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+"""Multiples of this fraction of a table lie as far apart as multiples of anything can."""
+
+
+def zipf_ids(ids: range, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw ids that fall in frequency like words.
+
+    Args:
+        ids: what is legal. Negative ones are left out where others are: texts have none, but a model
+            that adds to its ids would allow them.
+        shape: of the result.
+        rng: source of the random numbers.
+    """
+    ids = range(max(ids.start, 0), ids.stop) or ids
+    n_ids = min(len(ids), _MAX_ROWS)
+    first, past = 0.5 + _OFFSET, n_ids + 0.5 + _OFFSET
+    ranks = np.floor(first * (past / first) ** rng.random(shape) - first)
+    ranks = np.clip(ranks, 0, n_ids - 1).astype(np.int64)
+    spread = ranks * _stride(n_ids) % n_ids
+    return ids.start + np.where(rng.random(shape) < _SORTED_SHARE, ranks, spread)
+
+
+def uniform_ids(ids: range, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw ids evenly: of n draws, one falls into each n-th part of the legal range.
+
+    Args:
+        ids: what is legal.
+        shape: of the result.
+        rng: source of the random numbers.
+    """
+    n_ids, n_draws = min(len(ids), _MAX_ROWS), math.prod(shape)
+    places = (rng.permutation(n_draws) + rng.random(n_draws)) / max(n_draws, 1)
+    rows = np.minimum((places * n_ids).astype(np.int64), n_ids - 1)
+    return ids.start + rows.reshape(shape)
+
+
+def _stride(n_ids: int) -> int:
+    """Return a number near the golden section of a table whose multiples visit every row."""
+    stride = max(round(_GOLDEN * n_ids), 1)
+    while math.gcd(stride, n_ids) > 1:
+        stride += 1
+    return stride
