@@ -24,10 +24,10 @@ _OFFSET = 2.7
 """q of the formula above, as Piantadosi gives it for exponent 1."""
 
 _SORTED_SHARE = 0.5
-"""Of the draws: the first rows get enough of them where they are frequent, and not too many elsewhere."""
+"""Of the draws: the first rows get enough of them if they are frequent, and not too many if not."""
 
 _MAX_ROWS = 2**31
-"""No table has more; the square of it is an int64. A clipped id may have a range up to 2^63."""
+"""No table has more, and its square is an int64. What is clipped may range up to 2^63."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of this fraction of a table lie as far apart as multiples of anything can."""
@@ -43,7 +43,7 @@ def zipf_ids(ids: range, shape: tuple[int, ...], rng: np.random.Generator) -> ND
         rng: source of the random numbers.
     """
     ids = range(max(ids.start, 0), ids.stop) or ids
-    n_ids = min(len(ids), _MAX_ROWS)
+    n_ids = min(ids.stop - ids.start, _MAX_ROWS)
     first, past = 0.5 + _OFFSET, n_ids + 0.5 + _OFFSET
     ranks = np.floor(first * (past / first) ** rng.random(shape) - first)
     ranks = np.clip(ranks, 0, n_ids - 1).astype(np.int64)
@@ -52,15 +52,15 @@ def zipf_ids(ids: range, shape: tuple[int, ...], rng: np.random.Generator) -> ND
 
 
 def uniform_ids(ids: range, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw ids evenly: of n draws, one falls into each n-th part of the legal range.
+    """Draw ids evenly: n of them, in random order, as far apart as n of them can be.
 
     Args:
         ids: what is legal.
         shape: of the result.
         rng: source of the random numbers.
     """
-    n_ids, n_draws = min(len(ids), _MAX_ROWS), math.prod(shape)
-    places = (rng.permutation(n_draws) + rng.random(n_draws)) / max(n_draws, 1)
+    n_ids, n_draws = min(ids.stop - ids.start, _MAX_ROWS), math.prod(shape)
+    places = (rng.permutation(n_draws) + rng.random()) / max(n_draws, 1)
     rows = np.minimum((places * n_ids).astype(np.int64), n_ids - 1)
     return ids.start + rows.reshape(shape)
 

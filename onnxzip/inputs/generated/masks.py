@@ -24,12 +24,12 @@ _ADDED = re.compile(r"bias|key_padding")  # a float key_padding_mask of torch.nn
 _ATTENTION = re.compile(r"att(ention|n)|causal|look_?ahead|(src|tgt|memory)_mask")
 # transformers' attention_mask and pixel_mask, BERT's input_mask, the x_mask of VITS: 1 is a token.
 _KEEPS = re.compile(r"attention_mask|pixel|input_mask|\b[xyz]_mask")
-# torch's key_padding_mask, and what transformers calls positions to predict or to treat apart: 1 is rare.
+# torch's key_padding_mask; what transformers calls tokens to predict or to treat apart: 1 is rare.
 _HIDES = re.compile(r"key_padding|masked|mask_time|global")
 # 1 is padding for fairseq, a token for Keras.
 _PADDING = re.compile(r"pad")
 _PICTURE = re.compile(r"pixel|image|img")
-# A mask of (tokens, tokens), not of (batch, tokens); then those of decoders, and of all kinds of attention.
+# A mask of (tokens, tokens), not of (batch, tokens); then those of decoders, and of all attention.
 _PAIRWISE = re.compile(r"attn|causal|look_?ahead|(src|tgt|memory)_mask")
 _CAUSAL = re.compile(r"causal|look_?ahead|tgt|decoder|^att(ention|n)")
 
@@ -37,7 +37,7 @@ _HIDDEN = -10000.0
 """BERT's (google-research/bert, modeling.py): a float16, and exp of it is 0. -inf may end in NaN."""
 
 _LEAST_KEPT = 0.5
-"""Of a padded row: a guess. Sentences in one batch differ in length, but batches are made of like ones."""
+"""Of a padded row. A guess: sentences differ in length, but batches are made of like ones."""
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 """Multiples of it modulo 1 are spread evenly, however many there are."""
@@ -154,4 +154,4 @@ def _visible(
         n_queries, n_keys = shape[-2:]  # the queries are the last of the keys, behind those of a cache
         if n_queries > 1 and n_keys > 1:
             seen = seen & np.tri(n_queries, n_keys, max(n_keys - n_queries, 0), np.bool_)
-    return np.broadcast_to(seen.reshape(shape) if len(shape) == 1 else seen, shape)
+    return np.broadcast_to(seen, shape)
