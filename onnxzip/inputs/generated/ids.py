@@ -6,9 +6,10 @@ uniform logarithm, from which ranks are drawn without a table of frequencies.
 
 Which rank an id has is not known. Vocabularies of merged pairs, of unigram scores and of counted words
 come in the order of their frequency, roughly; alphabets and hashes come in none, and then the order of
-the ids is as good a guess as any other. But many tables begin with rows that no text reads (unused and
-special tokens of BERT), so that half of the draws take the ranks in the order of the ids, and half
-spread them over the table. The spread is the same in every run: a frequent id stays one.
+the ids is as good a guess as any other. But many tables begin with rows that no text reads: of 42,698
+tokens of the STS-B sentences none is among BERT's first 999, where the law by the order of the ids would
+have 62 %. So half of the draws take the ranks in the order of the ids, and half spread them over the
+table. The spread is the same in every run: a frequent id stays one.
 
 Rows that few texts read have errors, too: `uniform_ids` goes over the whole table.
 """

@@ -388,6 +388,13 @@ LOOKUPS = {
         {"x": np.ones((1, 1, 4, 8), np.float32), "turns": np.ones((16, 4), np.float32)},
         shape=(1, 4),
     ),
+    "RotaryEmbedding of ONNX": Way(
+        [node("RotaryEmbedding", "x turns turns ids", "y")],
+        range(16),
+        {"x": np.ones((1, 1, 4, 8), np.float32), "turns": np.ones((16, 4), np.float32)},
+        shape=(1, 4),
+        opset=23,
+    ),
     "row and column": Way(
         [
             *(node("Split", "ids", "row column", axis=0), node("Mul", "row ten", "start")),
@@ -647,8 +654,35 @@ def test_contradicting_tables_leave_what_was_found_first() -> None:
 
 
 def test_the_ids_of_the_casebook_are_found() -> None:
-    for name in ("gather_int64", "gather_axis1", "tied_embedding"):
-        assert index_ranges(read_model(CASES[name].build())) == {"ids": range(200)}
+    for case in CASES.values():
+        if case.runnable:
+            found = index_ranges(read_model(case.build()))
+            limits = {name: n for name, n in case.bounds.items() if name != "lengths"}
+            assert found == {name: range(n) for name, n in limits.items()}, case.name
+
+
+def test_bools_and_sequences_have_no_range() -> None:
+    way = Way(moved("Cast", to=INT64), ALL, dtype=onnx.TensorProto.BOOL)
+    assert index_ranges(read_model(way.model())) == {}
+    proto = Way(
+        [node("SequenceAt", "ids zero", "index"), read("index")], ALL, {"zero": np.array(0)}
+    ).model()
+    proto.graph.input[0].CopyFrom(helper.make_tensor_sequence_value_info("ids", INT64, [4]))
+    assert index_ranges(read_model(proto)) == {}
+
+
+DECODER = body([node("Gather", "table tokens", "y")], [value("tokens", None, INT64)], [value("y")])
+NOT_RUN = {
+    "GreedySearch": node("GreedySearch", "ids most", "y", MICROSOFT, decoder=DECODER),
+    "QEmbedLayerNormalization": node("QEmbedLayerNormalization", "ids - table", "y", MICROSOFT),
+    "WordConvEmbedding": node("WordConvEmbedding", "ids w b table", "y", MICROSOFT),
+}
+
+
+@pytest.mark.parametrize("reader", NOT_RUN.values(), ids=NOT_RUN)
+def test_operators_of_onnxruntime_that_take_whole_models(reader: onnx.NodeProto) -> None:
+    constants = {"most": np.array(9), "w": np.zeros(3, np.float32), "b": np.zeros(3, np.float32)}
+    assert index_ranges(read_model(Way([reader], ALL, constants).model())) == {"ids": ALL}
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

@@ -42,10 +42,12 @@ def index_ranges(model: Model) -> dict[str, range]:
 
 
 def _representable(ids: range, value: onnx.ValueInfoProto) -> range:
-    """Return the ids that a value's type can hold."""
+    """Return the ids that a value's type can hold; none for a bool, or what is no tensor."""
+    if not value.type.HasField("tensor_type"):
+        return range(0)
     dtype = tensor_dtype(value.type.tensor_type.elem_type)
     if dtype.kind not in "iu":
-        return ids
+        return range(0) if dtype.kind == "b" else ids
     n_bits, is_signed = 8 * dtype.itemsize, dtype.kind == "i"
     high = 2 ** (n_bits - is_signed) - 1
     return between(max(ids.start, -high - 1 if is_signed else 0), min(ids.stop - 1, high))
