@@ -91,7 +91,7 @@ SHAPES = [
 NAMES = ["mask", "attn_mask", "padding_mask", "causal_mask", "tgt_mask", "src_mask", "pixel_mask"]
 
 
-@pytest.mark.parametrize(("name", "shape"), itertools.product(NAMES, SHAPES))
+@pytest.mark.parametrize(("name", "shape"), list(itertools.product(NAMES, SHAPES)))
 def test_some_tokens_of_every_row_are_seen_under_either_reading(
     name: str, shape: tuple[int, ...]
 ) -> None:
