@@ -10,7 +10,7 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
-from onnxzip.graph.reading.indices.ranges import index_ranges
+from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
@@ -88,6 +88,7 @@ __all__ = [
     "loadable",
     "make_overridable",
     "n_bytes_of",
+    "part_ranges",
     "partition_model",
     "plain_model",
     "prune",

@@ -17,9 +17,15 @@ Rows that few texts read have errors, too: `uniform_ids` goes over the whole tab
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnxzip.records.aliases import Array
+
+DrawIds: TypeAlias = Callable[[range, tuple[int, ...], np.random.Generator], NDArray[np.int64]]
 
 _OFFSET = 2.7
 """q of the formula above, as Piantadosi gives it for exponent 1."""
@@ -64,6 +70,24 @@ def uniform_ids(ids: range, shape: tuple[int, ...], rng: np.random.Generator) ->
     places = (rng.permutation(n_draws) + rng.random()) / max(n_draws, 1)
     rows = np.minimum((places * n_ids).astype(np.int64), n_ids - 1)
     return ids.start + rows.reshape(shape)
+
+
+def put_ids(
+    values: Array, parts: Mapping[tuple[int, int], range], draw: DrawIds, rng: np.random.Generator
+) -> Array:
+    """Return values with ids at the places that index tables of their own.
+
+    Args:
+        values: what stands at all other places: floats, or ids that are legal everywhere.
+        parts: legal ids by axis and place on it, as `graph.part_ranges` has them: (1, 2) is [:, 2].
+        draw: `zipf_ids` or `uniform_ids`.
+        rng: source of the random numbers.
+    """
+    values = values.copy()
+    for (axis, place), ids in parts.items():
+        column = (slice(None),) * axis + (place,)
+        values[column] = draw(ids, values[column].shape, rng)
+    return values
 
 
 def _stride(n_ids: int) -> int:

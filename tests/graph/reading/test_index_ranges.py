@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from onnxzip.graph import index_ranges, read_model
+from onnxzip.graph import index_ranges, part_ranges, read_model
 from tests.cases import CASES
 from tests.graph.running import run
 
@@ -636,6 +636,56 @@ def test_what_does_not_index_has_no_range(nodes: list[onnx.NodeProto]) -> None:
         "one": np.array([1]),
     }
     assert index_ranges(read_model(Way(nodes, ALL, constants).model())) == {}
+
+
+FIELDS = {
+    "Gather": [node("Gather", "ids zero", "a", axis=1), node("Gather", "ids last", "b", axis=1)],
+    "Gather from the end": [
+        node("Gather", "ids zero", "a", axis=-1),
+        node("Gather", "ids last", "b", axis=-1),
+    ],
+    "Gather behind Cast": [
+        node("Cast", "ids", "c", to=onnx.TensorProto.INT32),
+        *(node("Gather", "c zero", "a", axis=1), node("Gather", "c last", "b", axis=1)),
+    ],
+    "Slice": [
+        node("Slice", "ids none one axis", "a"),
+        *(node("Slice", "ids one many axis", "column"), node("Squeeze", "column axis", "b")),
+    ],
+    "Split": [node("Split", "ids", "a b", axis=1)],
+    "Split into sizes": [node("Split", "ids two_sizes", "a b", axis=1)],
+    "Add": [node("Add", "ids starts", "both"), node("Split", "both", "c d", axis=1)],
+}
+
+
+@pytest.mark.parametrize("dtype", [INT64, FLOAT])
+@pytest.mark.parametrize("nodes", FIELDS.values(), ids=FIELDS)
+def test_columns_that_index_tables_of_their_own(nodes: list[onnx.NodeProto], dtype: int) -> None:
+    constants = {"small": TABLE[:9], "zero": np.array(0), "last": np.array(-1), "none": np.array([0])}
+    constants |= {"one": np.array([1]), "many": np.array([2**62]), "axis": np.array([1])}
+    constants |= {"two_sizes": np.array([1, 1]), "starts": np.array([0, N - 9])}
+    cast = [node("Cast", "given", "ids", to=INT64)]
+    names = [name for name in ("a", "b") if any(name in n.output for n in nodes)]
+    tables = dict(zip(names, ("table", "small"), strict=False)) or {"both": "table"}
+    reads = [node("Gather", f"{table} {name}", f"y_{name}") for name, table in tables.items()]
+    last = node("Identity", f"y_{next(iter(tables))}", "y")
+    proto = Way([*cast, *nodes, *reads, last], ALL, constants).model()
+    proto.graph.input[0].CopyFrom(value("given", [4, 2], dtype))
+    model = read_model(proto)
+    first, second = range(N), range(9 - N, 9) if "both" in tables else range(9)
+    assert part_ranges(model) == {"given": {(1, 0): first, (1, 1): second}}
+    assert index_ranges(model) == {"given": range(9)}
+    kind = helper.tensor_dtype_to_np_dtype(dtype)
+    run(proto, {"given": np.array([[first[-1], second[-1]]] * 4, kind)})
+    with pytest.raises(Exception, match="out of data bounds"):
+        run(proto, {"given": np.array([[0, second[-1] + 1]] * 4, kind)})
+
+
+def test_floats_beside_ids_have_no_range() -> None:
+    nodes = [node("Gather", "ids one", "c", axis=1), node("Cast", "c", "index", to=INT64), read("index")]
+    model = read_model(Way(nodes, ALL, {"one": np.array(1)}, dtype=FLOAT, shape=(4, 3)).model())
+    assert index_ranges(model) == {}
+    assert part_ranges(model) == {"ids": {(1, 1): ALL}}
 
 
 def test_a_range_ends_where_the_type_does() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzip.inputs.generated.ids import uniform_ids, zipf_ids
+from onnxzip.inputs.generated.ids import put_ids, uniform_ids, zipf_ids
 
 RANGES = st.builds(lambda low, n: range(low, low + n), st.integers(-50, 50), st.integers(1, 70000))
 
@@ -74,3 +74,15 @@ def test_the_longest_range_is_no_matter_of_memory() -> None:
     for draw in (zipf_ids, uniform_ids):
         found = draw(range(2**63), (1000,), np.random.default_rng(0))
         assert 0 <= found.min() < found.max() < 2**31
+
+
+def test_columns_get_ids_of_their_own() -> None:
+    whole = np.full((50, 3, 4), 0.5, np.float32)
+    parts = {(1, 0): range(7), (1, 2): range(-9, -2)}
+    for draw in (zipf_ids, uniform_ids):
+        found = put_ids(whole, parts, draw, np.random.default_rng(0))
+        assert (found.dtype, found.shape) == (whole.dtype, whole.shape)
+        assert set(np.unique(found[:, 0])) == set(range(7))
+        assert set(np.unique(found[:, 2])) == set(range(-9, -2))
+        assert (found[:, 1] == 0.5).all()
+        assert (whole == 0.5).all()

@@ -14,6 +14,7 @@ import onnx
 
 from onnxzip.graph.reading.indices.demands import Demand
 from onnxzip.graph.reading.indices.frames import Extent, Frame
+from onnxzip.graph.reading.indices.picks import PICKERS, offsets, picked
 from onnxzip.graph.reading.layouts import STANDARD_DOMAINS, node_attributes
 
 Asked: TypeAlias = Iterator[tuple[str, Demand]]
@@ -34,6 +35,9 @@ _CARRIERS: dict[str, slice] = {
 }
 """Operators that only move values, and the inputs that those come from."""
 
+_IN_PLACE = ("Cast", "CastLike", "Identity", "Floor", "Ceil", "Round", "Dropout", "Where")
+"""Carriers whose values stay where they were."""
+
 _OTHER_OUTPUTS = ("TopK", "Unique", "MaxPool", "Dropout")
 """Carriers whose outputs but the first hold something else: positions, counts, masks."""
 
@@ -42,16 +46,33 @@ def asked_of_inputs(frame: Frame, node: onnx.NodeProto, output: int, demand: Dem
     """Yield inputs of a node, and what a demand on its output of this number asks of them."""
     if node.domain not in STANDARD_DOMAINS or (output and node.op_type in _OTHER_OUTPUTS):
         return
-    if node.op_type in _CARRIERS:
-        yield from ((name, demand) for name in node.input[_CARRIERS[node.op_type]])
+    if node.op_type in PICKERS:
+        yield from ((node.input[0], asked) for asked in picked(frame, node, output, demand))
+    elif node.op_type in _CARRIERS:
+        for name in node.input[_CARRIERS[node.op_type]]:
+            stays = node.op_type in _IN_PLACE and _is_aligned(frame, node, name, demand)
+            yield name, demand if stays else replace(demand, part=None)
     elif node.op_type in _ARITHMETIC:
-        yield from _ARITHMETIC[node.op_type](frame, node, demand)
+        for name, asked in _ARITHMETIC[node.op_type](frame, node, demand):
+            yield name, asked if _is_aligned(frame, node, name, asked) else replace(asked, part=None)
+
+
+def _is_aligned(frame: Frame, node: onnx.NodeProto, name: str, demand: Demand) -> bool:
+    """Whether a part of a node's output is the same part of an input: nothing is broadcast there."""
+    if demand.part is None:
+        return True
+    shape, output = frame.shape(name) or (), frame.shape(node.output[0]) or ()
+    return len(shape) == len(output) > demand.part[0] and shape[demand.part[0]] != 1
 
 
 def _add(frame: Frame, node: onnx.NodeProto, demand: Demand) -> Asked:
     computed, constants = _operands(frame, node.input)
     low = demand.low - sum(extent[0] for extent in constants)
     high = demand.high - sum(extent[1] for extent in constants)
+    columns = list(_columns(frame, node, computed[0], demand)) if len(computed) == 1 else []
+    if columns:
+        yield from columns
+        return
     if len(computed) == 2:
         for name, other in (computed, computed[::-1]):
             stride = _stride(frame, name)
@@ -61,6 +82,19 @@ def _add(frame: Frame, node: onnx.NodeProto, demand: Demand) -> Asked:
                 return
     for name in computed:  # of several, each has its share
         yield name, demand.moved(low / len(computed), high / len(computed))
+
+
+def _columns(frame: Frame, node: onnx.NodeProto, name: str, demand: Demand) -> Asked:
+    """Yield what a constant for each column asks: fields whose rows stand behind each other's."""
+    others = [other for other in node.input if other != name]
+    starts = offsets(frame, name, others[0]) if len(others) == 1 else None
+    axis = len(frame.shape(name) or ()) - 1
+    for place, start in enumerate(starts or ()):
+        if demand.part in (None, (axis, place)):
+            yield (
+                name,
+                replace(demand.moved(demand.low - start, demand.high - start), part=(axis, place)),
+            )
 
 
 def _subtract(frame: Frame, node: onnx.NodeProto, demand: Demand) -> Asked:
