@@ -11,7 +11,7 @@ from onnxzip.graph.changing.partition import Partition, PartitionedModel, partit
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.dependence import names_behind, squashed_outputs, varying_outputs
-from onnxzip.graph.reading.index_bounds import index_bounds
+from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
@@ -82,7 +82,7 @@ __all__ = [
     "find_small_layers",
     "float_initializers",
     "hoist_weights",
-    "index_bounds",
+    "index_ranges",
     "inline_bytes",
     "is_intact",
     "is_marked",
@@ -90,6 +90,7 @@ __all__ = [
     "make_overridable",
     "n_bytes_of",
     "names_behind",
+    "part_ranges",
     "partition_model",
     "plain_model",
     "prune",

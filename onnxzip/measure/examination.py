@@ -214,7 +214,7 @@ def _generated(
         session,
         seed=options.seed,
         n_samples=n_samples,
-        bounds=graph.index_bounds(model),
+        bounds=graph.index_ranges(model),
         survives=lambda feeds: survives(loadable(model), feeds, options.custom_ops),
     )
 

@@ -134,11 +134,21 @@ def needed_value_info(model: Model, n_decode_nodes: int) -> set[str]:
 
 def _infer_values(proto: onnx.ModelProto, *, data_prop: bool) -> dict[str, onnx.ValueInfoProto]:
     """Return the types that shape inference finds; none where it fails."""
+    inferred = inferred_model(proto, data_prop=data_prop)
+    return {} if inferred is None else {v.name: v for v in inferred.graph.value_info}
+
+
+def inferred_model(proto: onnx.ModelProto, *, data_prop: bool) -> onnx.ModelProto | None:
+    """Return a copy with the types that shape inference finds, None where it fails.
+
+    Args:
+        proto: the model.
+        data_prop: whether to follow computed shapes, too, and with them all constants.
+    """
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=data_prop)
+        return onnx.shape_inference.infer_shapes(proto, data_prop=data_prop)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-        return {}
-    return {v.name: v for v in inferred.graph.value_info}
+        return None
 
 
 def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -153,9 +163,8 @@ def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[st
     del proto.graph.value_info[:]
     for value in proto.graph.output:
         value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+    inferred = inferred_model(proto, data_prop=True)
+    if inferred is None:
         return {}
     found: dict[str, tuple[int, ...]] = {}
     for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
