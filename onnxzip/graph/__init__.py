@@ -11,6 +11,7 @@ from onnxzip.graph.changing.partition import Partition, PartitionedModel, partit
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.index_bounds import index_bounds
+from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
@@ -79,6 +80,7 @@ __all__ = [
     "find_layers",
     "find_operands",
     "find_small_layers",
+    "first_scalings",
     "float_initializers",
     "hoist_weights",
     "index_bounds",
