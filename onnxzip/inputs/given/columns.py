@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +15,9 @@ from onnxzip.inputs.axes import STATE_NAME
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.records.aliases import Array
 
-_MOST_VALUES = 4096
-"""Of a sample, where values are looked at one by one: a picture of 36 x 36 has fewer."""
+_MOST_VALUES, _MOST_TOGETHER, _FEWEST = 4096, 1 << 22, 64
+"""Values that are looked at one by one: of a sample (a picture of 36 x 36 has fewer), of all samples
+together, which take 32 MiB, and of each of very many samples none the less."""
 
 _MASK_NAME = re.compile(r"mask")
 _PLACE_NAME = re.compile(
@@ -67,8 +69,12 @@ class Column:
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
-        """At most 4096 values of each sample, evenly spread, in a row."""
-        return np.concatenate([thinned(sample) for sample in self.samples])
+        """Some values of each sample, evenly spread, in a row."""
+        return np.concatenate(self.thinned())
+
+    def thinned(self) -> list[NDArray[np.float64]]:
+        """Return some values of each sample, evenly spread; the same ones of samples of one shape."""
+        return [thinned(sample, len(self.samples)) for sample in self.samples]
 
     @cached_property
     def is_repeated(self) -> bool:
@@ -91,17 +97,26 @@ def columns_of(feeds: FeedSet) -> list[Column]:
     return columns
 
 
-def thinned(sample: Array) -> NDArray[np.float64]:
-    """Return at most 4096 values, in steps of odd size: of 3 channels at the end all are seen."""
+def thinned(sample: Array, n_samples: int) -> NDArray[np.float64]:
+    """Return some values of one of so many samples, evenly spread.
+
+    Steps are odd and no multiple of 3, so that all of 3 or 4 channels are seen.
+    """
+    n_values = min(_MOST_VALUES, max(_MOST_TOGETHER // n_samples, _FEWEST))
     flat = sample.reshape(-1)
-    step = -(-flat.size // _MOST_VALUES) | 1
+    step = -(-flat.size // n_values) | 1
     return flat[:: step + 2 * (step % 3 == 0)].astype(np.float64)
 
 
-def keys_of(columns: Iterable[Column], n_samples: int) -> list[bytes | tuple[bytes, ...]]:
+def keys_of(columns: Sequence[Column], n_samples: int) -> list[bytes]:
     """Return a key for each sample that only its copies have, over all columns with rows."""
     rows = [column for column in columns if len(column.samples) == n_samples]
-    return [
-        tuple(np.ascontiguousarray(column.samples[i]).tobytes() for column in rows)
-        for i in range(n_samples)
-    ]
+    keys: list[bytes] = []
+    for index in range(n_samples):
+        digest = hashlib.blake2b(digest_size=16)  # the samples themselves may fill the memory
+        for column in rows:
+            sample = np.ascontiguousarray(column.samples[index])
+            digest.update(repr(sample.shape).encode())
+            digest.update(repr(sample.tolist()).encode() if sample.dtype.hasobject else sample.tobytes())
+        keys.append(digest.digest())
+    return keys

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.inputs.given.columns import Column, thinned
+from onnxzip.inputs.given.columns import Column
 from onnxzip.records.aliases import Array
 from onnxzip.records.finding import Finding
 
@@ -64,7 +64,7 @@ def _constant(column: Column, others_vary: bool) -> Iterator[Finding]:
             f"{where} is the same in all samples: the verdict says nothing about others; "
             "vary it as it varies in use",
         )
-    elif not column.is_repeated and _hardly_differs(column.samples):
+    elif not column.is_repeated and _hardly_differs(column):
         yield Finding(
             "alike",
             f"{where} differs by less than {_LEAST_VARIATION:.1%} from sample to sample: they count as "
@@ -72,10 +72,10 @@ def _constant(column: Column, others_vary: bool) -> Iterator[Finding]:
         )
 
 
-def _hardly_differs(samples: list[Array]) -> bool:
-    if len({sample.shape for sample in samples}) > 1:
+def _hardly_differs(column: Column) -> bool:
+    if len({sample.shape for sample in column.samples}) > 1:
         return False
-    rows = np.stack([thinned(sample) for sample in samples])
+    rows = np.stack(column.thinned())
     # Beside its own size an element is measured by what most are: features of many scales may lie here.
     sizes = np.maximum(np.abs(rows).mean(axis=0), np.median(np.abs(rows)))
     return bool((rows.std(axis=0) <= _LEAST_VARIATION * sizes).all())
