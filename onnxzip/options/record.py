@@ -26,17 +26,16 @@ from onnxzip.options.readers import (
     read_some_names,
     read_whole,
 )
-from onnxzip.records.aliases import Scalar
+from onnxzip.records.aliases import Array, Scalar
 from onnxzip.report.record import Report
 
 if TYPE_CHECKING:
     from onnxzip.graph import ModelProto
     from onnxzip.inputs.given.arrays import ArrayLike
     from onnxzip.inputs.given.from_python import CalibrationSource
-    from onnxzip.records.aliases import Array
     from onnxzip.runtime.outputs import Outputs
 
-UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float] | Callable[["Array", "Array"], float]
+UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float] | Callable[[Array, Array], float]
 """A metric of the user's: takes the original's outputs and the compressed model's, two dicts of arrays
 by output name, all runs joined along axis 0; returns the loss. For a model with one output it may take
 the two arrays: then its first parameter is annotated as an array (numpy.ndarray, NDArray, ArrayLike),

@@ -77,6 +77,8 @@ def _hardly_differs(column: Column) -> bool:
         return False
     rows = np.stack(column.thinned())
     # Beside its own size an element is measured by what most are: features of many scales may lie here.
+    if not np.isfinite(rows).all():
+        return False  # a mask that is added, whatever its name
     sizes = np.maximum(np.abs(rows).mean(axis=0), np.median(np.abs(rows)))
     return bool((rows.std(axis=0) <= _LEAST_VARIATION * sizes).all())
 

@@ -156,6 +156,7 @@ def test_masks_that_hide_everything_or_nothing() -> None:
         assert kinds(PICTURES, **{name: nothing}) == kinds(PICTURES, **{name: everything}) == []
     added = np.where(SHOWN, 0, -np.inf).astype(np.float32)
     assert kinds(PICTURES, attention_mask=added) == kinds(PICTURES, mask=0 * SHOWN / 1.0) == []
+    assert kinds(PICTURES, bias=added) == []
     assert kinds(PICTURES, mask=np.full_like(added, -1e4)) == ["mask"]
 
 
