@@ -201,9 +201,9 @@ WRONG_DATA: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "integers": ({"x": GOOD.astype(np.uint8)}, "uint8"),
     "strings": ({"x": GOOD.astype(str)}, "<U"),
     "complex": ({"x": GOOD.astype(complex)}, "complex"),
-    "nan": ({"x": GOOD * np.nan}, "NaN or Inf"),
-    "infinite": ({"x": GOOD * np.inf}, "NaN or Inf"),
-    "empty": ({"x": GOOD[:0]}, "empty"),
+    "nan": ({"x": GOOD * np.nan}, "holds NaN in 8 of 8 rows"),
+    "infinite": ({"x": GOOD * np.inf}, "holds Inf in 8 of 8 rows"),
+    "empty": ({"x": GOOD[:0]}, "has no sample"),
     "too large for float32": ({"x": GOOD.astype(float) * 1e300}, "do not fit"),
 }
 

@@ -12,6 +12,7 @@ from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.dependence import names_behind, squashed_outputs, varying_outputs
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
+from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
@@ -80,6 +81,7 @@ __all__ = [
     "find_layers",
     "find_operands",
     "find_small_layers",
+    "first_scalings",
     "float_initializers",
     "hoist_weights",
     "index_ranges",

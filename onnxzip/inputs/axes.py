@@ -32,10 +32,17 @@ _MIN_SIDE = 4
 
 def samples_per_run(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return how many samples one run takes: the size of the first batch axis, free or fixed; else 1."""
-    for spec in inputs:
-        for axis in range(len(spec.shape)):
-            if not isinstance(spec.shape[axis], int) and kind_among(inputs, spec, axis) == "batch":
-                return shapes[spec.name][axis]
+    free = [
+        (spec, axis)
+        for spec in inputs
+        for axis, dim in enumerate(spec.shape)
+        if not isinstance(dim, int)
+    ]
+    # What is called a batch is one; what only stands where batches stand may be the length of a past.
+    called = [(spec, axis) for spec, axis in free if is_called_batch(spec.shape[axis])]
+    for spec, axis in called or free:
+        if kind_among(inputs, spec, axis) == "batch":
+            return shapes[spec.name][axis]
     for spec in inputs:
         if (
             len(spec.shape) > 1
@@ -81,10 +88,15 @@ def axis_kind(spec: InputSpec, axis: int) -> AxisKind:
     return "channel" if axis == (rank - 1 if is_channels_last else 1) else "spatial"
 
 
+def is_called_batch(dim: int | str | None) -> bool:
+    """Whether a free dimension's symbol says that it counts samples."""
+    return isinstance(dim, str) and _symbol_kind(dim) == "batch"
+
+
 def _has_batch_before(spec: InputSpec, axis: int) -> bool:
     """Whether an earlier axis is called a batch: then the N of (batch_size, N) is no other."""
-    earlier = (dim for dim in spec.shape[:axis] if isinstance(dim, str) and dim != spec.shape[axis])
-    return any(_symbol_kind(dim) == "batch" for dim in earlier)
+    earlier = (dim for dim in spec.shape[:axis] if dim != spec.shape[axis])
+    return any(is_called_batch(dim) for dim in earlier)
 
 
 def _symbol_kind(symbol: str) -> AxisKind | None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnxzip.records.aliases import Feeds
 
 FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
-_MIN_TO_HOLD_OUT = 64
+MIN_TO_HOLD_OUT = 64
 """Samples: a quarter is twice the 8 from which on an interval is stated (measure/confidence.py)."""
 
-_HELD_OUT_EVERY = 4
+_HELD_OUT_EVERY = MIN_RUNS_TO_HOLD_OUT = 4
 """Runs: three quarters are left to fit to."""
 
 
@@ -61,7 +61,7 @@ class FeedSet:
             The runs to fit to, the others, and for each sample whether it is among the latter.
             None for fewer than 64 samples or 4 runs.
         """
-        if self.n_samples < _MIN_TO_HOLD_OUT or len(self) < _HELD_OUT_EVERY:
+        if self.n_samples < MIN_TO_HOLD_OUT or len(self) < MIN_RUNS_TO_HOLD_OUT:
             return None
         is_held = np.arange(len(self)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         fitted, held = (self._select(np.flatnonzero(part)) for part in (~is_held, is_held))

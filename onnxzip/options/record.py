@@ -26,7 +26,7 @@ from onnxzip.options.readers import (
     read_some_names,
     read_whole,
 )
-from onnxzip.records.aliases import Scalar
+from onnxzip.records.aliases import Array, Scalar
 from onnxzip.report.record import Report
 
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from onnxzip.inputs.given.from_python import CalibrationSource
     from onnxzip.runtime.outputs import Outputs
 
-UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float]
-"""A metric of the user's: takes the original's outputs and the compressed model's, by name; all runs
-joined along axis 0; returns the loss."""
+UserFunction: TypeAlias = Callable[["Outputs", "Outputs"], float] | Callable[[Array, Array], float]
+"""A metric of the user's: takes the original's outputs and the compressed model's, two dicts of arrays
+by output name, all runs joined along axis 0; returns the loss. For a model with one output it may take
+the two arrays: then its first parameter is annotated as an array (numpy.ndarray, NDArray, ArrayLike),
+or has no annotation and is called y_true, as those of sklearn.metrics are."""
 
 
 def name_of(function: UserFunction) -> str:
@@ -60,7 +62,8 @@ class Options:
         calibration: the user's data, see `onnxzip.inputs.given.from_python`; None generates inputs.
         labels: class labels for the metric "top1", a .npy file or an array of integers.
         metric: "nrmse", "rel_l2", "cosine", "psnr", "top1", "module:function" or a callable; the latter
-            two need a tolerance.
+            two need a tolerance. They are given two dicts of arrays by output name, or the arrays of a
+            model's only output if the signature asks for arrays, see `UserFunction`.
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.

@@ -118,15 +118,38 @@ def _convert(place: str, spec: InputSpec, array: Array) -> Array:
             f"{where}: is {array.dtype}, the model takes {spec.dtype}; "
             "convert (and scale) it as the model expects"
         )
-    if kinds == "ff" and not np.isfinite(array).all():
-        raise CalibrationError(f"{where}: holds NaN or Inf; remove those samples")
+    if kinds == "ff":
+        _check_finite(where, array)
     if array.dtype == spec.dtype:
         return array
     with np.errstate(over="ignore"):
         converted = array.astype(spec.dtype)
-    fits = np.isfinite(converted).all() if kinds == "ff" else np.array_equal(converted, array)
+    if kinds == "ff":
+        fits = np.array_equal(np.isfinite(converted), np.isfinite(array))
+    else:
+        fits = np.array_equal(converted, array)
     if not fits:
         raise CalibrationError(
             f"{where}: has values that do not fit the model's {spec.dtype}; check its scale"
         )
     return converted
+
+
+def _check_finite(where: str, array: Array) -> None:
+    """Raise CalibrationError for NaN or Inf, but let an added mask of 0 and -Inf pass."""
+    is_finite = np.isfinite(array)
+    if is_finite.all() or (np.isneginf(array[~is_finite]).all() and _is_zero(array[is_finite])):
+        return
+    rows = np.flatnonzero(~is_finite.reshape(len(array), -1).all(axis=1)) if array.ndim else [0]
+    n_rows = len(array) if array.ndim else 1
+    what = " and ".join(
+        name for name, test in (("NaN", np.isnan), ("Inf", np.isinf)) if test(array).any()
+    )
+    raise CalibrationError(
+        f"{where}: holds {what} in {len(rows)} of {n_rows} rows, first in row {rows[0]}; "
+        "remove those samples"
+    )
+
+
+def _is_zero(values: Array) -> bool:
+    return values.size > 0 and not values.any()

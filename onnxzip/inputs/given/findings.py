@@ -7,129 +7,89 @@ says nothing, so they are looked at before anything is fitted to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onnxzip.inputs.axes import channel_axis
-from onnxzip.inputs.feedset import FeedSet
-from onnxzip.records.aliases import Array
+from onnxzip.inputs.feedset import MIN_RUNS_TO_HOLD_OUT, MIN_TO_HOLD_OUT, FeedSet
+from onnxzip.inputs.given.columns import Column, columns_of, keys_of
+from onnxzip.inputs.given.constants import constant_inputs
+from onnxzip.inputs.given.ranges import odd_range
 from onnxzip.records.finding import Finding
+from onnxzip.records.input_scaling import InputScaling
 
 _MOST_COPIES = 0.1
 """Share of samples that are copies of others from which on it is told: some repeat in real data too."""
 
-_FEW_SAMPLES = 64
-"""Below it nothing is held out (`FeedSet.hold_out`): the verdict is on the very samples fitted to."""
-
-_PIXEL_PEAK, _LEAST_PIXEL_PEAK = 255.0, 16.0
-"""Largest values of raw pictures of 8 bits: 255, and rarely below 16. Pictures normalised by a mean and
-a deviation, ImageNet's say, stay below 3."""
-
-_LEAST_PIXEL_MEAN = 2.0
-"""Mean above which such values are no sparse counts or one-hot codes."""
+_MOST_HELD_COPIES = 0.05
+"""Share of all samples that are held out and copies of what is fitted to: where a twentieth of real data
+repeats, no more than that can be."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Column:
-    """All values of one input.
-
-    Attributes:
-        samples: one array a sample, in order; one a run where an input has no row for each sample.
-    """
-
-    name: str
-    samples: list[Array]
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        return self.samples[0].dtype
-
-
-def look_at(feeds: FeedSet) -> list[Finding]:
+def look_at(
+    feeds: FeedSet, scalings: Mapping[str, InputScaling] | None = None, *, fits: bool = True
+) -> list[Finding]:
     """Return what is odd about the user's data, before anything is fitted to them.
 
     Args:
         feeds: the user's data, cut into runs.
+        scalings: by input name, what the model does first to its values (`graph.first_scalings`).
+        fits: whether something is going to be fitted to the data, and some must be held out.
     """
-    found: list[Finding] = []
-    if feeds.n_samples < _FEW_SAMPLES:
-        found.append(
-            Finding(
-                "few samples",
-                f"{feeds.n_samples} samples only: they are fitted to and judged on alike; "
-                f"pass {_FEW_SAMPLES} or more, and some are held out",
-            )
-        )
-    columns = _columns(feeds)
-    found += _copies(columns)
+    columns = columns_of(feeds)
+    found = list(_too_few(feeds)) if fits else []
+    found += _copies(columns, feeds, fits)
+    found += constant_inputs(columns)
     for column in columns:
-        found += _oddities(column)
+        if column.n_most and column.dtype.kind == "f":
+            found += odd_range(column, (scalings or {}).get(column.name))
     return found
 
 
-def _columns(feeds: FeedSet) -> list[_Column]:
-    columns: list[_Column] = []
-    for name in feeds.feeds[0]:
-        samples: list[Array] = []
-        for run, size in zip(feeds, feeds.sizes, strict=True):
-            array = run[name]
-            has_rows = array.ndim > 0 and len(array) == size
-            samples += list(array) if has_rows else [array]
-        columns.append(_Column(name, samples))
-    return columns
+def _too_few(feeds: FeedSet) -> Iterator[Finding]:
+    n_samples, n_runs = feeds.n_samples, len(feeds)
+    if n_samples == 1:
+        yield Finding(
+            "single sample",
+            "1 sample only: what holds for it may hold for no other, and a mean over samples has none; "
+            f"pass {MIN_TO_HOLD_OUT} or more different ones",
+        )
+    elif n_samples < MIN_TO_HOLD_OUT:
+        yield Finding(
+            "few samples",
+            f"{n_samples} samples only: they are fitted to and judged on alike; "
+            f"pass {MIN_TO_HOLD_OUT} or more, and some are held out",
+        )
+    elif n_runs < MIN_RUNS_TO_HOLD_OUT:
+        yield Finding(
+            "few runs",
+            f"{n_samples} samples come in {n_runs} run{'s' * (n_runs > 1)}, so that none can be held "
+            f"out; pass them as one array for each input, or in {MIN_RUNS_TO_HOLD_OUT} batches or more",
+        )
 
 
-def _copies(columns: list[_Column]) -> Iterator[Finding]:
+def _copies(columns: list[Column], feeds: FeedSet, fits: bool) -> Iterator[Finding]:
     """Tell samples that are copies of others in all inputs."""
     n_samples = max(len(column.samples) for column in columns)
-    rows = [column for column in columns if len(column.samples) == n_samples]
     if n_samples < 2:
         return
-    distinct = {
-        tuple(np.ascontiguousarray(column.samples[i]).tobytes() for column in rows)
-        for i in range(n_samples)
-    }
-    n_copies = n_samples - len(distinct)
+    keys = keys_of(columns, n_samples)
+    n_copies = n_samples - len(set(keys))
     if n_copies > _MOST_COPIES * n_samples:
         yield Finding(
             "copies",
             f"{n_copies} of {n_samples} samples are copies of others: the verdict counts them as if "
             "they were new, also across the held-out runs; pass different samples",
         )
-
-
-def _oddities(column: _Column) -> Iterator[Finding]:
-    sizes = {sample.size for sample in column.samples}
-    if not any(sizes) or column.dtype.kind not in "fiu":
         return
-    values = np.concatenate([_thinned(sample) for sample in column.samples])
-    low, high = float(values.min()), float(values.max())
-    where = f"input {column.name!r}"
-    if low == high and max(sizes) > 1 and column.dtype.kind == "f":
+    parts = feeds.hold_out() if fits and n_samples == feeds.n_samples else None
+    if parts is None:
+        return
+    fitted = {key for key, is_held in zip(keys, parts[2], strict=True) if not is_held}
+    n_known = sum(key in fitted for key, is_held in zip(keys, parts[2], strict=True) if is_held)
+    if n_known > _MOST_HELD_COPIES * n_samples:
         yield Finding(
-            "constant",
-            f"{where} is {low:g} everywhere: no network tells anything on that; pass real samples",
+            "copies",
+            f"{n_known} of {np.count_nonzero(parts[2])} held-out samples are copies of some that are "
+            "fitted to: the verdict is milder than one on new samples; pass each sample once",
         )
-    elif _are_pixels(column, values, low, high):
-        yield Finding(
-            "range",
-            f"{where} has values from {low:g} to {high:g}: does the model expect 0 ... 1 or normalised "
-            "values? feed what it is fed in use",
-        )
-
-
-def _are_pixels(column: _Column, values: NDArray[np.float64], low: float, high: float) -> bool:
-    """Whether a float input is a picture in 0 ... 255."""
-    shape = (1, *column.samples[0].shape)
-    is_image = column.dtype.kind == "f" and channel_axis(shape) is not None
-    is_in_range = low >= 0 and _LEAST_PIXEL_PEAK < high <= _PIXEL_PEAK
-    return is_image and is_in_range and float(values.mean()) > _LEAST_PIXEL_MEAN
-
-
-def _thinned(sample: Array, n_most: int = 4096) -> NDArray[np.float64]:
-    """Return at most so many values of a sample, evenly spread."""
-    flat = sample.reshape(-1)
-    return flat[:: max(1, flat.size // n_most)].astype(np.float64)

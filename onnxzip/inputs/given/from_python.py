@@ -22,7 +22,7 @@ from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, is_array
-from onnxzip.inputs.given.runs import check_shape, cut_samples
+from onnxzip.inputs.given.runs import check_elements, check_shape, cut_samples
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
@@ -72,7 +72,7 @@ def from_python(
         labels += given
         arrays = _named(place, batch, inputs)
         if isinstance(batch, Mapping) and _is_run(arrays, inputs):
-            cuts.append(([arrays], [_n_samples(arrays, inputs)]))
+            cuts.append(([arrays], [_n_samples(place, arrays, inputs)]))
         else:
             cuts.append(cut_arrays(place, arrays, inputs, batch_size))
     if not cuts:
@@ -138,7 +138,13 @@ def _is_run(arrays: Feeds, inputs: Sequence[InputSpec]) -> bool:
     return True
 
 
-def _n_samples(arrays: Feeds, inputs: Sequence[InputSpec]) -> int:
+def _n_samples(place: str, arrays: Feeds, inputs: Sequence[InputSpec]) -> int:
+    check_elements(place, arrays, inputs)
+    shapes = {name: array.shape for name, array in arrays.items()}
     if any(spec.shape for spec in inputs):
-        return samples_per_run(inputs, {name: array.shape for name, array in arrays.items()})
-    return max(len(array) if array.ndim else 1 for array in arrays.values())  # of unknown ranks
+        n_samples = samples_per_run(inputs, shapes)
+    else:  # of unknown ranks
+        n_samples = max(shape[0] if shape else 1 for shape in shapes.values())
+    if n_samples == 0:
+        raise CalibrationError(f"{place}: no sample in arrays of shapes {shapes}; leave this batch out")
+    return n_samples

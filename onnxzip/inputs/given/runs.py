@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.axes import axis_kind, samples_per_run
+from onnxzip.inputs.axes import STATE_NAME, axis_kind, is_called_batch, samples_per_run
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
@@ -57,11 +57,13 @@ def cut_samples(
     """
     cuts = {spec.name: _role(place, spec, arrays[spec.name], inputs) for spec in inputs}
     for name, cut in cuts.items():
-        if cut.count == 0 or cut.array.size == 0:
+        if cut.count == 0:
             raise CalibrationError(
-                f"{place}: array {name!r} is empty, shape {cut.array.shape}; pass samples"
+                f"{place}: array {name!r} of shape {cut.array.shape} has no sample, its axis "
+                f"{cut.axis} counts them; pass samples"
             )
-    cuts, is_single = _demote_states(cuts)
+    check_elements(place, arrays, inputs)
+    cuts, is_single = _demote_states(_repeat_empty(cuts))
     n_samples = _count(place, cuts, inputs)
     n_elements = sum(cut.array.size for cut in cuts.values() if cut.role != "every")
     n_fitting = MAX_RUN_ELEMENTS * n_samples // max(n_elements, 1)
@@ -84,6 +86,19 @@ def check_shape(place: str, spec: InputSpec, shape: tuple[int, ...]) -> None:
         raise CalibrationError(
             f"{place}: array {spec.name!r} has shape {shape}, the model takes {_shown(spec)}; reshape it"
         )
+
+
+def check_elements(place: str, arrays: Mapping[str, Array], inputs: Sequence[InputSpec]) -> None:
+    """Raise CalibrationError where a model is told nothing: all its inputs but states are empty.
+
+    A past of length 0, or no picture beside a text, is what a decoder is fed at its first step.
+    Scalars, such as a sample rate, tell nothing either.
+    """
+    names = [spec.name for spec in inputs if arrays[spec.name].ndim]
+    names = [name for name in names if not STATE_NAME.search(name.lower())] or names
+    if names and all(arrays[name].size == 0 for name in names):
+        shapes = ", ".join(f"{name!r} of shape {arrays[name].shape}" for name in names)
+        raise CalibrationError(f"{place}: no element in {shapes}; pass samples that hold values")
 
 
 def _role(place: str, spec: InputSpec, array: Array, inputs: Sequence[InputSpec]) -> _Cut:
@@ -120,16 +135,35 @@ def _scalar_role(array: Array) -> _Cut:
 
 
 def _sample_axis(spec: InputSpec, inputs: Sequence[InputSpec]) -> int:
-    """Return the axis that counts samples: 0, or for a state (layers, batch, hidden) its batch axis."""
+    """Return the axis that counts samples: 0, or for a state (layers, batch, hidden) its batch axis.
+
+    So it is for (past, batch, heads, size), where an axis behind a free one is called the batch.
+    """
     if not isinstance(spec.shape[0], int):
-        return 0
-    batch_symbols = {
-        other.shape[0] for other in inputs if other.shape and isinstance(other.shape[0], str)
-    }
+        called = (axis for axis in range(len(spec.shape)) if is_called_batch(spec.shape[axis]))
+        return next(called, 0)
+    others = [other for other in inputs if other.shape and not STATE_NAME.search(other.name.lower())]
+    batch_symbols = {other.shape[0] for other in inputs if other.shape} - {None}
+    # Where all others have a fixed batch, the free axis of (1, heads, past, size) is no batch.
+    is_free = not others or any(not isinstance(other.shape[0], int) for other in others)
     for axis, dim in enumerate(spec.shape):
-        if not isinstance(dim, int) and (dim in batch_symbols or axis_kind(spec, axis) == "batch"):
+        if isinstance(dim, int):
+            continue
+        is_batch = is_free and axis_kind(spec, axis) == "batch"
+        if dim in batch_symbols or is_called_batch(dim) or is_batch:
             return axis
     return 0
+
+
+def _repeat_empty(cuts: Mapping[str, _Cut]) -> dict[str, _Cut]:
+    """Repeat an empty past for one sample as often as there are samples: it holds nothing to repeat."""
+    n_most = max(cut.count for cut in cuts.values())
+    repeated: dict[str, _Cut] = {}
+    for name, cut in cuts.items():
+        if cut.array.size == 0 and cut.role == "slice" and cut.count == 1:
+            array = np.repeat(cut.array, n_most, axis=cut.axis)
+            repeated[name] = replace(cut, array=array, count=n_most)
+    return {**cuts, **repeated}
 
 
 def _demote_states(cuts: Mapping[str, _Cut]) -> tuple[dict[str, _Cut], bool]:

@@ -101,11 +101,26 @@ def test_number_types():
         (IDS, np.ones((2, 3), np.float32), r"is float32, the model takes int64"),
         (byte, np.full((1, 2), 256), r"do not fit the model's uint8"),
         (IMAGE, np.full((1, 3, 4, 4), 1e300), r"do not fit the model's float32"),
-        (IMAGE, np.full((1, 3, 4, 4), np.nan, np.float32), r"NaN or Inf"),
+        (IMAGE, np.full((1, 3, 4, 4), np.nan, np.float32), r"holds NaN in 1 of 1 rows, first in row 0"),
+        (IMAGE, np.full((1, 3, 4, 4), -np.inf, np.float32) * images(1), r"holds Inf in 1 of 1"),
         (InputSpec("s", "seq(tensor(float))", ()), np.ones(2), r"not supported"),
     ]:
         with pytest.raises(CalibrationError, match=rf"array '{spec.name}'.*{pattern}"):
             load({spec.name: array}, [spec])
+
+
+def test_an_added_mask_may_hide_with_inf() -> None:
+    """What is added to scores before a softmax; NaN in it are none the less refused."""
+    spec = InputSpec("mask", np.dtype("float16"), ("batch", "seq"))
+    mask = np.where(np.arange(8) < np.arange(1, 9)[:, None], 0.0, -np.inf)
+    np.testing.assert_array_equal(load({"mask": mask}, [spec]).feeds[0]["mask"], mask)
+    mask[5, 0] = np.nan
+    with pytest.raises(CalibrationError, match="holds NaN and Inf in 7 of 8 rows, first in row 0"):
+        load({"mask": mask}, [spec])
+    mask[:] = 1
+    mask[[3, 6]] = np.nan
+    with pytest.raises(CalibrationError, match="holds NaN in 2 of 8 rows, first in row 3"):
+        load({"mask": mask}, [spec])
 
 
 @pytest.mark.parametrize(
@@ -119,7 +134,10 @@ def test_number_types():
             r"\(2, 2, 4, 4\).*\(batch, 3, 4, 4\)",
         ),
         ({"image": images(2)[0], "ids": np.ones((2, 4), int)}, r"\(3, 4, 4\).*first axis"),
-        ({"image": images(0), "ids": np.ones((0, 4), int)}, r"'image' is empty"),
+        (
+            {"image": images(0), "ids": np.ones((0, 4), int)},
+            r"'image' of shape \(0, 3, 4, 4\) has no sample",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, pattern, tmp_path):

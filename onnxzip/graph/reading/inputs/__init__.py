@@ -1,0 +1,1 @@
+"""What the graph says about the values of its inputs."""
