@@ -10,7 +10,7 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
-from onnxzip.graph.reading.dependence import names_behind, squashed_outputs, varying_outputs
+from onnxzip.graph.reading.inputs.dependence import names_behind, squashed_outputs, varying_outputs
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
