@@ -1,0 +1,99 @@
+"""Prints how the first layers of image models answer to photographs under each scaling.
+
+    python -m tests.bench.scalings MODEL...
+
+A row a model: the distance of `onnxzip.inputs.generated.scalings` under each scaling, in bold where it
+is plausible. What a model really takes is not known to the bench; the package it comes from tells.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from onnxzip.errors import OnnxzipError
+from onnxzip.graph import loadable, read_model
+from onnxzip.graph.changing.first_layers import with_first_layers
+from onnxzip.graph.reading.model import Model
+from onnxzip.inputs.axes import channel_axis
+from onnxzip.inputs.generated.photographs import photographs
+from onnxzip.inputs.generated.runnable import runnable_feeds
+from onnxzip.inputs.generated.scalings import SCALINGS, Answer, distance, plausible_scalings
+from onnxzip.records.aliases import Array, Feeds
+from onnxzip.runtime.session import Session, open_session
+
+N_PICTURES = 16
+
+
+def run(session: Session, feeds: list[Feeds], name: str, pictures: np.ndarray) -> dict[str, Array]:
+    """Return all outputs for pictures, (n, channels, height, width), put in an input's place."""
+    is_first = channel_axis(feeds[0][name].shape) == 1
+    values = (pictures if is_first else np.moveaxis(pictures, 1, 3)).astype(np.float32)
+    parts = np.split(values, len(feeds))
+    outputs = [session.run({**feed, name: part}) for feed, part in zip(feeds, parts, strict=True)]
+    return {key: np.concatenate([output[key] for output in outputs]) for key in outputs[0]}
+
+
+def answers_of(model: Model) -> dict[str, list[Answer]]:
+    """Return what the first layers answer to photographs, by scaling; {} without a picture."""
+    with open_session(loadable(model)) as session:
+        feeds = list(runnable_feeds(session, seed=0, n_samples=N_PICTURES))
+        floats = [spec.name for spec in session.inputs if spec.dtype == np.float32]
+    name = next((name for name in floats if channel_axis(feeds[0][name].shape) is not None), None)
+    if name is None:
+        return {}
+    shape = feeds[0][name].shape
+    axis = channel_axis(shape)
+    height, width = shape[2:] if axis == 1 else shape[1:3]
+    n = len(feeds) * shape[0]
+    pictures = photographs(n, shape[axis], height, width, np.random.default_rng(0))
+    exposed, layers = with_first_layers(model, name)
+    with open_session(loadable(exposed), optimisation="off") as session:
+        black = run(session, feeds, name, np.zeros_like(pictures))
+        found = {s.name: run(session, feeds, name, s.apply(pictures)) for s in SCALINGS}
+    return {
+        scaling: [
+            Answer(
+                values[layer.answer],
+                black[layer.answer],
+                layer.axis,
+                values.get(layer.normalised),
+                layer.mean,
+                layer.variance,
+            )
+            for layer in layers
+        ]
+        for scaling, values in found.items()
+    }
+
+
+def row(model: str) -> str:
+    """Return a model's row."""
+    try:
+        answers = answers_of(read_model(Path(model)))
+    except OnnxzipError as error:
+        return f"| {model} | {error} |"
+    if not answers:
+        return f"| {model} | no picture |"
+    plausible = plausible_scalings(answers)
+    layers = next(iter(answers.values()))
+    is_known = any(answer.normalised is not None for answer in layers)
+    distances = {name: f"{distance(found):.2f}" for name, found in answers.items()}
+    cells = [f"**{far}**" if name in plausible else far for name, far in distances.items()]
+    evidence = f"{len(layers)} {'statistics' if is_known else 'bias'}"
+    return f"| {Path(model).name} | {evidence} | {' | '.join(cells)} |"
+
+
+def main(models: list[str]) -> int:
+    """Print the table."""
+    print(f"| model | evidence | {' | '.join(scaling.name for scaling in SCALINGS)} |")
+    print("|---|---|" + "---|" * len(SCALINGS))
+    for model in models:
+        print(row(model), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
