@@ -38,6 +38,8 @@ _ROWS_PER_RECORDING = 4
 
 _SNR_DB = (-5.0, 40.0)
 """Of voices above noise: from a loud street to a studio."""
+_SNR_SKEW = 2.0
+"""Highest - Beta(1, this) of the range, 25 dB on average: most recordings are made to be understood."""
 
 _PEAK_DB = (-45.0, -3.0)
 """Of a recording: from somebody across the room to somebody at the microphone."""
@@ -177,8 +179,7 @@ class _Studio:
 
 def _recording(kind: Kind, n_samples: int, rate_hz: int, rng: np.random.Generator) -> Sound:
     studio = _Studio(n_samples, rate_hz, rng)
-    noise = studio.noise()
-    low, high = _QUIET_DB if kind == "quiet" else _PEAK_DB
+    sound = studio.noise()
     if kind not in ("noise", "quiet"):
         makers: dict[str, Callable[[], Sound]] = {
             "voice": studio.voice,
@@ -186,9 +187,16 @@ def _recording(kind: Kind, n_samples: int, rate_hz: int, rng: np.random.Generato
             "music": studio.music,
             "song": studio.song,
         }
-        noise = _level(studio.room(makers[kind]())) + noise * _gain(-rng.uniform(*_SNR_DB))
-    peak = float(np.max(np.abs(noise), initial=1e-9))
-    return noise * (_gain(high - (high - low) * rng.beta(1, _PEAK_SKEW)) / peak)
+        sound = _level(studio.room(makers[kind]())) + sound * _gain(-_below(_SNR_DB, _SNR_SKEW, rng))
+    peak = float(np.max(np.abs(sound), initial=1e-9))
+    peak_db = _below(_QUIET_DB if kind == "quiet" else _PEAK_DB, _PEAK_SKEW, rng)
+    return sound * (_gain(peak_db) / peak)
+
+
+def _below(limits_db: tuple[float, float], skew: float, rng: np.random.Generator) -> float:
+    """Draw from a range, the more often near its upper end the greater the skew."""
+    low, high = limits_db
+    return float(high - (high - low) * rng.beta(1, skew))
 
 
 def _level(sound: Sound) -> Sound:
