@@ -4,14 +4,15 @@ from onnx import ModelProto
 
 from onnxzip.graph.changing.constants import with_constants
 from onnxzip.graph.changing.editor import GraphEditor
+from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
 from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs
 from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
-from onnxzip.graph.reading.inputs.dependence import names_behind, squashed_outputs, varying_outputs
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
+from onnxzip.graph.reading.inputs.dependence import names_behind, squashed_outputs, varying_outputs
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
@@ -56,6 +57,7 @@ __all__ = [
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
     "EmitStored",
+    "FirstLayer",
     "GraphBuilder",
     "GraphEditor",
     "Judgement",
@@ -110,6 +112,7 @@ __all__ = [
     "to_proto",
     "varying_outputs",
     "with_constants",
+    "with_first_layers",
     "with_operand_outputs",
     "with_plain_weights",
     "write_mark",

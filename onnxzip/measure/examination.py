@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,13 @@ from onnxzip import graph
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
-from onnxzip.inputs.generated.runnable import runnable_families
+from onnxzip.inputs.generated.readings import Hints
+from onnxzip.inputs.generated.runnable import Helpers, runnable_families
 from onnxzip.inputs.given.arrays import ArrayLike
-from onnxzip.inputs.given.findings import look_at
 from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
+from onnxzip.measure.data_findings import data_findings
 from onnxzip.measure.evidence import why_no_evidence
+from onnxzip.measure.first_answers import fitting_scalings
 from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics import make_metric, without_limit
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
@@ -99,7 +102,9 @@ def examine(
         fitted=samples if fitted == samples else fitted,
         providers=providers,
         custom_ops=options.custom_ops,
-        findings=[] if options.calibration is None else look_at(families[0]),
+        findings=[]
+        if options.calibration is None
+        else data_findings(original, families[0], pairs[0][0], opinions, fits=fits),
         unproven=unproven,
         opinions=opinions,
     ), unusable
@@ -210,13 +215,12 @@ def make_feeds(
 def _generated(
     session: Session, model: Model, options: Options, n_samples: int | None = None
 ) -> tuple[FeedSet, ...]:
-    return runnable_families(
-        session,
-        seed=options.seed,
-        n_samples=n_samples,
-        bounds=graph.index_ranges(model),
-        survives=lambda feeds: survives(loadable(model), feeds, options.custom_ops),
+    helpers = Helpers(
+        Hints(graph.index_ranges(model), graph.part_ranges(model)),
+        lambda feeds: survives(loadable(model), feeds, options.custom_ops),
+        partial(fitting_scalings, model, options.custom_ops),
     )
+    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

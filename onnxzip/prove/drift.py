@@ -55,7 +55,9 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         constant=constant_score(metric, reference),
         by_output=found.by_output if len(found.by_output) > 1 else {},
         per_sample=_spread(metric, found),
-        n_to_settle=n_to_settle(metric, found.value, interval, feeds.n_samples),
+        n_to_settle=None
+        if feeds.seed is not None
+        else n_to_settle(metric, found.value, interval, feeds.n_samples),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.inputs.generated.readings import Context, Reading, readings, sequence_length
+from onnxzip.inputs.generated.readings import Reading
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
@@ -16,6 +16,9 @@ MAX_FAMILIES = 6
 
 _OWN_STREAM = 1
 """numpy seeds (0, 0) like 0: the numbers of default_rng(0) may be the very weights of a test model."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+Readings = Mapping[str, Sequence[Reading]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +38,10 @@ class Family:
         """Whether what goes together in its inputs goes together in real ones."""
         return any(reading.is_like_real for reading in self.readings.values())
 
-    def draw(
-        self, inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]], n_runs: int, seed: int
-    ) -> list[Feeds]:
+    def draw(self, inputs: Sequence[InputSpec], shapes: Shapes, n_runs: int, seed: int) -> list[Feeds]:
         """Return inputs for so many runs.
+
+        What is scaled in several ways is the same for all of them.
 
         Args:
             inputs: graph inputs.
@@ -48,31 +51,35 @@ class Family:
         """
         feeds: list[dict[str, Array]] = [{} for _ in range(n_runs)]
         for index, spec in enumerate(inputs):
-            rng = np.random.default_rng([seed, index, *map(ord, self.name), _OWN_STREAM])
+            rng = np.random.default_rng([seed, index, _OWN_STREAM])
             values = self.readings[spec.name].draw(shapes[spec.name], n_runs, rng)
             for feed, array in zip(feeds, values, strict=True):
                 feed[spec.name] = np.ascontiguousarray(np.asarray(array).astype(spec.dtype))
         return list(feeds)
 
 
-def families_of(
-    inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]], bounds: Mapping[str, int]
-) -> list[Family]:
+def families_of(found: Readings, *, with_fallbacks: bool = False) -> list[Family]:
     """Return the families of inputs that are worth a try, the likeliest first.
 
     As many as the input with most readings has; the others' take turns.
 
     Args:
-        inputs: graph inputs.
-        shapes: of one run, by input name.
-        bounds: by input name, the exclusive upper bound of integers that index a table.
+        found: readings by input name, the likeliest first.
+        with_fallbacks: only those with a reading that is a fallback, and not those without.
     """
-    context = Context(bounds, sequence_length(inputs, shapes))
-    found = {spec.name: readings(spec, shapes[spec.name], context) for spec in inputs}
-    n_families = min(max((len(ways) for ways in found.values()), default=1), MAX_FAMILIES)
-    families = []
-    for i in range(n_families):
-        chosen = {name: ways[i % len(ways)] for name, ways in found.items()}
-        parts = [chosen[name].name for name, ways in found.items() if len(ways) > 1]
-        families.append(Family(", ".join(dict.fromkeys(filter(None, parts))), chosen))
-    return families
+    ways = {
+        name: [r for r in some if r.is_fallback == with_fallbacks] or list(some[:1])
+        for name, some in found.items()
+    }
+    if with_fallbacks and not any(r.is_fallback for some in ways.values() for r in some):
+        return []
+    n_families = min(max(map(len, ways.values()), default=1), MAX_FAMILIES)
+    return [
+        _family({name: some[i % len(some)] for name, some in ways.items()}, found)
+        for i in range(n_families)
+    ]
+
+
+def _family(chosen: Mapping[str, Reading], found: Readings) -> Family:
+    names = [reading.name for name, reading in chosen.items() if len(found[name]) > 1]
+    return Family(", ".join(dict.fromkeys(filter(None, names))), chosen)

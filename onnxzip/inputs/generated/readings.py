@@ -1,6 +1,6 @@
 """Ways to make up an input's values: what its name, type and shape may mean, the likeliest first.
 
-Nothing says what a float input is fed in use, so that most have several readings; each is tried, and the
+Nothing says what a float input is fed in use, so that many have several readings. Each is tried, and the
 one with the largest loss counts.
 """
 
@@ -8,19 +8,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.axes import STATE_NAME, channel_axis
-from onnxzip.inputs.generated.random_images import random_images
+from onnxzip.inputs.axes import STATE_NAME
+from onnxzip.inputs.generated.looks import Reading as Look
+from onnxzip.inputs.generated.looks import readings as looks_of
+from onnxzip.inputs.generated.pictures import Layout, bytes_of, layout_of, pictures_of
+from onnxzip.inputs.generated.recordings import sound_of, spectrogram_of
+from onnxzip.inputs.generated.scalings import SCALINGS
+from onnxzip.inputs.generated.sources.ids import DrawIds, put_ids, uniform_ids, zipf_ids
+from onnxzip.inputs.generated.sources.masks import (
+    Meaning,
+    is_mask,
+    make_mask,
+    mask_meanings,
+    row_lengths,
+    scale_factors,
+    small_integers,
+)
+from onnxzip.inputs.generated.sources.spectrograms import scalings as spectrogram_scalings
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.input_spec import InputSpec
 
 # Names of inputs that are no plain numbers, as exporters of the transformers and of diffusers give them.
-_MASK = re.compile(r"mask")
 _SEGMENT = re.compile(r"token_type|segment")
 _POSITION = re.compile(r"position|pos_id")
 _RATE = re.compile(r"(^|[^a-z])sr$|sampl(e|ing)_?rate")
@@ -33,17 +47,11 @@ _SAMPLE_RATE_HZ = 16000
 _N_DIFFUSION_STEPS = 1000
 """Ho et al. 2020, arXiv 2006.11239, and most models since."""
 
-_N_SMALL = 8
-"""Integers whose range nobody knows are drawn below this."""
-
 _STATE_DEVIATION = 0.5
 """Hidden states of recurrent cells lie in (-1, 1)."""
 
 _SPREAD = 4.0
 """Samples of one family are up to this many times as large, or as small, as a deviation of 1."""
-
-_FACTORS = (1.0, 0.5, 2.0, 0.75, 1.5)
-"""Around 1, run by run."""
 
 Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], Array]
 """Takes the shape of one run, the number of runs and a generator; returns (n_runs, *shape)."""
@@ -56,25 +64,45 @@ class Reading:
     Attributes:
         name: in a few words, for reports.
         draw: makes the values.
-        is_like_real: whether what goes together in them goes together in real inputs too.
+        is_scaled: whether others of the input's readings are the same things scaled otherwise, so that
+            the layers that meet them first may tell which of them fit.
+        is_like_real: whether what goes together in the values goes together in real ones too.
+        is_fallback: whether it is only worth a try where the others tell nothing.
     """
 
     name: str
     draw: Draw
+    is_scaled: bool = False
     is_like_real: bool = False
+    is_fallback: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """What the graph says about its inputs' values.
+
+    Attributes:
+        ranges: by input name, the ids that are legal.
+        parts: the same for single places of an input, by axis and place (`graph.part_ranges`).
+    """
+
+    ranges: Mapping[str, range] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[tuple[int, int], range]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What other inputs say about one.
+    """What is known about one input besides itself.
 
     Attributes:
-        bounds: by input name, the exclusive upper bound of integers that index a table.
-        length: what a "length" input should say.
+        hints: see there.
+        length: what a "length" input should say at most.
+        is_stream: whether a run goes on where the one before ended, because states are handed on.
     """
 
-    bounds: Mapping[str, int]
+    hints: Hints
     length: int
+    is_stream: bool = False
 
 
 def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[Reading, ...]:
@@ -83,19 +111,29 @@ def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple
     Args:
         spec: the input.
         shape: as resolved.
-        context: what other inputs say about it.
+        context: what else is known.
     """
     assert isinstance(spec.dtype, np.dtype)  # refuse_unsupported has been called
-    name = spec.name.lower()
+    name, ids = spec.name.lower(), context.hints.ranges.get(spec.name)
+    parts = context.hints.parts.get(spec.name, {})
     if _RATE.search(name) and spec.dtype.kind in "iuf":
         return (Reading("", _constant(_SAMPLE_RATE_HZ)),)
-    if _MASK.search(name):
-        return _masks(shape)
+    if is_mask(name):
+        return _masks(name, spec.dtype, len(shape))
     if spec.dtype.kind == "b":
         return (Reading("", _switches if int(np.prod(shape)) == 1 else _coins),)
-    if spec.dtype.kind == "f":
-        return _floats(name, shape)
-    return _integers(spec, shape, context)
+    if _POSITION.search(name) and shape:
+        return (Reading("", _places(shape[-1], ids)),)
+    if _SEGMENT.search(name):
+        return (Reading("", _ids(ids or range(2), lambda rows, s, rng: rng.integers(0, 2, s))),)
+    if ids is not None:
+        ways = (("ids as in texts", zipf_ids), ("ids from the whole table", uniform_ids))
+        return tuple(Reading(label, _with_parts(_ids(ids, draw), parts, draw)) for label, draw in ways)
+    found = _floats(spec, shape, context) if spec.dtype.kind == "f" else _integers(spec, shape, context)
+    return tuple(
+        Reading(r.name, _with_parts(r.draw, parts, zipf_ids), r.is_scaled, r.is_like_real, r.is_fallback)
+        for r in found
+    )
 
 
 def refuse_unsupported(inputs: Sequence[InputSpec]) -> None:
@@ -117,69 +155,121 @@ def sequence_length(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int,
     return 1
 
 
-def _masks(shape: tuple[int, ...]) -> tuple[Reading, ...]:
-    def keep(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-        mask = np.ones((n_runs, *shape))
-        if len(shape) == 2:
-            mask[:, 1::2, shape[1] - shape[1] // 4 :] = 0
-        return mask
+def _masks(name: str, dtype: np.dtype[np.generic], rank: int) -> tuple[Reading, ...]:
+    meanings = mask_meanings(name, dtype, rank)
+    labels = {"keep": "masks of ones", "hide": "masks of zeros", "add": "masks that are added"}
 
-    def hide(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-        return 1 - keep(shape, n_runs, rng)
+    def draw_as(meaning: Meaning) -> Draw:
+        def draw(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
+            n_rows, is_unsure = shape[0] if shape else 1, len(meanings) > 1
+            masks = [
+                make_mask(name, meaning, shape, dtype, first_row=i * n_rows, always_padded=is_unsure)
+                for i in range(n_runs)
+            ]
+            return np.stack(masks)
 
-    return Reading("ones keep", keep), Reading("ones hide", hide)
+        return draw
+
+    return tuple(Reading(labels[meaning], draw_as(meaning)) for meaning in meanings)
 
 
-def _floats(name: str, shape: tuple[int, ...]) -> tuple[Reading, ...]:
+def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[Reading, ...]:
+    name = spec.name.lower()
     if _STEP.search(name):
         return (Reading("", lambda s, n, rng: np.floor(rng.random((n, *s)) * _N_DIFFUSION_STEPS)),)
     if not shape or _FACTOR.search(name):
-        return (Reading("", _factors), Reading("numbers", _normal))
+        return Reading("", _factors), Reading("numbers of either sign", _normal, is_fallback=True)
     if STATE_NAME.search(name):
         return (Reading("", lambda s, n, rng: _STATE_DEVIATION * rng.standard_normal((n, *s))),)
-    axis = channel_axis(shape)
-    if axis is not None:
-        return (Reading("random images", _images_of(axis)),)
+    looks = looks_of(spec, shape)
+    named = [look for look in looks if look.is_named]
+    layout = None if named else layout_of(spec, shape)
+    found = [] if layout is None else _pictures(layout)
+    for look in named or looks:
+        found += _recordings(look, shape, is_stream=context.is_stream)
+    is_sure = bool(named) or layout is not None
     return (
-        Reading("noise", _normal),
-        Reading("noise of many levels", _scaled),
-        Reading("numbers from 0 to 1", lambda s, n, rng: rng.random((n, *s))),
+        *found,
+        Reading("noise", _normal, is_fallback=is_sure),
+        Reading("noise of many levels", _scaled, is_fallback=is_sure),
+        Reading("numbers from 0 to 1", lambda s, n, rng: rng.random((n, *s)), is_fallback=True),
     )
+
+
+def _pictures(layout: Layout) -> list[Reading]:
+    return [
+        Reading(
+            f"photographs, {scaling.name}",
+            pictures_of(layout, scaling),
+            is_scaled=True,
+            is_like_real=True,
+        )
+        for scaling in SCALINGS
+    ]
+
+
+def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool) -> list[Reading]:
+    if look.band_axis is None:
+        return [Reading("sounds", sound_of(look, _SAMPLE_RATE_HZ, is_stream=is_stream))]
+    return [
+        Reading(
+            f"spectrograms, {scaling.name}",
+            spectrogram_of(look, scaling, is_stream=is_stream),
+            is_scaled=True,
+        )
+        for scaling in spectrogram_scalings(shape[look.band_axis])
+    ]
 
 
 def _integers(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[Reading, ...]:
     assert isinstance(spec.dtype, np.dtype)
     name, limits = spec.name.lower(), np.iinfo(spec.dtype.name)
-    bound = context.bounds.get(spec.name)
-    high = min(bound or _N_SMALL, int(limits.max) + 1)
-    if _POSITION.search(name) and shape:
-        places = np.arange(shape[-1]) % (bound or max(shape[-1], 1))
-        return (Reading("", lambda s, n, rng: np.broadcast_to(places, (n, *s))),)
-    if _SEGMENT.search(name):
-        return (Reading("", _below(min(high, 2))),)
-    if bound is not None:
-        return (Reading("uniform ids", _below(high)),)
     if _LENGTH.search(name):
-        return (Reading("", _constant(context.length)),)
+        return (Reading("", _lengths(context.length)),)
     if _STEP.search(name):
-        return (Reading("", _below(_N_DIFFUSION_STEPS)),)
+        return (Reading("", _ids(range(_N_DIFFUSION_STEPS), uniform_ids)),)
+    layout = layout_of(spec, shape) if limits.bits == 8 else None
+    if layout is not None:
+        return (Reading("photographs", bytes_of(layout, limits.min), is_like_real=True),)
     if limits.bits == 8 and len(shape) >= 3:
-        pixels = Reading(
-            "random bytes",
-            lambda s, n, rng: rng.integers(limits.min, limits.max, (n, *s), endpoint=True),
-        )
-        return (pixels,)
-    if not shape:
-        return (Reading("", _constant(1)), Reading("small numbers", _below(high)))
-    return Reading("small numbers", _below(high)), Reading("zeros", _constant(0))
+        every = range(limits.min, limits.max + 1)
+        return (Reading("random bytes", _ids(every, uniform_ids)),)
+    return (
+        Reading("small numbers", lambda s, n, rng: small_integers((n, *s), rng)),
+        Reading("ones", _constant(1), is_fallback=True),
+        Reading("zeros", _constant(0), is_fallback=True),
+    )
 
 
 def _constant(value: float) -> Draw:
     return lambda shape, n_runs, rng: np.full((n_runs, *shape), value)
 
 
-def _below(high: int) -> Draw:
-    return lambda shape, n_runs, rng: rng.integers(0, high, (n_runs, *shape))
+def _ids(ids: range, draw: DrawIds) -> Draw:
+    return lambda shape, n_runs, rng: draw(ids, (n_runs, *shape), rng)
+
+
+def _with_parts(draw: Draw, parts: Mapping[tuple[int, int], range], draw_ids: DrawIds) -> Draw:
+    """Return what also puts ids where an input indexes tables of their own."""
+    if not parts:
+        return draw
+    behind = {(axis + 1, place): ids for (axis, place), ids in parts.items()}
+    return lambda shape, n_runs, rng: put_ids(draw(shape, n_runs, rng), behind, draw_ids, rng)
+
+
+def _places(length: int, ids: range | None) -> Draw:
+    rows = np.arange(length) if ids is None else ids.start + np.arange(length) % len(ids)
+    return lambda shape, n_runs, rng: np.broadcast_to(rows, (n_runs, *shape))
+
+
+def _lengths(longest: int) -> Draw:
+    def draw(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
+        n_rows = int(np.prod(shape))
+        if n_rows == 1:  # of a batch that nothing pads
+            return np.full((n_runs, *shape), longest)
+        return row_lengths(n_runs * n_rows, longest).reshape(n_runs, *shape)
+
+    return draw
 
 
 def _coins(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
@@ -192,8 +282,7 @@ def _switches(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> 
 
 
 def _factors(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-    values = np.resize(_FACTORS, n_runs).reshape(-1, *[1] * len(shape))
-    return np.broadcast_to(values, (n_runs, *shape))
+    return scale_factors((n_runs, *shape), rng)
 
 
 def _normal(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
@@ -203,11 +292,3 @@ def _normal(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Ar
 def _scaled(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
     levels = _SPREAD ** rng.uniform(-1, 1, (n_runs, *shape[:1], *[1] * len(shape[1:])))
     return np.asarray(levels * rng.standard_normal((n_runs, *shape)))
-
-
-def _images_of(axis: int) -> Draw:
-    def draw(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-        images = random_images((n_runs * shape[0], *shape[1:]), axis, rng)
-        return images.reshape(n_runs, *shape)
-
-    return draw

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.inputs.axes import has_free_sizes, samples_per_run
-from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.generated.families import Family, families_of
+from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
+from onnxzip.inputs.generated.families import Family, Shapes, families_of
 from onnxzip.inputs.generated.free_sizes import LADDER, resolve_shapes
-from onnxzip.inputs.generated.readings import refuse_unsupported
+from onnxzip.inputs.generated.readings import (
+    Context,
+    Hints,
+    Reading,
+    readings,
+    refuse_unsupported,
+    sequence_length,
+)
 from onnxzip.inputs.generated.states import pair_states, with_own_states
 from onnxzip.records.aliases import Feeds
-from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 
@@ -26,6 +33,12 @@ _MAX_GENERATED_ELEMENTS = 2**26
 
 _MIN_GENERATED, _MAX_GENERATED = 16, 64
 """Samples: from twice what an interval is stated from (measure/confidence.py) to a bound on time."""
+
+_MAX_FITTED = 256
+"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py)."""
+
+_MAX_ELEMENTS = 1 << 24
+"""Numbers in all inputs together, 64 MB: the bound that refits have."""
 
 _LEAST_SHARE = 0.5
 """Of the runs of a family that must succeed: some numbers may be out of a model's range."""
@@ -39,79 +52,60 @@ _TELLING_RANGE = 1e-4
 _N_OUTPUT_VALUES = 4096
 """The root mean square of n values is known to 1 / sqrt(2 n) of it, if they are independent: to 1 %."""
 
-Shapes = Mapping[str, tuple[int, ...]]
+_N_ASKED = 16
+"""Samples that scalings are told apart on: `tests.bench.scalings` takes as many."""
+
+ChooseScalings: TypeAlias = Callable[[str, Mapping[str, Sequence[Feeds]], Feeds], Sequence[str]]
+"""Takes an input's name, runs by the name of the reading, and a run with zeros in the input's place;
+returns the readings that fit, likeliest first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Helpers:
+    """What generating needs of the stages above: how a model is seen from elsewhere.
+
+    Attributes:
+        hints: what the graph says about its inputs.
+        survives: whether a run outlives these feeds; asked before sizes that are guessed are tried.
+        choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
+    """
+
+    hints: Hints = field(default_factory=Hints)
+    survives: Callable[[Feeds], bool] | None = None
+    choose_scalings: ChooseScalings | None = None
 
 
 def runnable_families(
-    session: Session,
-    *,
-    seed: int,
-    n_samples: int | None = None,
-    bounds: Mapping[str, int] | None = None,
-    survives: Callable[[Feeds], bool] | None = None,
+    session: Session, *, seed: int, n_samples: int | None = None, helpers: Helpers | None = None
 ) -> tuple[FeedSet, ...]:
     """Generate inputs that the model accepts, a family of them for each reading.
 
     Sizes go through `free_sizes.LADDER` until a run succeeds; those whose outputs are finite and vary
-    are preferred, under the likeliest reading first. At these sizes each family is drawn that runs.
+    are preferred, under the likeliest readings first. At these sizes each family is drawn that runs;
+    where the outputs tell nothing on any, fallbacks are drawn as well.
 
     Args:
         session: the original model.
         seed: of the random numbers.
-        n_samples: least number of samples of a family; by default as many as the smallest output needs
-            for a figure that is not luck, from 16 to 64 in all families together, 16 in each.
-        bounds: by input name, the exclusive upper bound of integers that index a table.
-        survives: asked before sizes that are guessed are tried: whether a run outlives these feeds.
+        n_samples: of each family; by default as many as the smallest output needs for a figure that is
+            not luck, from 16 to 64 in all families together, 16 in each; and as many as can be fitted
+            to where a family is like real inputs.
+        helpers: what the stages above know about the model.
 
     Raises:
         CalibrationError: no attempt ran, or an input has a type that cannot be generated.
     """
     refuse_unsupported(session.inputs)
-    is_guessed = any(has_free_sizes(spec) for spec in session.inputs)
-    tried = _best_that_runs(session, seed, bounds or {}, survives if is_guessed else None)
-    shapes = tried.shapes
-    families = families_of(session.inputs, shapes, bounds or {})
-    per_run = samples_per_run(session.inputs, shapes)
-    if n_samples is None:
-        n_wanted = math.ceil(_N_OUTPUT_VALUES / max(tried.n_values // per_run, 1))
-        n_samples = min(max(n_wanted, _MIN_GENERATED), _MAX_GENERATED)
-        n_samples = max(n_samples // len(families), _MIN_GENERATED)
-    n_runs = math.ceil(n_samples / per_run)
-    found = [_run_family(session, family, shapes, n_runs, per_run, seed) for family in families]
-    sets = tuple(feeds for feeds in found if feeds is not None)
-    if not sets:
-        family = families[tried.index]
-        return (_feed_set(family, family.draw(session.inputs, shapes, n_runs, seed), per_run, seed),)
-    return sets
-
-
-def _run_family(
-    session: Session, family: Family, shapes: Shapes, n_runs: int, per_run: int, seed: int
-) -> FeedSet | None:
-    """Return the runs of a family that succeed, with the model's own states; None for few."""
-    pairs = pair_states(session.inputs, session.outputs)
-    drawn = family.draw(session.inputs, shapes, n_runs, seed)
-    running = [feeds for feeds in drawn if _outputs_of(session, feeds) is not None]
-    if len(running) < _LEAST_SHARE * n_runs:
-        return None
-    if pairs:
-        try:
-            running = with_own_states(running, pairs, session.run)
-        except (CalibrationError, ModelError):
-            return None
-    return _feed_set(family, running, per_run, seed)
-
-
-def _feed_set(family: Family, feeds: Sequence[Feeds], per_run: int, seed: int) -> FeedSet:
-    note = f"{GENERATED_NOTE}: {family.name}" if family.name else GENERATED_NOTE
-    return FeedSet(tuple(feeds), (per_run,) * len(feeds), seed, note, family.name, family.is_like_real)
-
-
-def _outputs_of(session: Session, feeds: Feeds) -> Outputs | None:
-    try:
-        return session.run(feeds)
-    except (CalibrationError, ModelError):
-        return None
+    generator = _Generator(session, seed, helpers or Helpers())
+    tried = generator.best_that_runs()
+    found = generator.with_plausible_scalings(generator.readings_of(tried.shapes), tried.shapes)
+    families = families_of(found)
+    sets = [generator.run(family, tried, len(families), n_samples) for family in families]
+    if not any(_tells(session, feeds) for feeds in sets if feeds is not None):
+        more = families_of(found, with_fallbacks=True)
+        sets += [generator.run(family, tried, len(more), n_samples) for family in more]
+    usable = tuple(feeds for feeds in sets if feeds is not None)
+    return usable or (generator.draw(tried.family, tried, _MIN_GENERATED),)
 
 
 @dataclass(frozen=True)
@@ -120,41 +114,150 @@ class _Tried:
 
     quality: int
     shapes: Shapes
-    index: int
+    family: Family
     n_values: int
 
 
-def _best_that_runs(
-    session: Session,
-    seed: int,
-    bounds: Mapping[str, int],
-    survives: Callable[[Feeds], bool] | None,
-) -> _Tried:
-    """Return the best sizes."""
-    finding = ""
-    best: _Tried | None = None
-    for index, family, shapes in _attempts(session.inputs, bounds):
-        (feeds,) = family.draw(session.inputs, shapes, 1, seed)
-        if survives is not None and not survives(feeds):
-            sizes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
-            finding = finding or f"{session.label}: onnxruntime crashes on inputs of the sizes {sizes}"
-            continue
+@dataclass(frozen=True, eq=False)
+class _Generator:
+    """Draws inputs for one model."""
+
+    session: Session
+    seed: int
+    helpers: Helpers
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """States that are handed on, by input name."""
+        return pair_states(self.session.inputs, self.session.outputs)
+
+    def readings_of(self, shapes: Shapes) -> dict[str, tuple[Reading, ...]]:
+        """Return what each input may be."""
+        inputs = self.session.inputs
+        length = sequence_length(inputs, shapes)
+        context = Context(self.helpers.hints, length, is_stream=bool(self.pairs))
+        return {spec.name: readings(spec, shapes[spec.name], context) for spec in inputs}
+
+    def with_plausible_scalings(
+        self, found: Mapping[str, Sequence[Reading]], shapes: Shapes
+    ) -> dict[str, Sequence[Reading]]:
+        """Leave out the scalings that the layers which meet them first were not made for."""
+        choose = self.helpers.choose_scalings
+        result: dict[str, Sequence[Reading]] = dict(found)
+        if choose is None:
+            return result
+        n_runs = math.ceil(_N_ASKED / samples_per_run(self.session.inputs, shapes))
+        base = {name: ways[0] for name, ways in found.items()}
+        for name, ways in found.items():
+            scaled = [reading for reading in ways if reading.is_scaled]
+            if len(scaled) < 2:
+                continue
+            runs = {
+                reading.name: Family("", {**base, name: reading}).draw(
+                    self.session.inputs, shapes, n_runs, self.seed
+                )
+                for reading in scaled
+            }
+            first = runs[scaled[0].name][0]
+            order = list(choose(name, runs, {**first, name: np.zeros_like(first[name])}))
+            kept = sorted((r for r in scaled if r.name in order), key=lambda r: order.index(r.name))
+            result[name] = (*kept, *(reading for reading in ways if not reading.is_scaled))
+        return result
+
+    def run(
+        self, family: Family, tried: _Tried, n_families: int, n_samples: int | None
+    ) -> FeedSet | None:
+        """Return the runs of a family that succeed, with the model's own states; None for few."""
+        if n_samples is None:
+            n_samples = self._n_samples(family, tried, n_families)
+        drawn = self.draw(family, tried, n_samples)
+        running = [feeds for feeds in drawn if self._outputs_of(feeds) is not None]
+        if len(running) < _LEAST_SHARE * len(drawn):
+            return None
+        if self.pairs:
+            try:
+                running = with_own_states(running, self.pairs, self.session.run)
+            except (CalibrationError, ModelError):
+                return None
+        sizes = drawn.sizes[: len(running)]
+        is_like_real = drawn.is_like_real and sum(sizes) >= MIN_TO_HOLD_OUT
+        return FeedSet(tuple(running), sizes, self.seed, drawn.note, family.name, is_like_real)
+
+    def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:
+        """Return inputs of a family, whether they run or not."""
+        per_run = samples_per_run(self.session.inputs, tried.shapes)
+        n_runs = math.ceil(n_samples / per_run)
+        feeds = family.draw(self.session.inputs, tried.shapes, n_runs, self.seed)
+        note = f"{GENERATED_NOTE}: {family.name}" if family.name else GENERATED_NOTE
+        sizes = (per_run,) * n_runs
+        return FeedSet(tuple(feeds), sizes, self.seed, note, family.name, family.is_like_real)
+
+    def _n_samples(self, family: Family, tried: _Tried, n_families: int) -> int:
+        per_run = samples_per_run(self.session.inputs, tried.shapes)
+        n_wanted = math.ceil(_N_OUTPUT_VALUES / max(tried.n_values // per_run, 1))
+        n_samples = min(max(n_wanted, _MIN_GENERATED), _MAX_GENERATED)
+        n_samples = max(n_samples // n_families, _MIN_GENERATED)
+        if not family.is_like_real:
+            return n_samples
+        n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
+        n_fitting = _MAX_ELEMENTS // max(n_elements * n_families, 1)
+        n_fitted = min(max(_MAX_FITTED // n_families, MIN_TO_HOLD_OUT), n_fitting)
+        return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples
+
+    def best_that_runs(self) -> _Tried:
+        """Return the best sizes, and a family that runs at them."""
+        is_guessed = any(has_free_sizes(spec) for spec in self.session.inputs)
+        survives = self.helpers.survives if is_guessed else None
+        finding = ""
+        best: _Tried | None = None
+        for family, shapes in self._attempts():
+            (feeds,) = family.draw(self.session.inputs, shapes, 1, self.seed)
+            if survives is not None and not survives(feeds):
+                sizes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+                label = self.session.label
+                finding = finding or f"{label}: onnxruntime crashes on inputs of the sizes {sizes}"
+                continue
+            try:
+                outputs = self.session.run(feeds)
+            except (CalibrationError, ModelError) as error:
+                finding = finding or str(error)
+                continue
+            n_values = min((array.size for array in outputs.values()), default=0)
+            quality = _quality(outputs)
+            if best is None or quality > best.quality:
+                best = _Tried(quality, shapes, family, n_values)
+            if quality == _TELLING:
+                break
+        if best is None:
+            raise CalibrationError(
+                f"{finding}; none of the generated inputs runs, pass real ones with `calibration`"
+            )
+        return best
+
+    def _attempts(self) -> Iterator[tuple[Family, Shapes]]:
+        """Yield what is worth a run: all sizes under the likeliest reading, then under the others."""
+        distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
+        for free_sizes in LADDER:
+            sizes = resolve_shapes(self.session.inputs, free_sizes)
+            if sum(map(math.prod, sizes.values())) <= _MAX_GENERATED_ELEMENTS:
+                distinct.setdefault(tuple(sizes.values()), sizes)
+        for shapes in distinct.values():
+            yield families_of(self.readings_of(shapes))[0], shapes
+        for shapes in distinct.values():
+            found = self.readings_of(shapes)
+            for family in (*families_of(found)[1:], *families_of(found, with_fallbacks=True)):
+                yield family, shapes
+
+    def _outputs_of(self, feeds: Feeds) -> Outputs | None:
         try:
-            outputs = session.run(feeds)
-        except (CalibrationError, ModelError) as error:
-            finding = finding or str(error)
-            continue
-        n_values = min((array.size for array in outputs.values()), default=0)
-        quality = _quality(outputs)
-        if best is None or quality > best.quality:
-            best = _Tried(quality, shapes, index, n_values)
-        if quality == _TELLING:
-            break
-    if best is None:
-        raise CalibrationError(
-            f"{finding}; none of the generated inputs runs, pass real ones with `calibration`"
-        )
-    return best
+            return self.session.run(feeds)
+        except (CalibrationError, ModelError):
+            return None
+
+
+def _tells(session: Session, feeds: FeedSet) -> bool:
+    """Whether an output of any run is worth something."""
+    return any(_quality(session.run(run)) == _TELLING for run in feeds)
 
 
 def _quality(outputs: Outputs) -> int:
@@ -164,20 +267,3 @@ def _quality(outputs: Outputs) -> int:
         return _NOT_FINITE
     ranges = [float(y.max()) - float(y.min()) for y in floats]
     return _TELLING if not floats or max(ranges) > _TELLING_RANGE else _FINITE
-
-
-def _attempts(
-    inputs: Sequence[InputSpec], bounds: Mapping[str, int]
-) -> Iterator[tuple[int, Family, Shapes]]:
-    """Yield what is worth a run: all sizes under the likeliest reading, then under the others."""
-    distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
-    for free_sizes in LADDER:
-        sizes = resolve_shapes(inputs, free_sizes)
-        if sum(map(math.prod, sizes.values())) <= _MAX_GENERATED_ELEMENTS:
-            distinct.setdefault(tuple(sizes.values()), sizes)
-    for first in (True, False):
-        for shapes in distinct.values():
-            families = families_of(inputs, shapes, bounds)
-            for index, family in enumerate(families):
-                if (index == 0) == first:
-                    yield index, family, shapes

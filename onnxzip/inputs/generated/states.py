@@ -16,7 +16,7 @@ from onnxzip.inputs.axes import STATE_NAME
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
-_N_STEPS = 8
+_N_STEPS = 16
 """Steps before a new start from zeros: a guess between the first steps, which every use has, and later
 ones."""
 

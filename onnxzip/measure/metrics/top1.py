@@ -118,6 +118,11 @@ def scores_name(outputs: Outputs) -> str:
     raise CalibrationError("`metric` top1: no output holds class scores or answers; use another metric")
 
 
+def n_classes_of(array: Array) -> int:
+    """Return how many classes scores are of; 0 for answers, which do not say."""
+    return array.shape[_class_axis(array)] if array.dtype.kind == "f" else 0
+
+
 def answers(array: Array) -> Array:
     """Return the class with the highest score, or the answers themselves where these are no scores."""
     if array.dtype.kind != "f":

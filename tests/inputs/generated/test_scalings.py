@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxzip.inputs.generated.photographs import photographs
+from onnxzip.inputs.generated.sources.photographs import photographs
 from onnxzip.inputs.generated.scalings import SCALINGS, Answer, distance, plausible_scalings
 
 NAMES = [scaling.name for scaling in SCALINGS]

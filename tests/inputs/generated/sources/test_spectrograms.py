@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxzip.inputs.generated.spectrograms import (
+from onnxzip.inputs.generated.sources.spectrograms import (
     _band_energies,
     scalings,
     sound_energies,

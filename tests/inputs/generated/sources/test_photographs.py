@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import onnxzip.inputs.generated
-from onnxzip.inputs.generated.photographs import photographs
+from onnxzip.inputs.generated.sources.photographs import photographs
 
 FOLDER = resources.files(onnxzip.inputs.generated) / "pictures"
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".jpg"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxzip.inputs.axes import channel_axis
-from onnxzip.inputs.generated.random_images import random_images
+from onnxzip.inputs.generated.sources.random_images import random_images
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct, rfft
 
-from onnxzip.inputs.generated.sounds import PCM_PEAK, sounds
+from onnxzip.inputs.generated.sources.sounds import PCM_PEAK, sounds
 
 Energies = NDArray[np.float64]
 

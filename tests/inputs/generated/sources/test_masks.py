@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzip.inputs.generated.masks import (
+from onnxzip.inputs.generated.sources.masks import (
     is_mask,
     make_mask,
     mask_meanings,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
-from onnxzip.inputs.generated.music import music
-from onnxzip.inputs.generated.voices import voice
+from onnxzip.inputs.generated.sources.music import music
+from onnxzip.inputs.generated.sources.voices import voice
 
 Sound: TypeAlias = NDArray[np.float64]
 Kind: TypeAlias = Literal["voice", "crowd", "music", "song", "noise", "quiet"]

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import periodogram
 
-from onnxzip.inputs.generated.music import music
-from onnxzip.inputs.generated.sounds import sound_stream, sounds
-from onnxzip.inputs.generated.voices import voice
+from onnxzip.inputs.generated.sources.music import music
+from onnxzip.inputs.generated.sources.sounds import sound_stream, sounds
+from onnxzip.inputs.generated.sources.voices import voice
 
 RATE_HZ = 16000
 

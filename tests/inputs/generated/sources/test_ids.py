@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzip.inputs.generated.ids import put_ids, uniform_ids, zipf_ids
+from onnxzip.inputs.generated.sources.ids import put_ids, uniform_ids, zipf_ids
 
 RANGES = st.builds(lambda low, n: range(low, low + n), st.integers(-50, 50), st.integers(1, 70000))
 
