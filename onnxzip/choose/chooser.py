@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from onnxzip.choose.lagrangian import Sensitivity
+from onnxzip.choose.blame import CONTRADICTION
+from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
 from onnxzip.choose.refit import Refitter
 from onnxzip.choose.refusals import advice, refusal
+from onnxzip.choose.search import Planner, Trial
 from onnxzip.choose.sensitivity import Prober
 from onnxzip.choose.to_loss import LossSearch
 from onnxzip.choose.to_size import fill
@@ -23,12 +25,15 @@ from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.offers import with_true_error
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.check import Check
-from onnxzip.records.plan import Plan, Skip
+from onnxzip.records.plan import Plan, Rounding, Skip
 from onnxzip.rewrite.restorer import Restorer
 
 _FIRST_BUDGET = 0.05
 """Predicted loss to begin with where the metric's unit is not that of predictions: half of what rel_l2
 allows by default. A guess that costs trials, as the search moves it."""
+
+_SHARE_OF_LUCK = 0.5**0.5
+"""Share of the first budget that a layer that jumps may be predicted to lose: half of it in squares."""
 
 _TIGHTEN = 0.85
 """Share of the budget that is left: loss follows it, so that a provider 15 % off meets the tolerance
@@ -58,9 +63,10 @@ class Chooser:
         self._by_macs = options.objective == "speed"
         self._unseen = self._prober.probe_all(show)
         metric = subject.sample.metric
+        self._is_proportional = metric.is_proportional
         is_aimed = metric.is_proportional and options.target_size is None
         self._first_budget = metric.limit if is_aimed else _FIRST_BUDGET
-        self._ladders = _cap_unseen(
+        self._ladders = _cap(
             proposal.ladders, self._prober.sensitivities, self._unseen, self._first_budget
         )
         self._rounding = self._prober.choose_rounding(
@@ -74,9 +80,10 @@ class Chooser:
         Raises:
             ToleranceError: there is none.
         """
-        search = LossSearch(
-            self._plan_for, self._refit if self._refitter.is_able else None, self._prober, self._show
-        )
+        is_moving = any(codec.is_continuous for codec in self._proposal.codecs.values())
+        planner = Planner(self._plan_for, self._correct, self._moved if is_moving else None)
+        refit = self._refit if self._refitter.is_able else None
+        search = LossSearch(planner, refit, self._prober, self._show)
         found = search.run(self._first_budget)
         if search.best is None:
             raise ToleranceError(refusal(self._proposal, found, self._subject))
@@ -159,6 +166,37 @@ class Chooser:
         constants = {layer.name: layer.weight for layer in self._rounding.layers}
         return replace(plan, constants=constants, rounding=self._rounding)
 
+    def _moved(self, plan: Plan, budget: float) -> Plan:
+        """Return a plan whose rates are moved to meet another budget, or one that is chosen anew."""
+        found = moved(plan, self._ladders, self._prober.sensitivities, budget)
+        return self._plan_for(budget) if found is None else found
+
+    def _correct(self, trial: Trial, usual: float) -> float:
+        """Correct predictions where a trial contradicts them; return the budget to begin with again.
+
+        Args:
+            trial: one that failed.
+            usual: the ratio of loss to budget of trials that passed.
+
+        Returns:
+            0 where the layers that lose more than was predicted do not explain the loss: layers' errors
+            then add up in another way, and the budget has to follow it.
+        """
+        plan = trial.plan
+        if self._is_proportional and trial.loss <= CONTRADICTION * max(usual, 1.0) * plan.budget:
+            return 0.0
+        prober = self._prober
+        found = prober.correct(plan)
+        if self._rounding.layers and prober.moves_outputs(self._rounding, self._first_budget):
+            self._rounding, found = Rounding(), True
+            return self._first_budget
+        jumping = [name for name in plan.chosen if prober.sensitivities[name].jumps]
+        share = self._first_budget * _SHARE_OF_LUCK
+        self._ladders = _cap(self._ladders, prober.sensitivities, jumping, share)
+        explained = predicted_loss(plan, prober.sensitivities)
+        is_explained = not self._is_proportional or CONTRADICTION * explained >= trial.loss
+        return min(plan.budget, self._first_budget) if found and is_explained else 0.0
+
     def _refit(self, plan: Plan) -> Plan:
         """Fit the plan's weights and biases again, where there is data to fit them to."""
         return self._refitter.refit(plan, self._restorer, lambda stage, _: self._show(stage, 0.75))
@@ -171,15 +209,15 @@ class Chooser:
         self._proposal.release_statistics()
 
 
-def _cap_unseen(
-    ladders: Ladders, sensitivities: Mapping[str, Sensitivity], unseen: Sequence[str], budget: float
+def _cap(
+    ladders: Ladders, sensitivities: Mapping[str, Sensitivity], names: Sequence[str], budget: float
 ) -> Ladders:
-    """Let a layer that no feed reached have no more error than the first budget would allow it.
+    """Let layers have no more error than a budget would allow each of them.
 
-    The search raises the budget as far as the measured loss permits, and these layers' errors are
-    not in that loss.
+    The search raises the budget as far as the measured loss permits, and the errors of a layer that no
+    feed reached, or that jumps, are not in that loss, or only by luck.
     """
     capped = dict(ladders)
-    for name in unseen:
+    for name in names:
         capped[name] = [c for c in ladders[name] if c.error * sensitivities[name].at(c.error) <= budget]
     return capped

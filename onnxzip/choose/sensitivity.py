@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
@@ -39,10 +40,16 @@ def probes(ladders: Ladders) -> dict[str, Candidate]:
     """Return, for each layer, the candidate to measure its sensitivity with."""
     found: dict[str, Candidate] = {}
     for name, ladder in ladders.items():
-        useful = [c for c in ladder if c.form == "stored" and c.error > 0 and not c.is_estimate]
-        if useful:
-            found[name] = min(useful, key=lambda c: abs(np.log(c.error / PROBE_ERROR)))
+        nearest = _nearest([c for c in ladder if not c.is_estimate], PROBE_ERROR)
+        if nearest is not None:
+            found[name] = nearest
     return found
+
+
+def _nearest(ladder: Sequence[Candidate], error: float) -> Candidate | None:
+    """Return the stored candidate whose error is nearest to one, of those that have an error."""
+    useful = [c for c in ladder if c.form == "stored" and c.error > 0]
+    return min(useful, key=lambda c: abs(np.log(c.error / error)), default=None)
 
 
 def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
@@ -74,6 +81,23 @@ def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, 
 
 _N_PROBE_RUNS = 4
 """Runs that one layer is measured on, up to 32 samples: a guess, every layer costs as many."""
+
+_N_BLAMING_RUNS = 16
+"""Runs that parts of a plan are measured on, up to 128 samples: what jumps may do so in few of them."""
+
+_N_BLAMING = 8
+"""Parts to measure besides those that lead to one layer: for a few layers more. A guess that costs time,
+where a prediction fails."""
+
+_FAR_BELOW = 4.0
+"""Two bits: far enough that losses tell how they follow errors, not so far that they end in noise."""
+
+_SMOOTH = (0.75, 3.0)
+"""Exponents of a layer's loss over its error that no jump has: 1 where the loss is proportional, 1/2
+where the error changes as many answers as it is large, and nothing or everything by luck."""
+
+_RUINED = 1e6
+"""Stands for outputs that are no numbers any more; a prediction has to be finite."""
 
 _ROUNDING_SHARE = 0.1
 """Errors add up in squares: what has a tenth of the loss allowed adds half a percent to it."""
@@ -154,6 +178,53 @@ class Prober:
         self._unseen = set(unseen)
         return unseen
 
+    def correct(self, plan: Plan) -> bool:
+        """Measure parts of a plan whose loss contradicts its prediction, down to single layers.
+
+        Returns:
+            Whether a layer was found that costs more than was predicted, and its sensitivity corrected.
+        """
+        predicted = {
+            name: self.sensitivities[name].at(c.error) * c.error for name, c in plan.chosen.items()
+        }
+        most = _N_BLAMING + 2 * len(predicted).bit_length()
+        chosen = plan.chosen
+        found = blame(predicted, lambda names: self._part_error([chosen[n] for n in names]), most)
+        blamed = {n: loss for n, loss in found.items() if not loss <= CONTRADICTION * predicted[n]}
+        for name, loss in blamed.items():
+            self._set_right(plan.chosen[name], loss if loss < np.inf else _RUINED)
+        self._unseen -= blamed.keys()
+        return bool(blamed)
+
+    def _set_right(self, candidate: Candidate, loss: float) -> None:
+        """Correct the sensitivity of a layer that loses more than was predicted.
+
+        What it loses at a smaller error tells whether it follows its error there; where it does not, or
+        loses nothing at all on these runs, it jumps, and nothing measured below is of use.
+        """
+        name, error = candidate.layer.name, candidate.error
+        known = self.sensitivities[name].with_point(error, loss / error)
+        smaller = _nearest(self._proposal.ladders[name], error / _FAR_BELOW)
+        if smaller is not None and smaller.error < error:
+            lower = self._part_error([smaller])
+            exponent = np.log(loss / lower) / np.log(error / smaller.error) if lower > 0 else np.inf
+            if _SMOOTH[0] <= exponent <= _SMOOTH[1]:
+                self.sensitivities[name] = known.with_point(smaller.error, lower / smaller.error)
+                return
+            if 0 < exponent < _SMOOTH[0]:
+                known = known.with_point(smaller.error, lower / smaller.error)
+                error = smaller.error
+        points = tuple(point for point in known.points if point[0] >= error)
+        self.sensitivities[name] = Sensitivity(points, jumps=True)
+
+    def moves_outputs(self, rounding: Rounding, budget: float) -> bool:
+        """Whether rounding small tensors costs more than its share, on more runs than chose it."""
+        originals = {layer.name: layer.weight for layer in rounding.layers}
+        error = self.trials.relative_error(
+            rounded(rounding, originals), self.subject.fitted, _N_BLAMING_RUNS
+        )
+        return not error <= _ROUNDING_SHARE * CONTRADICTION * budget
+
     def choose_rounding(
         self, layers: Sequence[Layer], budget: float, *, keeps_names: bool = False
     ) -> Rounding:
@@ -190,6 +261,11 @@ class Prober:
                 self.sensitivities[name] = known.with_point(candidate.error, value)
             plan = choose(ladders, self.sensitivities, budget, by_macs=by_macs)
         return plan
+
+    def _part_error(self, candidates: Collection[Candidate]) -> float:
+        """Return the relative error of the outputs with some layers as planned, all others exact."""
+        weights = {c.layer.name: self._restorer.restore(c) for c in candidates}
+        return self.trials.relative_error(weights, self.subject.fitted, _N_BLAMING_RUNS)
 
     def _measure(self, candidate: Candidate) -> float:
         weights = {candidate.layer.name: self._restorer.restore(candidate)}

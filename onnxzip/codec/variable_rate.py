@@ -66,7 +66,8 @@ class VariableRate:
     """A codec (`passbase.Codec`) of unbounded integers for the entropy coder.
 
     A rate is 1 / step in units of the array's rms: 1 is about 2 bits a Gaussian coefficient, and every
-    doubling one bit more; from PACKED_RATE on numbers are packed in 16 bits (`FixedRate`). With feedback each column has a step of its own (`onnxzip.feedback`).
+    doubling one bit more; from PACKED_RATE on numbers are packed in 16 bits (`FixedRate`). With feedback
+    each column has a step of its own (`onnxzip.feedback`).
 
     Attributes:
         plain_bit_price: BIT_PRICE where numbers are rounded each for itself.

@@ -1,8 +1,8 @@
 """Ladders of candidates: which forms are asked for, and the rates that were not measured.
 
-Candidates of one pass that differ in the rate alone are a curve. Bytes and errors between two rates of a
-curve, and above the highest that was measured, are estimated: plans are tried on the whole model, so that
-an estimate need not be exact; `Chooser.settle` makes it so.
+Candidates of one pass that differ in the rate alone are a curve. Bytes and errors between two rates of
+a curve, and above the highest that was measured, are estimated: plans are tried on the whole model, so
+that an estimate need not be exact; `Chooser.settle` makes it so.
 """
 
 from __future__ import annotations
@@ -48,17 +48,24 @@ def with_midpoints(ladder: Sequence[Candidate]) -> list[Candidate]:
     return [*ladder, *middles]
 
 
-def at_rate(candidate: Candidate, ladder: Sequence[Candidate], rate: float) -> Candidate:
-    """Return a candidate of a ladder at another rate, by estimate.
+def curve_of(candidate: Candidate, ladder: Sequence[Candidate]) -> list[Candidate]:
+    """Return what differs from a candidate in the rate alone, by rate; empty where it has no rate."""
+    if "rate" not in candidate.settings:
+        return []
+    key = _key(candidate)
+    curve = [c for c in ladder if "rate" in c.settings and c.error > 0 and _key(c) == key]
+    return sorted(curve, key=rate_of)
+
+
+def at_rate(candidate: Candidate, curve: Sequence[Candidate], rate: float) -> Candidate:
+    """Return a candidate at another rate of its curve, by estimate.
 
     Returns:
-        The candidate itself where its curve does not reach that rate.
+        The candidate itself where the curve does not reach that rate.
     """
-    for curve in _curves(ladder):
-        if _key(curve[0]) == _key(candidate):
-            for low, high in pairwise(curve):
-                if rate_of(low) <= rate <= rate_of(high) and _is_rising(low, high):
-                    return _between(low, high, rate)
+    for low, high in pairwise(curve):
+        if rate_of(low) <= rate <= rate_of(high) and _is_rising(low, high):
+            return _between(low, high, rate)
     return candidate
 
 

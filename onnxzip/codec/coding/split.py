@@ -36,7 +36,7 @@ LARGEST_OF_12_BITS = 2039
 
 
 def is_of_12_bits(integers: Integers) -> bool:
-    """Whether integers are too wide for a byte, but not for a byte and a half, split 4 bits from below."""
+    """Whether integers are too wide for a byte, but not for a byte and a half (`split` by 4)."""
     low, high = (int(integers.min()), int(integers.max())) if integers.size else (0, 0)
     return max(-low, high) > 128 and max(-low, high) <= LARGEST_OF_12_BITS
 

@@ -63,4 +63,3 @@ def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Bu
             part = emit_scaled(item, part, steps[id(item)], builder)
         names.append(part)
     return names
-
