@@ -86,7 +86,9 @@ class Chooser:
         search = LossSearch(planner, refit, self._prober, self._show)
         found = search.run(self._first_budget)
         if search.best is None:
-            raise ToleranceError(refusal(self._proposal, found, self._subject))
+            raise ToleranceError(
+                refusal(self._proposal, found, self._subject, self._prober.sensitivities)
+            )
         self._rest()
         return self.settle(search.best)
 
