@@ -44,7 +44,11 @@ _MAX_TIGHTENINGS = 4
 
 
 class Chooser:
-    """Chooses plans for a model, the first one and tighter ones after it; making one measures it."""
+    """Chooses plans for a model, the first one and tighter ones after it; making one measures it.
+
+    Attributes:
+        refused: why no plan meets the tolerance; "" where one does.
+    """
 
     def __init__(
         self,
@@ -73,12 +77,15 @@ class Chooser:
             proposal.small_layers, self._first_budget, keeps_names=options.keep_names
         )
         self._n_tightenings = 0
+        self.refused = ""
 
     def plan_to_loss(self) -> Plan:
         """Return the plan that saves most among those whose measured loss meets the tolerance.
 
+        Where none does, it is the one that loses least, and `refused` says so.
+
         Raises:
-            ToleranceError: there is none.
+            ToleranceError: no plan saves anything.
         """
         is_moving = any(codec.is_continuous for codec in self._proposal.codecs.values())
         planner = Planner(self._plan_for, self._correct, self._moved if is_moving else None)
@@ -86,11 +93,15 @@ class Chooser:
         search = LossSearch(planner, refit, self._prober, self._show)
         found = search.run(self._first_budget)
         if search.best is None:
-            raise ToleranceError(
-                refusal(self._proposal, found, self._subject, self._prober.sensitivities)
-            )
+            sensitivities = self._prober.sensitivities
+            self.refused = refusal(self._proposal, found, self._subject, sensitivities)
+            if search.least is None:
+                raise ToleranceError(self.refused)
         self._rest()
-        return self.settle(search.best)
+        if search.best is not None:
+            return self.settle(search.best)
+        assert search.least is not None
+        return self.settle(search.least.plan)
 
     def plan_to_size(self, n_bytes: int, size_of: Callable[[Plan], int]) -> Plan:
         """Return the plan with the least predicted loss whose file takes at most `n_bytes`.

@@ -62,6 +62,7 @@ class Options:
         metric: "rel_l2", "nrmse", "cosine", "psnr", "top1", "module:function" or a callable; the latter
             two need a tolerance.
         tolerance: largest loss in the metric's unit; None takes the metric's default.
+        best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
         passes: names of the passes to use; None for all.
@@ -85,6 +86,7 @@ class Options:
     labels: Path | ArrayLike | None = None
     metric: str | UserFunction = "rel_l2"
     tolerance: float | None = None
+    best_effort: bool = False
     target_size: int | None = None
     objective: Literal["size", "speed"] = "size"
     passes: tuple[str, ...] | None = None
@@ -192,6 +194,7 @@ _READERS: Mapping[str, Reader] = {
     "labels": _optional(read_labels),
     "metric": read_metric,
     "tolerance": _optional(read_number),
+    "best_effort": read_flag,
     "target_size": _optional(read_size),
     "objective": read_objective,
     "passes": _optional(read_some_names),
