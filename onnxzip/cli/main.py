@@ -111,7 +111,7 @@ def _compress(request: Request) -> int:
         for finding in result.report.warnings:
             print_error(f"warning: {finding.text}")
     for check in result.report.checks:
-        if check.failed:
+        if check.failed and request.options.best_effort:
             print_error(
                 f"warning: {request.source}: not within the tolerance: {describe_failure(check)}"
             )
