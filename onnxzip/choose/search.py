@@ -31,8 +31,7 @@ _NEAR = 1.3
 """Ratio of two budgets within which a plan is moved: 0.4 bits a weight."""
 
 _AIM = 0.995
-"""Share of the tolerance that is aimed at: the measured loss is within a percent of what a plan that was
-moved by a few percent should have, and one that fails cost a trial."""
+"""Share of the tolerance that is aimed at: a guess, as a trial that fails is lost."""
 
 _AIMED_WELL = 1.1
 """Ratio to the tolerance that needs no second trial: 0.14 bits a weight, and more trials follow."""

@@ -13,8 +13,8 @@ _autoencoder, _attention (at a true loss of 0.0989 instead of 0.0973) and _gru (
 at level 3: no change."""
 
 N_BYTES_PER_SPLIT = 80
-"""What joins the two parts of integers that are split: two nodes, a factor, a second payload's names
-(tests/codec/emit/test_emit.py holds it against real graphs)."""
+"""What joins the two parts of integers that are split: two nodes, a factor, a second payload's names. A
+guess."""
 
 CHUNK = 1 << 20
 """Numbers quantised at a time: 4 MB of float32 in each array on the way."""
