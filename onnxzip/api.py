@@ -45,6 +45,7 @@ class VerifySettings(TypedDict, total=False):
 class Settings(VerifySettings, total=False):
     """Settings of `compress`; see `onnxzip.Options`."""
 
+    best_effort: bool
     target_size: WholeNumber | str | None
     objective: Literal["size", "speed"]
     passes: str | Sequence[str] | None
@@ -80,6 +81,7 @@ def compress(
                 takes the outputs of the original and of the compressed model, as dicts, and returns the
                 loss.
             tolerance: largest loss allowed, in the metric's unit.
+            best_effort: whether to return the model that loses least where none meets the tolerance.
             target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
             objective: "size" or "speed".
             passes, skip, keep: names of passes to use, of passes to leave out, patterns of the names of

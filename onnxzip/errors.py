@@ -67,6 +67,11 @@ class UsageError(OnnxzipError):
 
 
 class ToleranceError(OnnxzipError):
-    """No smaller file stays within the loss the user allowed."""
+    """No smaller file stays within the loss the user allowed.
+
+    Attributes:
+        report: the `Report` on the file that came nearest, which is not written; or None.
+    """
 
     exit_code: ClassVar[int] = 3
+    report: object = None

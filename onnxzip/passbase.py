@@ -35,8 +35,15 @@ class Codec(Protocol):
         """Rates from the cheapest to the most exact; their unit is the codec's own."""
 
     @property
+    def high_rates(self) -> Sequence[float]:
+        """Further rates for weights that bear hardly any error: offered by estimate, not measured."""
+
+    @property
     def is_continuous(self) -> bool:
         """Whether all rates between these may be used as well."""
+
+    def n_bits(self, rate: float) -> float:
+        """Return about how many bits a number takes at one of the highest rates."""
 
     def quantize(
         self,

@@ -25,7 +25,7 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.report.assembly import assemble
-from onnxzip.report.record import Report
+from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted, Emitter
 from onnxzip.rewrite.restorer import Restorer
 
@@ -74,19 +74,15 @@ def compress(
         emitter = _emitter(proposal, subject, options, restorer)
         chooser = Chooser(proposal, subject, options, restorer, show)
         plan = _first_plan(chooser, emitter, options)
-        while True:
-            show("rewriting", 0.85)
-            emitted = emitter.emit(plan)
-            show("checking", 0.88)
-            proof = prove(original, emitter.settled(plan), emitted, plan, restorer, subject)
-            if proof.passed:
-                break
-            plan = chooser.tighter(plan, proof.checks)
+        plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
         show("writing", 0.98)
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
-            source, original, proposal, plan, emitted, proof, skips, subject, options, started
+            *(source, original, proposal, plan, emitted, proof, skips),
+            *(chooser.sensitivities, subject, options, started),
         )
+        if chooser.refused and not options.best_effort:
+            raise found.refusal(chooser.refused)
         result = _write(emitted.model, output, found.report, approve or (lambda report: None))
     show("done", 1.0)
     return result
@@ -103,9 +99,17 @@ class _Found:
     emitted: Emitted
     proof: Proof
     skips: tuple[Skip, ...]
+    sensitivities: tuple[LayerSensitivity, ...]
     subject: Subject
     options: Options
     started: float
+
+    def refusal(self, reason: str) -> ToleranceError:
+        """Return the error for a model that is not written, with the report on it if it is smaller."""
+        error, n_bytes = ToleranceError(reason), graph.n_bytes_of(self.emitted.model)
+        if n_bytes < self.original.n_bytes:
+            error.report = self.report(n_bytes, "")
+        return error
 
     def report(self, n_bytes: int, digest: str) -> Report:
         """Return the report on a file of so many bytes with this SHA-256.
@@ -126,7 +130,8 @@ class _Found:
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,
-            warnings=self.subject.findings,
+            warnings=(*self.subject.findings, *self.proof.findings),
+            sensitivities=self.sensitivities,
             seconds=time.perf_counter() - self.started,
             settings=self.options.described(),
         )
@@ -150,6 +155,32 @@ def _emitter(proposal: Proposal, subject: Subject, options: Options, restorer: R
     judged = judgement_of(subject)
     emit_stored = proposal.level.emit
     return Emitter(proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged)
+
+
+def _proven(
+    original: Model,
+    plan: Plan,
+    chooser: Chooser,
+    emitter: Emitter,
+    restorer: Restorer,
+    subject: Subject,
+    show: ShowProgress,
+) -> tuple[Plan, Emitted, Proof]:
+    """Emit and check a plan, then tighter ones until one passes; one that was refused is the last."""
+    while True:
+        show("rewriting", 0.85)
+        emitted = emitter.emit(plan)
+        show("checking", 0.88)
+        settled, is_last = emitter.settled(plan), bool(chooser.refused)
+        unproven = [chooser.unproven] if chooser.unproven else []
+        proof = prove(
+            *(original, settled, emitted, plan, restorer, subject),
+            unproven=unproven,
+            is_last=is_last,
+        )
+        if proof.passed or is_last:
+            return plan, emitted, proof
+        plan = chooser.tighter(plan, proof.checks)
 
 
 def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:

@@ -179,6 +179,7 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         "labels": {"labels": "y.npy", **LABELLED},
         "metric": {"metric": loss, "tolerance": 0.1},
         "tolerance": {"tolerance": 0.2},
+        "best_effort": {"best_effort": True},
         "target_size": {"target_size": "4MB"},
         "objective": {"objective": "speed"},
         "pass_settings": {"pass_settings": {"dct": {"block": (8, 4)}}},

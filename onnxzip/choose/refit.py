@@ -18,7 +18,7 @@ from onnxzip.choose.regression import MIN_VECTORS_PER_COLUMN, PlanRefit, Regress
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import Partition, PartitionedModel, loadable, partition_model, release_pages
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.sampled_columns import n_wanted
+from onnxzip.measure.moments.sampled_columns import n_wanted
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import NUMPY_FLOATS
 from onnxzip.progress import ShowProgress

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from onnxzip.choose.lagrangian import Sensitivity
 from onnxzip.choose.search import Trial
 from onnxzip.graph import MIN_ELEMENTS
 from onnxzip.measure.subject import Subject
 from onnxzip.propose.proposal import Proposal
+from onnxzip.records.plan import Plan
+
+_N_NAMED = 3
+"""Layers that a message names: as many as one reads in a line."""
 
 
-def refusal(proposal: Proposal, trials: Sequence[Trial], subject: Subject) -> str:
-    """Say why a search found no plan: what it was offered, and how near it came."""
+def refusal(
+    proposal: Proposal,
+    trials: Sequence[Trial],
+    subject: Subject,
+    sensitivities: Mapping[str, Sensitivity],
+) -> str:
+    """Say why a search found no plan: what it was offered, how near it came, and what cost most."""
     source = proposal.model.source
     offered = sum(bool(ladder) for ladder in proposal.ladders.values())
     if not offered:
@@ -23,11 +33,21 @@ def refusal(proposal: Proposal, trials: Sequence[Trial], subject: Subject) -> st
             f"{source}: no candidate for {offered} weights stays within {metric.name} "
             f"{metric.limit:.3g}; {advice(subject)}"
         )
-    best = min(tried, key=lambda trial: -trial.loss if metric.higher_is_better else trial.loss)
+    best = min(tried, key=lambda trial: trial.loss)
+    loss = f"loses {best.loss:.3g}" if metric.higher_is_better else f"has {metric.name} {best.loss:.3g}"
     return (
-        f"{source}: the most exact plan changes {len(best.plan.chosen)} of {offered} weights "
-        f"and has {metric.name} {best.loss:.3g}, the tolerance is {metric.limit:.3g}; {advice(subject)}"
+        f"{source}: the best of {len(tried)} plans changes {len(best.plan.chosen)} of {offered} weights "
+        f"and {loss}, the tolerance is {metric.limit:.3g}; {_costliest(best.plan, sensitivities)}; "
+        f"{advice(subject)}"
     )
+
+
+def _costliest(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> str:
+    """Name the layers of a plan that cost most, and what each of them costs alone."""
+    losses = {name: sensitivities[name].at(c.error) * c.error for name, c in plan.chosen.items()}
+    worst = sorted(losses, key=lambda name: (-losses[name], name))[:_N_NAMED]
+    named = ", ".join(f"'{name}' ({losses[name]:.2g} alone)" for name in worst)
+    return f"most of it costs {named}; `keep` leaves a weight as it is"
 
 
 def _why(proposal: Proposal) -> str:

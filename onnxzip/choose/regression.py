@@ -20,9 +20,9 @@ from scipy.linalg import LinAlgError, solve
 
 from onnxzip.choose.frontier import LiveValues
 from onnxzip.graph import Partition
-from onnxzip.measure.damping import damped, noise_share
-from onnxzip.measure.distortion import OutputDistortion
-from onnxzip.measure.sampled_columns import ColumnView, Drawn, OuterSum, draw, is_finite
+from onnxzip.measure.moments.damping import damped, noise_share
+from onnxzip.measure.moments.distortion import OutputDistortion
+from onnxzip.measure.moments.sampled_columns import ColumnView, Drawn, OuterSum, draw, is_finite
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
@@ -22,6 +23,7 @@ from onnxzip.propose.proposal import Proposal
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rounding
+from onnxzip.report.record import LayerSensitivity
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import RATES, n_saved_bytes, rounded, settled
 
@@ -32,6 +34,10 @@ allows a whole model by default; where plans give a layer more, it is measured a
 _TRUSTED_FACTOR = 1.5
 """Errors this many times as large are measured again, half a bit more: a guess that costs time."""
 
+_LEAST_SENSITIVITY = 1e-5
+"""Of the outputs' variation, for an error as large as the weight: less may be float32's own noise, which
+is 1e-7 to 1e-6 (`prove.exact.EXACT_LIMIT` is 1e-5)."""
+
 _UNSEEN_QUANTILE = 0.75
 """Cautious, but not held to the one layer that is most sensitive: a guess."""
 
@@ -40,10 +46,16 @@ def probes(ladders: Ladders) -> dict[str, Candidate]:
     """Return, for each layer, the candidate to measure its sensitivity with."""
     found: dict[str, Candidate] = {}
     for name, ladder in ladders.items():
-        useful = [c for c in ladder if c.form == "stored" and c.error > 0 and not c.is_estimate]
-        if useful:
-            found[name] = min(useful, key=lambda c: abs(np.log(c.error / PROBE_ERROR)))
+        nearest = _nearest([c for c in ladder if not c.is_estimate], PROBE_ERROR)
+        if nearest is not None:
+            found[name] = nearest
     return found
+
+
+def _nearest(ladder: Sequence[Candidate], error: float) -> Candidate | None:
+    """Return the stored candidate whose error is nearest to one, of those that have an error."""
+    useful = [c for c in ladder if c.form == "stored" and c.error > 0]
+    return min(useful, key=lambda c: abs(np.log(c.error / error)), default=None)
 
 
 def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
@@ -53,10 +65,10 @@ def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[s
         The sensitivities, where an unreached layer has the upper quartile of the others (1 if there
         are none), and the names of the unreached layers.
     """
-    seen = [s for s in measured.values() if s > 0]
+    seen = [s for s in measured.values() if s > _LEAST_SENSITIVITY]
     typical = float(np.quantile(seen, _UNSEEN_QUANTILE)) if seen else 1.0
-    unseen = [name for name, s in measured.items() if s <= 0]
-    return {name: s if s > 0 else typical for name, s in measured.items()}, unseen
+    unseen = [name for name, s in measured.items() if s <= _LEAST_SENSITIVITY]
+    return {name: typical if name in unseen else s for name, s in measured.items()}, unseen
 
 
 def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, Candidate]:
@@ -73,6 +85,23 @@ def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, 
     }
 
 
+_N_BLAMING_RUNS = 16
+"""Runs that parts of a plan are measured on, up to 128 samples: what jumps may do so in few of them."""
+
+_N_BLAMING = 8
+"""Parts to measure besides those that lead to one layer: for a few layers more. A guess that costs time,
+where a prediction fails."""
+
+_FAR_BELOW = 4.0
+"""Two bits: far enough that losses tell how they follow errors, not so far that they end in noise."""
+
+_SMOOTH = (0.75, 3.0)
+"""Exponents of a layer's loss over its error that no jump has: 1 where the loss is proportional, 1/2
+where the error changes as many answers as it is large, and nothing or everything by luck."""
+
+_RUINED = 1e6
+"""Stands for outputs that are no numbers any more; a prediction has to be finite."""
+
 _ROUNDING_SHARE = 0.1
 """Errors add up in squares: what has a tenth of the loss allowed adds half a percent to it."""
 
@@ -86,6 +115,7 @@ class Prober:
     Attributes:
         sensitivities: by layer name.
         subject: what is measured on.
+        measured: what each layer's first measurement found.
     """
 
     def __init__(
@@ -98,6 +128,7 @@ class Prober:
         """Open nothing yet; `others` are initializers that plans may change besides the layers."""
         self._others = others
         self.sensitivities: dict[str, Sensitivity] = {}
+        self.measured: tuple[LayerSensitivity, ...] = ()
         self._unseen: set[str] = set()
         self._proposal = proposal
         self.subject = subject
@@ -148,6 +179,10 @@ class Prober:
         for i, (name, candidate) in enumerate(candidates.items()):
             show(f"sensitivity {i + 1} of {len(candidates)}", 0.5 + 0.15 * i / len(candidates))
             measured[name] = self._measure(candidate)
+        self.measured = tuple(
+            LayerSensitivity(name, candidates[name].error, value * candidates[name].error)
+            for name, value in measured.items()
+        )
         filled, unseen = fill_unseen(measured)
         self.sensitivities = {
             name: Sensitivity(((candidates[name].error, filled[name]),))
@@ -157,6 +192,51 @@ class Prober:
         }
         self._unseen = set(unseen)
         return unseen
+
+    def correct(self, plan: Plan) -> bool:
+        """Measure parts of a plan whose loss contradicts its prediction, down to single layers.
+
+        Returns:
+            Whether a layer was found that costs more than was predicted, and its sensitivity corrected.
+        """
+        predicted = {
+            name: self.sensitivities[name].at(c.error) * c.error for name, c in plan.chosen.items()
+        }
+        most = _N_BLAMING + 2 * len(predicted).bit_length()
+        chosen = plan.chosen
+        found = blame(predicted, lambda names: self._part_error([chosen[n] for n in names]), most)
+        blamed = {n: loss for n, loss in found.items() if not loss <= CONTRADICTION * predicted[n]}
+        for name, loss in blamed.items():
+            self._set_right(plan.chosen[name], loss if loss < np.inf else _RUINED)
+        self._unseen -= blamed.keys()
+        return bool(blamed)
+
+    def _set_right(self, candidate: Candidate, loss: float) -> None:
+        """Correct the sensitivity of a layer that loses more than was predicted.
+
+        What it loses at a smaller error tells whether it follows its error there; where it does not, or
+        loses nothing at all on these runs, it jumps, and nothing measured below is of use.
+        """
+        name, error = candidate.layer.name, candidate.error
+        known = self.sensitivities[name].with_point(error, loss / error)
+        smaller = _nearest(self._proposal.ladders[name], error / _FAR_BELOW)
+        if smaller is not None and smaller.error < error:
+            lower = self._part_error([smaller])
+            exponent = np.log(loss / lower) / np.log(error / smaller.error) if lower > 0 else np.inf
+            if _SMOOTH[0] <= exponent <= _SMOOTH[1]:
+                self.sensitivities[name] = known.with_point(smaller.error, lower / smaller.error)
+                return
+            if 0 < exponent < _SMOOTH[0]:
+                known = known.with_point(smaller.error, lower / smaller.error)
+                error = smaller.error
+        points = tuple(point for point in known.points if point[0] >= error)
+        self.sensitivities[name] = Sensitivity(points, jumps=True)
+
+    def moves_outputs(self, rounding: Rounding, budget: float) -> bool:
+        """Whether rounding small tensors costs more than its share, on more runs than chose it."""
+        originals = {layer.name: layer.weight for layer in rounding.layers}
+        error = self.trials.probe(rounded(rounding, originals), self.subject.wide_probes)
+        return not error <= _ROUNDING_SHARE * CONTRADICTION * budget
 
     def choose_rounding(
         self, layers: Sequence[Layer], budget: float, *, keeps_names: bool = False
@@ -192,6 +272,11 @@ class Prober:
                 self.sensitivities[name] = known.with_point(candidate.error, value)
             plan = choose(ladders, self.sensitivities, budget, by_macs=by_macs)
         return plan
+
+    def _part_error(self, candidates: Collection[Candidate]) -> float:
+        """Return the relative error of the outputs with some layers as planned, all others exact."""
+        weights = {c.layer.name: self._restorer.restore(c) for c in candidates}
+        return self.trials.probe(weights, self.subject.wide_probes)
 
     def _measure(self, candidate: Candidate) -> float:
         weights = {candidate.layer.name: self._restorer.restore(candidate)}

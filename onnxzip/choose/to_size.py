@@ -7,14 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from onnxzip.choose.lagrangian import n_saved_bytes
-from onnxzip.choose.search import SMALLEST_BUDGET, identity
+from onnxzip.choose.search import identity
 from onnxzip.records.plan import Plan
 
 _UNBOUNDED = 1e3
 """A budget that allows everything: errors are about 1 at most, at sensitivities below 1000."""
 
+_LEAST_BUDGET = 1e-12
+"""All weights at their highest rates, or as they are: what is measured as nothing counts for nothing."""
+
 _N_SIZE_BISECTIONS = 24
-"""Budgets to a millionth: ln(1e9) / 2^24."""
+"""Budgets to a millionth: ln(1e15) / 2^24."""
 
 _MAX_SIZES = 5
 """Files to make, each with a refit: a guess that costs time."""
@@ -33,7 +36,7 @@ def budget_for_size(plan_for: Callable[[float], Plan], n_to_save: float) -> floa
         plan_for: returns the plan for a budget of predicted loss.
         n_to_save: bytes; where no budget saves as much, the largest is returned.
     """
-    low, high = np.log(SMALLEST_BUDGET), np.log(_UNBOUNDED)
+    low, high = np.log(_LEAST_BUDGET), np.log(_UNBOUNDED)
     for _ in range(_N_SIZE_BISECTIONS):
         middle = (low + high) / 2
         is_enough = n_saved_bytes(plan_for(float(np.exp(middle)))) >= n_to_save

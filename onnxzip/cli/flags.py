@@ -108,6 +108,11 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
         help=_tolerance_help(),
     )
     group.add_argument(
+        "--best-effort",
+        action="store_true",
+        help="where no smaller file meets the tolerance, write the one that loses least, with a warning",
+    )
+    group.add_argument(
         "--target-size",
         metavar="SIZE",
         help="instead of a tolerance: the best model that fits, e.g. 4MB",

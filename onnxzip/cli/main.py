@@ -18,7 +18,7 @@ from onnxzip.cli.arguments import Request, parse
 from onnxzip.cli.messages import describe_doubts, describe_failure, explain, untouched
 from onnxzip.cli.report_file import check_report, report_file
 from onnxzip.cli.terminal import print_error, print_table, show_progress
-from onnxzip.errors import OnnxzipError
+from onnxzip.errors import OnnxzipError, ToleranceError
 
 if TYPE_CHECKING:
     from onnxzip.records.check import Check
@@ -90,21 +90,36 @@ def run(request: Request) -> int:
 
 def _compress(request: Request) -> int:
     from onnxzip import pipeline
+    from onnxzip.report.record import Report
     from onnxzip.report.terminal import render_report
 
+    refused: ToleranceError | None = None
     with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as write_report:
-        result = pipeline.compress(
-            request.source,
-            request.output,
-            options=request.options,
-            progress=show,
-            approve=write_report,
-        )
+        try:
+            result = pipeline.compress(
+                request.source,
+                request.output,
+                options=request.options,
+                progress=show,
+                approve=write_report,
+            )
+        except ToleranceError as error:
+            if not isinstance(error.report, Report):
+                raise
+            refused = error
+            write_report(error.report)
+    if refused is not None:
+        raise refused
     if not request.quiet:
         print_table(render_report(result.report, request.verbose))
         for finding in result.report.warnings:
             print_error(f"warning: {finding.text}")
     _tell_doubts(request, result.report.checks)
+    for check in result.report.checks:
+        if check.failed and request.options.best_effort:
+            print_error(
+                f"warning: {request.source}: not within the tolerance: {describe_failure(check)}"
+            )
     return EXIT_DONE
 
 

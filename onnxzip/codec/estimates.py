@@ -12,6 +12,13 @@ N_BYTES_PER_ARRAY = 200
 _autoencoder, _attention (at a true loss of 0.0989 instead of 0.0973) and _gru (`tests.bench.constants`);
 at level 3: no change."""
 
+N_BYTES_PER_SPLIT = 80
+"""What joins the two parts of integers that are split: two nodes, a factor, a second payload's names. A
+guess."""
+
+CHUNK = 1 << 20
+"""Numbers quantised at a time: 4 MB of float32 in each array on the way."""
+
 N_BYTES_PER_TABLE = 40
 """Tensor and name of a table. Twice as much at level 3: bytes -7.6, +0.9, +0.7, 0 %, true losses 0.0907,
 0.0904, 0.0990, 0.0960 instead of 0.0956, 0.0977, 0.1026, 0.0960: which candidates are near each other

@@ -16,10 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.coding.packed import choose_alphabet, n_packed_bytes
-from onnxzip.codec.estimates import FLOAT16_NORMAL, N_BYTES_PER_ARRAY, N_BYTES_PER_TABLE, step_dtype
+from onnxzip.codec.coding.split import LARGEST_OF_12_BITS, is_of_12_bits
+from onnxzip.codec.estimates import (
+    CHUNK,
+    FLOAT16_NORMAL,
+    N_BYTES_PER_ARRAY,
+    N_BYTES_PER_SPLIT,
+    N_BYTES_PER_TABLE,
+    step_dtype,
+)
 from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
 from onnxzip.codec.feedback import round_columns
-from onnxzip.codec.variable_rate import CHUNK
 from onnxzip.records.payload import Coefficients, Encoded, Feedback
 
 _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -36,13 +43,14 @@ _GROUP = 64
 class FixedRate:
     """A codec (`passbase.Codec`) of packed integers with a step per group.
 
-    A rate is the largest integer: 1 (1.6 bits), 2 (2.67), 7 (4), 127 (8), 32767 (16 bits).
+    A rate is the largest integer: 1 (1.6 bits), 2 (2.67), 7 (4), 127 (8), 2039 (12), 32767 (16 bits).
 
     Attributes:
         n_sharing: weights among which the tables that unpack several integers of a byte are shared.
     """
 
     rates: Sequence[float] = (1, 2, 7, 127, 32767)
+    high_rates: Sequence[float] = (LARGEST_OF_12_BITS,)
     n_sharing: int = 1
     is_continuous: ClassVar[bool] = False
 
@@ -95,7 +103,13 @@ class FixedRate:
             total += self._n_bytes(integers)
         return total + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
 
+    def n_bits(self, rate: float) -> float:
+        """Return about how many bits a number takes at a high rate; see `Codec`."""
+        return 8.0 if rate <= 127 else 12.0 if rate <= LARGEST_OF_12_BITS else 16.0
+
     def _n_bytes(self, integers: NDArray[np.signedinteger[Any]]) -> int:
+        if is_of_12_bits(integers):
+            return integers.size + -(-integers.size // 2) + N_BYTES_PER_SPLIT + N_BYTES_PER_ARRAY
         alphabet = choose_alphabet(integers)
         n_table_bytes = alphabet.table().nbytes if alphabet.digits > 1 else 0
         return n_packed_bytes(integers) + N_BYTES_PER_ARRAY + n_table_bytes // self.n_sharing

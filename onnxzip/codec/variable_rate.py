@@ -13,6 +13,7 @@ because a group of small coefficients gets small integers, which cost few bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,9 +21,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.estimates import N_BYTES_PER_ARRAY, N_BYTES_PER_TABLE, n_ideal_bits
+from onnxzip.codec.coding.split import choose_shift, split
+from onnxzip.codec.estimates import (
+    CHUNK,
+    N_BYTES_PER_ARRAY,
+    N_BYTES_PER_SPLIT,
+    N_BYTES_PER_TABLE,
+    n_ideal_bits,
+)
 from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
 from onnxzip.codec.feedback import round_at, round_columns, thresholds
+from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients, Encoded, Feedback
 
 MIN_SEGMENT = 128
@@ -30,9 +39,6 @@ MIN_SEGMENT = 128
 
 BIT_PRICE = 0.06
 """Squared steps that a bit is worth; at high rates a bit less costs ln(2) / 6 = 0.116."""
-
-CHUNK = 1 << 20
-"""Numbers quantised at a time: 4 MB of float32 in each array on the way."""
 
 _N_BYTES_PER_GRID = 100
 """Nodes and names that make steps of exponents. Half of it: bytes 0, 0, -1.9, 0 % of digits_cnn,
@@ -42,6 +48,13 @@ _autoencoder, _attention (at a true loss of 0.0998 instead of 0.0973) and _gru
 _CODER_OVERHEAD = 1.02
 """What the coder takes over the ideal. Without: bytes 0, -2.4, -0.1, 0 %, true losses 0.0971, 0.0949,
 0.0962, 0.0961 instead of 0.0971, 0.0907, 0.0973, 0.0961."""
+
+PACKED_RATE = 4096.0
+"""From 14 bits a number on an entropy coder saves less than a step for each segment is worth: at 16 bits
+packed, each is within 2^-16 of its segment's largest number, whatever the others are."""
+
+_GAUSSIAN_BITS = 2.05
+"""Entropy of a Gaussian of deviation 1 in steps of 1, log2(2 pi e) / 2 (Gish and Pierce 1968)."""
 
 _LARGEST_INTEGER = 2.0**20
 """A sixteenth of 2^24, below which decoders add exactly: errors that are fed back make integers
@@ -53,7 +66,8 @@ class VariableRate:
     """A codec (`passbase.Codec`) of unbounded integers for the entropy coder.
 
     A rate is 1 / step in units of the array's rms: 1 is about 2 bits a Gaussian coefficient, and every
-    doubling one bit more. With feedback each column has a step of its own (`onnxzip.feedback`).
+    doubling one bit more; from PACKED_RATE on numbers are packed in 16 bits (`FixedRate`). With feedback
+    each column has a step of its own (`onnxzip.feedback`).
 
     Attributes:
         plain_bit_price: BIT_PRICE where numbers are rounded each for itself.
@@ -63,6 +77,7 @@ class VariableRate:
         *(float(f"{2 ** (i / 2 - 2.5):.3g}") for i in range(14)),
         *(32.0, 64.0, 128.0, 181.0),
     )
+    high_rates: Sequence[float] = (362.0, 1024.0, 2 * PACKED_RATE)
     plain_bit_price: float = 0.0
     is_continuous: ClassVar[bool] = True
 
@@ -85,6 +100,8 @@ class VariableRate:
             Coefficients with a single step, (1, 1); with feedback the steps are products
             (`Coefficients.outer`), and a segment is one column, or several neighbours of few rows.
         """
+        if rate >= PACKED_RATE:
+            return FixedRate().quantize(values, 32767)
         exponent = extreme_exponent(values)
         if exponent:
             normal = np.ldexp(values, -exponent), rate, feedback, rms and float(np.ldexp(rms, -exponent))
@@ -114,11 +131,26 @@ class VariableRate:
         """Return the ideal code length by segment contexts, and an allowance for nodes and tables."""
         total = 0.0
         for c in encoded.coefficients.values():
-            total += 0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
-        arrays = [c.integers for c in encoded.coefficients.values()]
-        for integers in [*arrays, *encoded.integers.values()]:
+            total += _n_coded_bytes(c)
+        for integers in encoded.integers.values():
             total += n_ideal_bits(integers) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
         return int(total) + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
+
+    def n_bits(self, rate: float) -> float:
+        """Return about how many bits a number takes at a high rate; see `Codec`."""
+        return 16.0 if rate >= PACKED_RATE else math.log2(rate) + _GAUSSIAN_BITS
+
+
+def _n_coded_bytes(c: Coefficients) -> float:
+    """Estimate what coefficients take: packed, coded whole, or their high parts alone."""
+    if c.is_fixed_rate:
+        return FixedRate().n_bytes(Encoded({"": c}))
+    total = 0.0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
+    high, shift = c.integers, choose_shift(c.integers)
+    if shift:
+        high, _ = split(high, shift)
+        total += high.size * shift / 8 + N_BYTES_PER_SPLIT
+    return total + n_ideal_bits(high) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
 
 
 def _with_feedback(values: NDArray[np.float32], step: np.float32, feedback: Feedback) -> Coefficients:

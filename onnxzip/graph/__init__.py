@@ -12,7 +12,7 @@ from onnxzip.graph.changing.partition import Partition, PartitionedModel, partit
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
-from onnxzip.graph.reading.inputs.dependence import names_behind, squashed_outputs, varying_outputs
+from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
@@ -93,7 +93,6 @@ __all__ = [
     "loadable",
     "make_overridable",
     "n_bytes_of",
-    "names_behind",
     "part_ranges",
     "partition_model",
     "plain_model",
@@ -111,6 +110,7 @@ __all__ = [
     "structure",
     "to_proto",
     "varying_outputs",
+    "weights_behind",
     "with_constants",
     "with_first_layers",
     "with_operand_outputs",

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from onnxzip.measure.metric import Deviation, Metric, SumMetric
-from onnxzip.measure.running_sums import Numbers, OutputSums
+from onnxzip.measure.outputs.running_sums import Numbers, OutputSums
 
 _PERCENTILES = (2.5, 97.5)
 """95 % lie between them."""

@@ -19,12 +19,12 @@ from onnxzip.inputs.generated.runnable import Helpers, runnable_families
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
 from onnxzip.measure.data_findings import data_findings
-from onnxzip.measure.evidence import why_no_evidence
 from onnxzip.measure.first_answers import fitting_scalings
 from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics import make_metric, without_limit
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
-from onnxzip.measure.recorded_outputs import RecordedOutputs
+from onnxzip.measure.outputs.evidence import why_no_evidence
+from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.options import Options
 from onnxzip.records.aliases import Feeds

@@ -20,7 +20,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.measure.running_sums import Numbers, OutputSums, Pair, Runs
+from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.evidence import why_no_evidence
 from onnxzip.measure.metrics.nrmse import Nrmse
-from onnxzip.measure.output_statistics import OutputStatistics
-from onnxzip.measure.running_sums import Runs
+from onnxzip.measure.outputs.evidence import why_no_evidence
+from onnxzip.measure.outputs.output_statistics import OutputStatistics
+from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.runtime.outputs import Outputs
 
 

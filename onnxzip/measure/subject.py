@@ -12,9 +12,9 @@ from onnxzip.graph import Judgement
 from onnxzip.inputs.feedset import FeedSet, interleaved
 from onnxzip.measure.metric import Metric
 from onnxzip.measure.metrics import make_metric, metrics
-from onnxzip.measure.output_statistics import OutputStatistics, output_statistics
+from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
+from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs
 from onnxzip.measure.probe import Probe
-from onnxzip.measure.recorded_outputs import RecordedOutputs
 from onnxzip.options import Options
 from onnxzip.records.finding import Finding
 
@@ -39,6 +39,10 @@ _N_EXACT_RUNS = 8
 _N_PROBE_RUNS = 4
 """Runs that one layer is measured on, up to 32 samples, or two of each family: a guess, every layer
 costs as many."""
+
+
+_N_WIDE_PROBE_RUNS = 16
+"""Likewise, up to 128 samples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +95,16 @@ class Subject:
     @cached_property
     def probes(self) -> tuple[Probe, ...]:
         """What single layers are measured on: a few runs of each family."""
-        n_runs = max(2, -(-_N_PROBE_RUNS // len(self.fitted)))
-        return tuple(Probe.of(s.feeds, s.reference, s.statistics, n_runs) for s in self.fitted)
+        return self._probes(_N_PROBE_RUNS)
+
+    @cached_property
+    def wide_probes(self) -> tuple[Probe, ...]:
+        """What parts of a plan are measured on: more runs, as what jumps may do so in few of them."""
+        return self._probes(_N_WIDE_PROBE_RUNS)
+
+    def _probes(self, n_runs: int) -> tuple[Probe, ...]:
+        n_each = max(2, -(-n_runs // len(self.fitted)))
+        return tuple(Probe.of(s.feeds, s.reference, s.statistics, n_each) for s in self.fitted)
 
 
 def judgement_of(subject: Subject) -> Judgement | None:

@@ -65,6 +65,7 @@ class Options:
             two need a tolerance. They are given two dicts of arrays by output name, or the arrays of a
             model's only output if the signature asks for arrays, see `UserFunction`.
         tolerance: largest loss in the metric's unit; None takes the metric's default.
+        best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
         passes: names of the passes to use; None for all.
@@ -88,6 +89,7 @@ class Options:
     labels: Path | ArrayLike | None = None
     metric: str | UserFunction = "nrmse"
     tolerance: float | None = None
+    best_effort: bool = False
     target_size: int | None = None
     objective: Literal["size", "speed"] = "size"
     passes: tuple[str, ...] | None = None
@@ -195,6 +197,7 @@ _READERS: Mapping[str, Reader] = {
     "labels": _optional(read_labels),
     "metric": read_metric,
     "tolerance": _optional(read_number),
+    "best_effort": read_flag,
     "target_size": _optional(read_size),
     "objective": read_objective,
     "passes": _optional(read_some_names),

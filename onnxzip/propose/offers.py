@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from onnxzip.measure.distortion import OutputDistortion, RowDistortion
+from onnxzip.measure.moments.distortion import OutputDistortion, RowDistortion
 from onnxzip.passbase import Codec, Pass, relative_error
 from onnxzip.records.aliases import Form
 from onnxzip.records.layer import Layer

@@ -19,12 +19,12 @@ from onnxzip.graph import (
     is_marked,
     release_pages,
 )
-from onnxzip.measure.second_moments import collect_statistics
+from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
 from onnxzip.progress import ShowProgress
-from onnxzip.propose.ladders import forms_for, with_midpoints
+from onnxzip.propose.ladders import completed, forms_for
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import fold_exactly, raise_old_opset
@@ -153,8 +153,7 @@ def _collect_ladders(
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):
         candidates = [replace(candidate, layer=layer) for candidate in candidates]
-        is_continuous = codecs[layer.name].is_continuous
-        ladders[layer.name] = with_midpoints(candidates) if is_continuous else candidates
+        ladders[layer.name] = completed(candidates, codecs[layer.name])
         skips += refusals
         show(f"layer {i + 1} of {len(layers)}", 0.2 + 0.3 * (i + 1) / len(layers))
     return ladders, skips

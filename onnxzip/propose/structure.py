@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnxzip.errors import ModelError
 from onnxzip.graph import Model, loadable, raise_opset
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
-from onnxzip.measure.recorded_outputs import run_all
+from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.subject import Subject
 from onnxzip.passbase import GraphPass
 from onnxzip.prove.exact import EXACT_LIMIT

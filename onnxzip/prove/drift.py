@@ -10,10 +10,10 @@ import numpy as np
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.confidence import interval_of, n_to_settle
-from onnxzip.measure.constant_answer import constant_score
 from onnxzip.measure.metric import Deviation, Metric, SumMetric
-from onnxzip.measure.recorded_outputs import run_all
-from onnxzip.measure.running_sums import Runs
+from onnxzip.measure.outputs.constant_answer import constant_score
+from onnxzip.measure.outputs.recorded_outputs import run_all
+from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.prove.notes import note_on
 from onnxzip.records.check import Check, SampleLosses
@@ -73,22 +73,26 @@ def _spread(metric: Metric, found: Deviation) -> SampleLosses | None:
     return SampleLosses(float(median), float(high), float(ranked[-1]))
 
 
-def measure_drift(emitted: Model, original: Model, subject: Subject) -> list[Check]:
+def measure_drift(
+    emitted: Model, original: Model, subject: Subject, unproven: Sequence[str] = ()
+) -> list[Check]:
     """Compare the emitted graph with the original model, on every provider; the worst family counts.
 
-    On the CPU also on other inputs than those of the verdict, where there are some.
+    Args:
+        emitted: the compressed model.
+        original: the model as it was read.
+        subject: what to run on.
+        unproven: what else the outputs say nothing about.
     """
-    unproven = "; ".join(f"output {name!r} {why}" for name, why in subject.unproven.items())
+    silent = [f"output {name!r} {why}" for name, why in subject.unproven.items()]
+    reason = "; ".join((*silent, *unproven))
     checks: list[Check] = []
     for provider in subject.providers:
         found = _check_samples(emitted, original, subject, provider, subject.samples)
-        worst = _worst_of(found, subject.samples)
-        if unproven and not worst.failed:
-            worst = replace(worst, passed=False, unproven=unproven)
+        worst = worst_of(found, subject.samples)
+        if reason and not worst.failed:
+            worst = replace(worst, passed=False, unproven=reason)
         checks.append(worst)
-    if subject.opinions and "CPU" in subject.providers:
-        found = _check_samples(emitted, original, subject, "CPU", subject.opinions)
-        checks.append(replace(_worst_of(found, subject.opinions), kind="opinion"))
     return checks
 
 
@@ -108,7 +112,7 @@ def _check_samples(
         ]
 
 
-def _worst_of(checks: Sequence[Check], samples: Sequence[Sample]) -> Check:
+def worst_of(checks: Sequence[Check], samples: Sequence[Sample]) -> Check:
     """Return the check with the largest loss, knowing those on other families of inputs."""
     badness = [s.metric.badness(check.value) for s, check in zip(samples, checks, strict=True)]
     worst = checks[int(np.argmax(badness))]

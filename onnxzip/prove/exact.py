@@ -9,8 +9,8 @@ from onnxzip.errors import VerificationError
 from onnxzip.graph import Model, loadable, release_pages, structure
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics.rel_l2 import RelL2, exact_deviation
-from onnxzip.measure.recorded_outputs import run_all
-from onnxzip.measure.running_sums import Runs
+from onnxzip.measure.outputs.recorded_outputs import run_all
+from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.measure.subject import Subject
 from onnxzip.prove.decoded_weights import check_decoded, decode_weights
 from onnxzip.prove.notes import note_on

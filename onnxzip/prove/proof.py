@@ -8,13 +8,16 @@ that the outputs of the plain reference are collected first and its weights drop
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxzip.graph import Model, release_pages
 from onnxzip.measure.subject import Subject
 from onnxzip.prove.drift import measure_drift
 from onnxzip.prove.exact import expect, prove_exact
+from onnxzip.prove.opinion import second_opinion
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
@@ -27,6 +30,7 @@ class Proof:
     """The checks of an emitted model; only drift checks where one of these fails."""
 
     checks: tuple[Check, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -35,7 +39,15 @@ class Proof:
 
 
 def prove(
-    original: Model, folded: Model, emitted: Emitted, plan: Plan, restorer: Restorer, subject: Subject
+    original: Model,
+    folded: Model,
+    emitted: Emitted,
+    plan: Plan,
+    restorer: Restorer,
+    subject: Subject,
+    *,
+    unproven: Sequence[str] = (),
+    is_last: bool = False,
 ) -> Proof:
     """Check an emitted model on every provider.
 
@@ -46,16 +58,21 @@ def prove(
         plan: what it was made from.
         restorer: restores the plan's weights with numpy; forgets its payloads.
         subject: what the original answers, and where to check.
+        unproven: what the outputs say nothing about.
+        is_last: whether no other plan follows where this one loses too much: it is checked all the same.
 
     Raises:
         VerificationError: the emitted model does not compute what the plan says.
     """
     expected = expect(folded, emitted, plan, restorer, subject)
     release_pages(original.arrays.values())
-    drifts = tuple(measure_drift(emitted.model, original, subject))
+    drifts = tuple(measure_drift(emitted.model, original, subject, unproven))
     is_within = not any(check.failed for check in drifts)
-    exact = prove_exact(expected, emitted.model, subject) if is_within else ()
+    exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
+    opinion = second_opinion(emitted.model, subject) if is_within else None
     proof = Proof((*exact, *drifts))
+    if opinion is not None:
+        proof = Proof((*exact, *drifts, opinion.check), opinion.findings)
     for check in proof.checks:
         verdict = "passed" if check.passed else "failed" if check.failed else "not proven"
         _log.info(

@@ -29,7 +29,7 @@ from onnxzip.codec import variable_rate as quantize
 from onnxzip.codec.coding import code_plan as plans
 from onnxzip.codec.coding import contexts, encoder
 from onnxzip.measure import second_moments as statistics
-from onnxzip.propose import proposal
+from onnxzip.propose import ladders
 from onnxzip.records.plan import Rounding
 from tests.bench.cifar import accuracy, feed_of
 from tests.bench.command import split
@@ -74,7 +74,7 @@ PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
         regression.PlanRefit, "_shift_bias", return_value=None
     ),
     "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", return_value=1.0),
-    "rates between rates": lambda: mock.patch.object(proposal, "with_midpoints", lambda ladder: ladder),
+    "rates between rates": lambda: mock.patch.object(ladders, "with_midpoints", lambda ladder: ladder),
     "small tensors in 8 bits": lambda: mock.patch.object(
         probing.Prober, "choose_rounding", return_value=Rounding()
     ),

@@ -18,9 +18,9 @@ from onnxzip.graph import loadable, read_model
 from onnxzip.graph.changing.first_layers import with_first_layers
 from onnxzip.graph.reading.model import Model
 from onnxzip.inputs.axes import channel_axis
-from onnxzip.inputs.generated.sources.photographs import photographs
 from onnxzip.inputs.generated.runnable import runnable_feeds
 from onnxzip.inputs.generated.scalings import SCALINGS, Answer, distance, plausible_scalings
+from onnxzip.inputs.generated.sources.photographs import photographs
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.session import Session, open_session
 

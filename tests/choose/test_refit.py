@@ -13,7 +13,7 @@ import pytest
 import onnxzip
 from onnxzip.choose import frontier, refit, regression
 from onnxzip.choose.regression import REFIT_DAMPING
-from onnxzip.measure.sampled_columns import OuterSum, is_finite
+from onnxzip.measure.moments.sampled_columns import OuterSum, is_finite
 from tests.textmodels import model_from_text
 
 RNG = np.random.default_rng(0)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.choose import search as planner
-from onnxzip.choose.lagrangian import Sensitivity, choose, n_saved_bytes
-from onnxzip.choose.search import Trial, aim, best_trial, search
+from onnxzip.choose.lagrangian import Sensitivity, choose, moved, n_saved_bytes
+from onnxzip.choose.search import Planner, Trial, aim, best_trial, search
 from onnxzip.choose.sensitivity import PROBE_ERROR, doubtful, fill_unseen, probes
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Candidate, Plan
@@ -279,7 +279,7 @@ LOSSES: dict[str, Callable[[float], float]] = {
 def test_search_finds_nearly_the_best(name: str, seed: int, aims: bool) -> None:
     """Within the trials allowed it saves almost what an exhaustive scan of budgets would."""
     bench = Bench(LOSSES[name], 0.1, seed)
-    trials = search(bench.plan_for, bench.measure, 0.1, 0.1 if aims else None)
+    trials = search(Planner(bench.plan_for), bench.measure, 0.1, 0.1 if aims else None)
     assert len(bench.measured) == len(trials) <= planner.MAX_TRIALS
     best = best_trial(trials)
     assert best is not None
@@ -292,7 +292,7 @@ def test_search_finds_nearly_the_best(name: str, seed: int, aims: bool) -> None:
 def test_search_ends_where_the_loss_does_not_move(loss: float, aims: bool) -> None:
     """A loss that never passes, or never shows, ends the search; the former gives no plan."""
     bench = Bench(lambda _: loss, 0.1)
-    best = best_trial(search(bench.plan_for, bench.measure, 0.1, 0.1 if aims else None))
+    best = best_trial(search(Planner(bench.plan_for), bench.measure, 0.1, 0.1 if aims else None))
     assert len(bench.measured) <= 2 * planner.MAX_TRIALS
     assert (best is None) == (loss > 0.1)
 
@@ -301,7 +301,7 @@ def test_search_ends_where_the_loss_does_not_move(loss: float, aims: bool) -> No
 def test_search_goes_on_until_a_plan_passes(aims: bool) -> None:
     """A loss just above the tolerance down to a small budget: aiming by proportion creeps."""
     bench = Bench(lambda x: x if x < 0.004 else 0.101, 0.1)
-    trials = search(bench.plan_for, bench.measure, 0.1, 0.1 if aims else None)
+    trials = search(Planner(bench.plan_for), bench.measure, 0.1, 0.1 if aims else None)
     assert best_trial(trials) is not None
 
 
@@ -313,7 +313,7 @@ def test_search_never_returns_a_failing_plan(
     """Also when measurements are noisy, far off, and not monotone."""
     rng = np.random.default_rng(seed)
     bench = Bench(lambda x: slope * x * float(1 + noise * rng.uniform(-1, 1)), tolerance, seed % 7)
-    trials = search(bench.plan_for, bench.measure, tolerance, tolerance if aims else None)
+    trials = search(Planner(bench.plan_for), bench.measure, tolerance, tolerance if aims else None)
     assert 1 <= len(trials) <= 2 * planner.MAX_TRIALS
     assert [t.loss for t in trials] == bench.measured
     best = best_trial(trials)
@@ -331,15 +331,16 @@ def test_aim_ends_near_the_budget_of_the_tolerance(power: float) -> None:
 
     def plan_for(budget: float) -> Plan:
         budgets.append(budget)
-        return Plan({}, budget, 0, 0.0)
+        (candidate,) = make_ladder(make_layer("w", 100), [(100, budget)])
+        return Plan({"w": candidate}, budget, 100, budget)
 
     def measure(plan: Plan) -> tuple[float, bool]:
         return 3 * plan.budget**power, True
 
-    found = aim(plan_for, measure, 0.1, 0.1)
+    found = aim(Planner(plan_for), measure, 0.1, 0.1)
     assert 3 * found**power == pytest.approx(0.1, rel=0.6)
     assert len(budgets) <= 2
-    assert aim(plan_for, lambda plan: (0.0, True), 0.1, 0.1) > 0.1
+    assert aim(Planner(plan_for), lambda plan: (0.0, True), 0.1, 0.1) > 0.1
 
 
 def test_no_plan_is_measured_twice() -> None:
@@ -353,7 +354,9 @@ def test_no_plan_is_measured_twice() -> None:
         loss = sum(c.error for c in plan.chosen.values())
         return loss, loss <= 0.1
 
-    trials = search(lambda b: choose(ladder, constant(w=1.0), b, by_macs=False), measure, 0.1, 0.1)
+    trials = search(
+        Planner(lambda b: choose(ladder, constant(w=1.0), b, by_macs=False)), measure, 0.1, 0.1
+    )
     assert len(seen) == len(set(seen)) == len(trials)
     best = best_trial(trials)
     assert best is not None
@@ -362,10 +365,10 @@ def test_no_plan_is_measured_twice() -> None:
 
 def test_a_plan_that_is_near_enough_to_the_tolerance_ends_the_search() -> None:
     bench = Bench(lambda x: x, 0.1)
-    trials = search(bench.plan_for, bench.measure, 0.1, 0.1, enough=0.8)
+    trials = search(Planner(bench.plan_for), bench.measure, 0.1, 0.1, enough=0.8)
     assert len(trials) == 1
     assert 0.08 <= trials[0].loss <= 0.1
-    trials = search(bench.plan_for, bench.measure, 0.05, 0.1, enough=0.8)
+    trials = search(Planner(bench.plan_for), bench.measure, 0.05, 0.1, enough=0.8)
     assert [0.08 <= trial.loss <= 0.1 for trial in trials] == [False] * (len(trials) - 1) + [True]
 
 
@@ -383,10 +386,11 @@ def test_larger_budgets_are_looked_at_where_layers_may_make_up_for_each_other(n_
         measured.append(plan.budget)
         return 0.0, True
 
-    planner._look_above(plan_for, measure, 0.2, {}, 3)
+    state = planner._Search(Planner(plan_for), measure, 0.1, below=0.2)
+    planner._look_above(state, 3)
     assert measured == pytest.approx([0.22, 0.24, 0.27] if n_layers == 2 else [])
     measured.clear()
-    planner._look_above(plan_for, measure, 0.0, {}, 3)
+    planner._look_above(planner._Search(Planner(plan_for), measure, 0.1), 3)
     assert measured == []
 
 
@@ -396,7 +400,7 @@ def test_trials_that_are_left_close_in_between_what_passed_and_what_failed() -> 
     for budget in (0.05, 0.4):
         plan = bench.plan_for(budget)
         tried[planner.identity(plan)] = Trial(plan, *bench.measure(plan))
-    planner._close_in(bench.plan_for, bench.measure, tried, 8)
+    planner._close_in(planner._Search(Planner(bench.plan_for), bench.measure, 0.1, tried), 8)
     trials = list(tried.values())[2:]
     assert trials[0].plan.budget == pytest.approx((0.05 * 0.4) ** 0.5)
     passed = max(t.plan.budget for t in tried.values() if t.passed)
@@ -405,6 +409,54 @@ def test_trials_that_are_left_close_in_between_what_passed_and_what_failed() -> 
     assert 0.05 < passed < failed < 0.4
     between = planner.identity(bench.plan_for(float((passed * failed) ** 0.5)))
     assert between in tried or failed < 1.04 * passed
+
+
+@pytest.mark.parametrize("budget", [0.08, 0.11, 0.125])
+def test_a_plan_is_moved_to_a_budget_as_it_is(budget: float) -> None:
+    """Every layer keeps its curve, and the predicted loss follows the budget."""
+    bench = Bench(lambda x: x, 0.1)
+    rated = {
+        name: [replace(c, settings={"rate": 2.0**i}) for i, c in enumerate(ladder)]
+        for name, ladder in bench.ladders.items()
+    }
+    plan = choose(rated, bench.sensitivities, 0.1, by_macs=False)
+    found = moved(plan, rated, bench.sensitivities, budget)
+    assert found is not None
+    assert found.budget == budget
+    ratio = predicted(found, bench.sensitivities) / predicted(plan, bench.sensitivities)
+    assert ratio == pytest.approx(budget / 0.1, rel=2e-3)
+    factors = [c.settings["rate"] / plan.chosen[n].settings["rate"] for n, c in found.chosen.items()]
+    inside = [factor for factor in factors if factor != 1]  # the others are at the end of their curve
+    assert max(inside) == pytest.approx(min(inside), rel=1e-3)
+    assert (found.n_bytes > plan.n_bytes) == (budget < 0.1)
+
+
+def test_a_plan_without_rates_is_not_moved() -> None:
+    bench = Bench(lambda x: x, 0.1)
+    plan = bench.plan_for(0.1)
+    assert moved(plan, bench.ladders, bench.sensitivities, 0.09) is None
+
+
+def test_predictions_that_were_corrected_begin_again() -> None:
+    """A layer that costs ten times what was predicted is found, and the budget is not cut for all."""
+    bench = Bench(lambda x: x, 0.1)
+    known = dict(bench.sensitivities)
+    true = {**known, "w0": Sensitivity(((1.0, 20 * known["w0"].at(0.1)),))}
+
+    def measure(plan: Plan) -> tuple[float, bool]:
+        loss = predicted(plan, true)
+        return loss, loss <= 0.1
+
+    def correct(trial: Trial, usual: float) -> float:
+        if known["w0"] is true["w0"]:
+            return 0.0
+        known["w0"] = true["w0"]
+        return 0.1
+
+    planned = Planner(lambda budget: choose(bench.ladders, known, budget, by_macs=False), correct)
+    best = best_trial(search(planned, measure, 0.1, 0.1))
+    assert best is not None
+    assert best.plan.budget > 0.08
 
 
 def test_best_trial_ignores_empty_and_failed_plans() -> None:

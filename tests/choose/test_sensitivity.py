@@ -129,3 +129,12 @@ def test_what_is_not_held_out_is_measured_once() -> None:
     prober._trials = SimpleNamespace(loss=loss)
     assert prober.loss(Plan({}, 0.1, 0, 0.0)) == (0.01, True)
     assert asked == list(samples)
+
+
+def test_below_a_jump_the_squared_loss_is_proportional_to_the_error() -> None:
+    """A layer that decides about something changes as many answers as its error is large."""
+    jumping = Sensitivity(((0.1, 2.0),), jumps=True)
+    assert jumping.at(0.2) == pytest.approx(2.0)
+    loss, less = (jumping.at(error) * error for error in (0.1, 0.001))
+    assert less / loss == pytest.approx(0.1)
+    assert jumping.with_point(0.2, 3.0).jumps

@@ -19,7 +19,7 @@ from onnxzip.codec.feedback import (
 )
 from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
-from onnxzip.measure.distortion import OutputDistortion
+from onnxzip.measure.moments.distortion import OutputDistortion
 from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.payload import STEPS_PER_OCTAVE
 from onnxzip.transforms.dct import spatial_basis

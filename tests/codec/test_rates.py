@@ -116,6 +116,28 @@ def test_extreme_scales_raise_no_warnings(scale: float) -> None:
         assert relative_error(values, coefficients.values()) <= 1
 
 
+@pytest.mark.parametrize("codec", [FixedRate(), VariableRate()], ids=["fixed", "variable"])
+def test_high_rates_take_12_and_16_bits(codec: FixedRate | VariableRate) -> None:
+    """A weight that bears hardly any error has an offer between 8 bits and the weight itself."""
+    values = np.random.default_rng(1).standard_normal((16, 640)).astype(np.float32)
+    values[3] *= 1e-3
+    rates = sorted({*codec.rates, *codec.high_rates})
+    errors, bits = [], []
+    for rate in rates:
+        quantised = codec.quantize(values, rate)
+        errors.append(exact_relative_error(values, quantised.values()))
+        bits.append(8 * codec.n_bytes(Encoded({"w": quantised})) / values.size)
+    assert errors == sorted(errors, reverse=True)
+    assert bits == sorted(bits)
+    assert any(11.5 < n < 13 for n in bits)
+    assert bits[-1] == pytest.approx(16, abs=0.5)
+    assert errors[-1] < 5e-5
+    row = codec.quantize(values, rates[-1]).values()[3]
+    assert exact_relative_error(values[3], row) < 5e-5
+    for rate in codec.high_rates:
+        assert codec.n_bits(rate) == pytest.approx(bits[rates.index(rate)], abs=0.6)
+
+
 def test_errors_fall_with_the_rate() -> None:
     """The ladder is one: each rate is more exact and takes more bytes than the one before."""
     values = np.random.default_rng(1).standard_normal((8, 640)).astype(np.float32)

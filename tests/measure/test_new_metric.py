@@ -26,7 +26,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from onnxzip.measure.metric import SumMetric
-from onnxzip.measure.running_sums import Numbers, OutputSums, Pair, Runs
+from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
 
 

@@ -15,11 +15,11 @@ import onnxzip
 from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.graph import Model, Operand, find_layers, read_model
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.damping import DAMPING, SPATIAL_DAMPING, damped, noise_share
-from onnxzip.measure.distortion import RowDistortion
-from onnxzip.measure.patches import patches
-from onnxzip.measure.sampled_columns import ColumnView, OuterSum
-from onnxzip.measure.second_moments import LayerStatistics, _MomentSum, collect_statistics
+from onnxzip.measure.moments.damping import DAMPING, SPATIAL_DAMPING, damped, noise_share
+from onnxzip.measure.moments.distortion import RowDistortion
+from onnxzip.measure.moments.patches import patches
+from onnxzip.measure.moments.sampled_columns import ColumnView, OuterSum
+from onnxzip.measure.moments.second_moments import LayerStatistics, _MomentSum, collect_statistics
 from onnxzip.passbase import Pass
 from onnxzip.propose import registry
 from onnxzip.records.layer import Layer, Layout

@@ -9,7 +9,7 @@ from onnxzip.inputs.generated.runnable import runnable_feeds
 from onnxzip.measure.examination import unstable_outputs
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
-from onnxzip.measure.recorded_outputs import RecordedOutputs, run_all
+from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs, run_all
 from onnxzip.prove.drift import check_drift
 from onnxzip.prove.exact import EXACT_LIMIT, check_exact
 from onnxzip.runtime.loadable import LoadableModel

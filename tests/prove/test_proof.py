@@ -111,9 +111,7 @@ def test_a_plan_that_drifts_on_a_provider_is_followed_by_tighter_ones(
 def test_where_no_tighter_plan_helps_the_provider_is_named(
     monkeypatch: pytest.MonkeyPatch, budgets: list[float]
 ) -> None:
-    with pytest.raises(
-        ToleranceError, match=r"nrmse is 0\.\d+ on Noisy, the tolerance is 0\.1, and no"
-    ):
+    with pytest.raises(ToleranceError, match=r"nrmse is 0\.\d+ on Noisy, the tolerance is 0\.1, and no"):
         compress_on_noisy(monkeypatch, [*ROUND * 5, QUIET])
     assert budgets == pytest.approx([0.85**i * budgets[0] for i in range(5)])
 

@@ -14,7 +14,7 @@ from onnxzip.passes import _lowrank_chain
 from onnxzip.passes.lowrank import LowRankPass
 
 from onnxzip.codec.variable_rate import VariableRate
-from onnxzip.measure.distortion import OutputDistortion
+from onnxzip.measure.moments.distortion import OutputDistortion
 from onnxzip.records.aliases import AttributeValue, Scalar
 from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.plan import Candidate, Skip

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.packed import Integers, n_packed_bytes
 from onnxzip.codec.coding.split import choose_shift, split
-from onnxzip.codec.emit.packed import emit_groups, emit_packed, integers_of
+from onnxzip.codec.emit.packed import emit_groups, emit_packed, integers_of, join
 from onnxzip.codec.emit.steps import emit_scaled, emit_steps
 from onnxzip.codec.emit.streams import emit_streams
 from onnxzip.codec.estimates import n_ideal_bits
@@ -25,8 +25,8 @@ def emit_coded(items: Sequence[Coefficients | NDArray[np.int32]], builder: Build
     """Emit all decoders, entropy coded together; return the same as `emit_packed`.
 
     What is of fixed rate is packed, and so are integer arrays that are no coefficients and would hardly
-    be smaller coded. Long arrays of wide integers are split (`coding.split`): the high parts are coded,
-    the low bits packed.
+    be smaller coded. Wide integers are split (`coding.split`): the high parts are coded, the low bits
+    packed.
     """
     n_integers = sum(item.size for item in items if not isinstance(item, Coefficients))
     least_gain = _LEAST_GAIN_LARGE if n_integers >= _MANY_INTEGERS else _LEAST_GAIN
@@ -58,14 +58,8 @@ def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Bu
     names: list[str] = []
     for i, (item, part) in enumerate(zip(items, parts, strict=True)):
         if i in low_parts:
-            part = _join(part, low_parts[i], shifts[i], whole[i].shape, builder)
+            part = join(part, low_parts[i], shifts[i], whole[i].shape, builder)
         if isinstance(item, Coefficients):
             part = emit_scaled(item, part, steps[id(item)], builder)
         names.append(part)
     return names
-
-
-def _join(high: str, low: str, shift: int, shape: tuple[int, ...], builder: Builder) -> str:
-    factor = builder.constant(np.array([1 << shift], np.float32))
-    high = builder.node("Mul", [high, factor], shape, np.float32)
-    return builder.node("Add", [high, low], shape, np.float32)

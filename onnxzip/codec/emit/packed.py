@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
+from onnxzip.codec.coding.split import is_of_12_bits, split
 from onnxzip.codec.emit.nodes import cast, cut, split_if_many
 from onnxzip.codec.emit.steps import emit_scaled, emit_steps
 from onnxzip.passbase import Builder
@@ -27,13 +28,33 @@ def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Buil
     names: dict[int, str] = {}
     for is_float in (True, False):
         members = [i for i, item in enumerate(items) if isinstance(item, Coefficients) == is_float]
-        parts = emit_groups([integers_of(items[i]) for i in members], is_float, builder)
+        arrays = [integers_of(items[i]) for i in members]
+        parts = _emit_wide(arrays, builder) if is_float else emit_groups(arrays, False, builder)
         names.update(zip(members, parts, strict=True))
     coefficients = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
     steps = emit_steps(list(coefficients.values()), builder)
     for i, item in coefficients.items():
         names[i] = emit_scaled(item, names[i], steps[id(item)], builder)
     return [names[i] for i in range(len(items))]
+
+
+def _emit_wide(arrays: Sequence[Integers], builder: Builder) -> list[str]:
+    """Emit packed arrays as floats; those of 12 bits as a byte and four bits an integer."""
+    wide = [i for i, array in enumerate(arrays) if is_of_12_bits(array)]
+    halves = {i: split(arrays[i], 4) for i in wide}
+    whole = [halves[i][0] if i in halves else array for i, array in enumerate(arrays)]
+    names = emit_groups(whole, True, builder)
+    lows = emit_groups([halves[i][1] for i in wide], True, builder)
+    for i, low in zip(wide, lows, strict=True):
+        names[i] = join(names[i], low, 4, arrays[i].shape, builder)
+    return names
+
+
+def join(high: str, low: str, shift: int, shape: tuple[int, ...], builder: Builder) -> str:
+    """Emit the integers that were split (`coding.split`), as floats."""
+    factor = builder.constant(np.array([1 << shift], np.float32))
+    high = builder.node("Mul", [high, factor], shape, np.float32)
+    return builder.node("Add", [high, low], shape, np.float32)
 
 
 def emit_groups(arrays: Sequence[Integers], is_float: bool, builder: Builder) -> list[str]:

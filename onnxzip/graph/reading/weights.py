@@ -163,7 +163,7 @@ def _walk(scope: Scope, model: Model) -> Iterator[Scope]:
             scope.defined[output] = tensor and _weight(scope, output, tensor, node)
     _record_uses(scope)
     for i_node, node in enumerate(body.node):
-        for attribute_path, graph in _named_subgraphs(node, i_node):
+        for attribute_path, graph in named_subgraphs(node, i_node):
             yield from _walk(Scope(scope.path + attribute_path, graph, scope, scope.function), model)
     yield scope
 
@@ -179,7 +179,8 @@ def _record_uses(scope: Scope) -> None:
             weight.uses.append(Use(node, index, scope))
 
 
-def _named_subgraphs(node: onnx.NodeProto, i_node: int) -> list[tuple[str, onnx.GraphProto]]:
+def named_subgraphs(node: onnx.NodeProto, i_node: int) -> list[tuple[str, onnx.GraphProto]]:
+    """Return the graphs of a node, after the part of a weight's path that each of them is."""
     label = node.name or f"{node.op_type}_{i_node}"
     return [(f"{label}/{i}/", graph) for i, graph in enumerate(subgraphs(node))]
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from onnxzip.errors import CalibrationError
 from onnxzip.measure.metric import Deviation, Metric
-from onnxzip.measure.running_sums import Runs
+from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.options import UserFunction
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs

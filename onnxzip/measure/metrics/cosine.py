@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxzip.measure.metric import SumMetric
-from onnxzip.measure.running_sums import Pair
+from onnxzip.measure.outputs.running_sums import Pair
 from onnxzip.records.aliases import Array
 
 

@@ -11,10 +11,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from onnxzip.measure.evidence import does_vary
 from onnxzip.measure.metric import SumMetric
-from onnxzip.measure.output_statistics import OutputStatistics, output_statistics
-from onnxzip.measure.running_sums import Numbers, OutputSums, Pair, Runs
+from onnxzip.measure.outputs.evidence import does_vary
+from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
+from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
 
 _MIN_SAMPLES = 8

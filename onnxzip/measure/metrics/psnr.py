@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxzip.measure.metric import SumMetric
-from onnxzip.measure.running_sums import Numbers, OutputSums, Pair
+from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair
 from onnxzip.records.aliases import Array
 
 _UINT8_PEAK = 255.0

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxzip.measure.metric import Deviation, SumMetric
-from onnxzip.measure.running_sums import Numbers, OutputSums, Pair, Runs
+from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onnxzip.errors import CalibrationError
 from onnxzip.measure.metric import SumMetric
-from onnxzip.measure.running_sums import OutputSums, Pair, Runs
+from onnxzip.measure.outputs.running_sums import OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 

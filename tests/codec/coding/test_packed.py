@@ -17,7 +17,7 @@ from onnxzip.codec.coding.packed import (
     n_padded,
     pack,
 )
-from onnxzip.codec.coding.split import choose_shift, split
+from onnxzip.codec.coding.split import choose_shift, is_of_12_bits, split
 from tests.codec.coding.decoder import join, unpack
 
 DTYPES = (np.int8, np.int16, np.int32)
@@ -112,10 +112,10 @@ def test_integers_beyond_32_bits_are_refused() -> None:
         choose_alphabet(np.array([[0, 2**33]], np.int64))
 
 
-@pytest.mark.parametrize("shift", [1, 2, 3, 4])
+@pytest.mark.parametrize("shift", [1, 2, 3, 4, 8])
 def test_split_integers_come_back(shift: int) -> None:
     """The low parts fill -2^(k-1) ... 2^(k-1) - 1, and the high parts round to the nearest."""
-    integers = np.array([[*range(-40, 41), 2**30, -(2**30), 2**30 + 1]], np.int32)
+    integers = np.array([[*range(-140, 141), 2**30, -(2**30), 2**30 + 1]], np.int32)
     high, low = split(integers, shift)
     assert (high.dtype, low.dtype) == (np.int32, np.int8)
     np.testing.assert_array_equal(join(high, low, shift), integers)
@@ -123,8 +123,31 @@ def test_split_integers_come_back(shift: int) -> None:
     np.testing.assert_array_equal(high, np.floor(integers / 2**shift + 0.5))
 
 
-@pytest.mark.parametrize(("size", "shifts"), [(65_536, [0, 1, 1, 2, 2, 4, 4]), (65_534, [0] * 7)])
-def test_long_arrays_of_wide_integers_are_split(size: int, shifts: list[int]) -> None:
-    """From a standard deviation of 4 on a bit is split off, from 8 two, from 32 four."""
+@pytest.mark.parametrize(
+    ("size", "shifts"), [(65_536, [0, 1, 1, 2, 2, 4, 4, 8]), (65_534, [0, 0, 0, 0, 0, 4, 4, 8])]
+)
+def test_wide_integers_are_split(size: int, shifts: list[int]) -> None:
+    """From a deviation of 4 on a bit is split off, from 8 two, from 32 four, from 512 eight.
+
+    Of a short array only from 32 on; there the median magnitude tells, two thirds of the deviation.
+    """
+    magnitudes = (3, 4, 7, 8, 31, 32, 200, 512) if size >= 1 << 16 else (3, 4, 7, 8, 21, 22, 200, 346)
     signs = np.repeat(np.array([[1], [-1]], np.int32), size // 2, axis=1)
-    assert [choose_shift(signs * deviation) for deviation in (3, 4, 7, 8, 31, 32, 200)] == shifts
+    assert [choose_shift(signs * magnitude) for magnitude in magnitudes] == shifts
+
+
+def test_a_few_large_integers_make_no_wide_array() -> None:
+    signs = np.repeat(np.array([[1], [-1]], np.int32), 500, axis=1)
+    signs[0, 0] = 2**20
+    assert choose_shift(signs) == 0
+    assert choose_shift(np.zeros((0, 4), np.int32)) == 0
+
+
+def test_twelve_bits_are_a_byte_and_a_half() -> None:
+    """-2040 ... 2039 less a few: high parts of -128 ... 127, low parts of 4 bits."""
+    for largest in (129, 2039):
+        ends = np.array([[largest, -largest]], np.int16)
+        assert is_of_12_bits(ends)
+        assert np.abs(split(ends, 4)[0]).max() <= 127
+    for largest in (0, 127, 128, 2040):
+        assert not is_of_12_bits(np.array([[largest, -largest]], np.int16))

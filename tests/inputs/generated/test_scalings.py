@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxzip.inputs.generated.sources.photographs import photographs
 from onnxzip.inputs.generated.scalings import SCALINGS, Answer, distance, plausible_scalings
+from onnxzip.inputs.generated.sources.photographs import photographs
 
 NAMES = [scaling.name for scaling in SCALINGS]
 BY_NAME = {scaling.name: scaling for scaling in SCALINGS}

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from onnxzip.inputs.generated.values import generate_feeds
 
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.generated.free_sizes import FreeSizes, resolve_shapes
 from onnxzip.inputs.generated.runnable import runnable_feeds
-from onnxzip.inputs.generated.values import generate_feeds
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import Session, open_session

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 import onnx
 
 from onnxzip.graph.reading.model import Model
-from onnxzip.graph.reading.scope import local_names, reads_of, subgraphs
+from onnxzip.graph.reading.scope import reads_of, subgraphs
+from onnxzip.graph.reading.weights import find_weights, named_subgraphs
 
 _SIZES_ONLY = frozenset({"Shape", "Size"})
 """Operators that read how large a tensor is, and none of its values."""
@@ -45,34 +46,41 @@ def squashed_outputs(model: Model) -> frozenset[str]:
     return frozenset(v.name for v in model.proto.graph.output if v.name in squashed)
 
 
-def names_behind(model: Model, outputs: Collection[str]) -> frozenset[str]:
-    """Return all names that some outputs of the graph are computed from, those in bodies included.
+def weights_behind(model: Model, outputs: Collection[str]) -> frozenset[str]:
+    """Return the names of the weights that some outputs of the graph are computed from.
 
     Args:
         model: any model, its nodes in topological order.
         outputs: names of graph outputs.
+
+    Returns:
+        Names as `Layer.name` has them. All weights of a nested graph or a function count, where the node
+        does that runs it.
     """
     wanted = set(outputs)
     functions = {(f.domain, f.name): f for f in model.proto.functions}
-    for node in reversed(model.proto.graph.node):
+    paths: set[str] = set()
+    nodes = list(enumerate(model.proto.graph.node))
+    for i_node, node in reversed(nodes):
         if wanted.intersection(node.output):
             wanted.update(reads_of(node))
-            for body in _bodies_of(node, functions):
-                wanted |= local_names(body)
-    return frozenset(wanted)
+            paths.update(_paths_of(node, i_node, functions))
+    every = (weight.name for weight in find_weights(model))
+    return frozenset(name for name in every if name in wanted or name.startswith(tuple(paths)))
 
 
-def _bodies_of(
-    node: onnx.NodeProto, functions: dict[tuple[str, str], onnx.FunctionProto]
-) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
-    """Yield the graphs that run when a node runs, functions that it calls included."""
+def _paths_of(
+    node: onnx.NodeProto, i_node: int, functions: dict[tuple[str, str], onnx.FunctionProto]
+) -> Iterator[str]:
+    """Yield what the names of weights begin with that stand in the graphs which a node runs."""
     called = functions.get((node.domain, node.op_type))
     if called is not None:
-        yield called
+        yield f"{called.name}/"
+    for path, _ in named_subgraphs(node, i_node):
+        yield path
     inner = [child for graph in subgraphs(node) for child in graph.node]
-    yield from subgraphs(node)
-    for child in [*inner, *(called.node if called is not None else ())]:
-        yield from _bodies_of(child, functions)
+    for i_child, child in enumerate([*inner, *(called.node if called is not None else ())]):
+        yield from (path for path in _paths_of(child, i_child, functions) if path.count("/") == 1)
 
 
 def _is_random(node: onnx.NodeProto) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import sgemm, ssyrk
 
 from onnxzip.graph import Operand
-from onnxzip.measure.patches import Positions, patches
+from onnxzip.measure.moments.patches import Positions, patches
 from onnxzip.records.aliases import Array
 
 _MIN_VECTORS = 16384

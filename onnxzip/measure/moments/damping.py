@@ -14,14 +14,14 @@ may still occur.
 0.05 instead, bytes and true loss: digits_cnn -6.2 % (0.0971 to 0.0948), digits_autoencoder -6.0 %
 (0.0907 to 0.0928), digits_attention -2.1 % (0.0973 to 0.0947), digits_gru -5.9 % (0.0961 to 0.0937), and
 resnet20 -2.1 % (0.0958 to 0.0985), which 3 % more loss may have paid for: not shown to be better on all
-(`python -m tests.bench.constants onnxzip.measure.damping:DAMPING 0.01 0.05 --cifar FOLDER`)."""
+(`python -m tests.bench.constants onnxzip.measure.moments.damping:DAMPING 0.01 0.05 --cifar FOLDER`)."""
 
 SPATIAL_DAMPING = 0.2
 """The same for the moment of a kernel's positions on generated inputs. Of 0.05, 0.2 and 0.5, it is where
 resnet20 and resnet44 lose no more on real images than with no moment at all, in a sixth fewer bytes.
 With 0.05 digits_cnn and digits_autoencoder are 3.1 and 5.4 % larger, with 0.5 1.8 % smaller and 5.2 %
 larger; digits_attention and digits_gru have no kernels (`python -m tests.bench.constants
-onnxzip.measure.damping:SPATIAL_DAMPING 0.2 0.05 0.5 --calibration none`)."""
+onnxzip.measure.moments.damping:SPATIAL_DAMPING 0.2 0.05 0.5 --calibration none`)."""
 
 
 def noise_share(moment: NDArray[np.float32], n_vectors: int, fourth: float) -> float:

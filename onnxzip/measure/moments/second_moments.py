@@ -25,8 +25,8 @@ from onnxzip.graph import (
     with_operand_outputs,
 )
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.damping import SPATIAL_DAMPING, damped, noise_share
-from onnxzip.measure.sampled_columns import ColumnView, OuterSum, draw, is_finite, n_wanted
+from onnxzip.measure.moments.damping import SPATIAL_DAMPING, damped, noise_share
+from onnxzip.measure.moments.sampled_columns import ColumnView, OuterSum, draw, is_finite, n_wanted
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import MAX_EXPONENT, Layer, Statistics
 from onnxzip.records.plan import Skip

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from onnxzip.measure.metric import Metric, SumMetric
-from onnxzip.measure.output_statistics import OutputStatistics, output_statistics
-from onnxzip.measure.running_sums import Runs
+from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
+from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 

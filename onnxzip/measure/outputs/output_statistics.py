@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.measure.running_sums import Runs
+from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.records.aliases import Array
 
 _MIN_ROWS = 8

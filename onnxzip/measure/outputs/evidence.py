@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from onnxzip.measure.output_statistics import OutputStatistics
+from onnxzip.measure.outputs.output_statistics import OutputStatistics
 
 _LEAST_VARIATION = 1e-4
 """Of an output's size. Float32 moves outputs by 1e-7 to 1e-6 of it when it adds up in another order

@@ -1,0 +1,1 @@
+"""Outputs: recorded, summed up, and whether they tell anything."""
