@@ -44,7 +44,6 @@ download and a clone; no test does. What FOLDER or the environment lacks is skip
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -86,77 +85,75 @@ class Run:
 
 def compress(source: Path, output: Path, options: list[str]) -> Run:
     """Run onnxzip in a process of its own and read its report."""
-    report = output.with_suffix(".json")
+    report, times = output.with_suffix(".json"), output.with_suffix(".times")
+    timed = [sys.executable, "-m", "tests.bench.zoo.timed", str(times)]
     command = [sys.executable, "-m", "onnxzip", "-q", "--report", str(report), *options]
-    process = subprocess.Popen([*command, str(source), str(output)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    message = process.stderr.read().strip()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    process = subprocess.run(
+        [*timed, *command, str(source), str(output)], stderr=subprocess.PIPE, text=True, check=False
+    )
     stated, unproven = None, ""
     if process.returncode == 0:
         checks = json.loads(report.read_text(encoding="utf-8"))["checks"]
         drift = next((check for check in checks if check["kind"] == "drift"), None)
         if drift is not None:
-            stated, unproven = float(drift["value"]), drift.get("unproven", "")
-    cpu_seconds = usage.ru_utime + usage.ru_stime
-    return Run(process.returncode, message, stated, unproven, cpu_seconds, usage.ru_maxrss * 1024 / 1e6)
+            stated, unproven = float(drift["value"]), drift["unproven"]
+    took = json.loads(times.read_text(encoding="utf-8"))
+    return Run(process.returncode, process.stderr.strip(), stated, unproven, **took)
 
 
-def judge(folder: Path, model: Model, options: list[str]) -> tuple[str, ...]:
-    """Compress one model and return a row of the table; raises what its inputs raise where data lack."""
+def judge(folder: Path, model: Model, options: list[str]) -> dict[str, str]:
+    """Compress one model and return a row of the table by column.
+
+    Raises:
+        FileNotFoundError: The folder lacks the model or what its inputs are made of.
+        ImportError: The environment lacks what makes its inputs.
+    """
     source = next(folder.glob(model.file), None)
     if source is None:
         raise FileNotFoundError(f"{folder / model.file}: no such file")
     sequences = model.inputs(folder)
+    row = {"model": model.name, "kind": model.kind, "bytes before": f"{source.stat().st_size:,}"}
     with tempfile.TemporaryDirectory() as work:
         output = Path(work) / "out.onnx"
         run = compress(source, output, options)
-        took = (f"{run.cpu_seconds:.0f}", f"{run.peak_megabytes:.0f}")
-        before = source.stat().st_size
+        row |= {"CPU s": f"{run.cpu_seconds:.0f}", "peak MB": f"{run.peak_megabytes:.0f}"}
         if run.code != 0:
-            reason = run.message.splitlines()[-1] if run.message else ""
-            return (
-                model.name,
-                model.kind,
-                f"{before:,}",
-                "-",
-                "-",
-                f"exit {run.code}",
-                *"--",
-                reason,
-                "-",
-                *took,
-            )
-        after = output.stat().st_size
+            return row | {"stated loss": f"exit {run.code}", "in use": run.message.replace("\n", "; ")}
+        size = output.stat().st_size
+        row |= {"bytes after": f"{size:,}", "ratio": f"{source.stat().st_size / size:.2f}x"}
         first, second = (answers(file, model, sequences) for file in (source, output))
-        losses = {name: nrmse(parts, second[name]) for name, parts in first.items()}
-        name, worst = max(losses.items(), key=lambda item: np.nan_to_num(item[1], nan=-1.0))
-        figure = model.figure(folder, source, output) if model.figure else "-"
-    stated = "not proven" if run.unproven else "none" if run.stated is None else f"{run.stated:.3f}"
-    times = f"{worst / run.stated:.2f}" if run.stated and not run.unproven else "-"
-    sizes = (f"{before:,}", f"{after:,}", f"{before / after:.2f}x")
-    return (model.name, model.kind, *sizes, stated, f"{worst:.3f}", times, name, figure, *took)
+        if model.figure:
+            row["in use"] = model.figure(folder, source, output)
+    losses = {name: nrmse(parts, second[name]) for name, parts in first.items()}
+    name, worst = max(losses.items(), key=lambda item: np.nan_to_num(item[1], nan=-1.0))
+    row |= {"true loss": f"{worst:.3g}", "worst output": name}
+    if run.stated is None:
+        return row | {"stated loss": "none"}
+    if run.unproven:
+        return row | {"stated loss": "not proven"}
+    times = worst / run.stated if run.stated > 0 else float("inf")
+    return row | {"stated loss": f"{run.stated:.3g}", "true/stated": f"{times:.2f}"}
 
 
 def main(arguments: list[str]) -> int:
     """Print a Markdown table, one row a model; say on stderr what the folder lacks."""
     words, options = split(arguments)
-    splits = [word.removeprefix("--") for word in words if word.startswith("--")]
+    splits = {word.removeprefix("--") for word in words if word.startswith("--")}
     folder, *names = [word for word in words if not word.startswith("--")]
-    chosen = [
-        model
-        for model in MODELS
-        if (not names or model.name in names) and (not splits or model.split in splits)
-    ]
-    print("| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS), sep="\n")
-    for model in chosen:
+    unknown = splits - {"dev", "seen", "held"} | set(names) - {model.name for model in MODELS}
+    if unknown:
+        print(f"unseen: neither model nor split: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    print("| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS), sep="\n", flush=True)
+    for model in MODELS:
+        if (names and model.name not in names) or (splits and model.split not in splits):
+            continue
         try:
             row = judge(Path(folder), model, options)
         except (FileNotFoundError, ImportError) as error:
             print(f"{model.name}: skipped, {error}", file=sys.stderr, flush=True)
             continue
-        print("| " + " | ".join(row) + " |", flush=True)
+        print("| " + " | ".join(row.get(column, "-") for column in _COLUMNS) + " |", flush=True)
     return 0
 
 

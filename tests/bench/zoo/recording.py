@@ -21,6 +21,10 @@ class Recorder:
         self.session: ort.InferenceSession = session_of(file)
         self.fed: list[Feeds] = []
 
+    def get_inputs(self) -> list[ort.NodeArg]:
+        """Return what the model's inputs are called, which some packages ask."""
+        return list(self.session.get_inputs())
+
     def run(self, names: list[str] | None, feeds: Feeds) -> list[np.ndarray]:
         """Run the model and write its feeds down."""
         self.fed.append({name: np.asarray(value) for name, value in feeds.items()})

