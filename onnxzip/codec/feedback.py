@@ -33,8 +33,8 @@ changes the time, and what comes out by no more than rounding."""
 
 _MAX_EXPONENT = 24
 """In 1 / STEPS_PER_OCTAVE octaves: a step is within 2^6 of the mean one by its row, and by its column.
-Damping (measure/moments/damping.py) keeps deviations above a tenth of the root mean square: only far larger ones
-reach it."""
+Damping (measure/moments/damping.py) keeps deviations above a tenth of the root mean square: only far
+larger ones reach it."""
 
 _DOUBLE_COLUMNS = 1024
 """Up to here the factor takes at most 8 MB as float64; larger ones are float32, half the memory and
