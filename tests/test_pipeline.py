@@ -80,6 +80,7 @@ def test_scalar_pass_on_own_data(case: Case, tmp_path: Path) -> None:
     settings = {
         "passes": ("scalar",),
         "calibration": feeds,
+        "metric": "rel_l2",
         "tolerance": 0.08,
         "keep_names": True,
         "level": 1,

@@ -200,7 +200,9 @@ class Prober:
             Whether a layer was found that costs more than was predicted, and its sensitivity corrected.
         """
         predicted = {
-            name: self.sensitivities[name].at(c.error) * c.error for name, c in plan.chosen.items()
+            name: self.sensitivities[name].at(c.error) * c.error
+            for name, c in plan.chosen.items()
+            if c.error > 0
         }
         most = _N_BLAMING + 2 * len(predicted).bit_length()
         chosen = plan.chosen

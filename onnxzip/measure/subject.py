@@ -84,8 +84,9 @@ class Subject:
 
     @cached_property
     def fitted_feeds(self) -> FeedSet:
-        """All that is fitted to: a run of each family in turn."""
-        return interleaved([sample.feeds for sample in self.fitted])
+        """All that is fitted to: a run of each family in turn, of those that are like real inputs."""
+        sets = [sample.feeds for sample in self.fitted]
+        return interleaved([feeds for feeds in sets if feeds.is_like_real] or sets)
 
     @cached_property
     def exact_feeds(self) -> FeedSet:

@@ -54,7 +54,7 @@ class Family:
             rng = np.random.default_rng([seed, index, _OWN_STREAM])
             values = self.readings[spec.name].draw(shapes[spec.name], n_runs, rng)
             for feed, array in zip(feeds, values, strict=True):
-                feed[spec.name] = np.ascontiguousarray(np.asarray(array).astype(spec.dtype))
+                feed[spec.name] = np.array(array, dtype=spec.dtype, order="C")
         return list(feeds)
 
 

@@ -53,6 +53,16 @@ LADDER = (
     FreeSizes(batch=1, sequence=3000, spatial=640),
 )
 
+SOUND_LADDER = (
+    FreeSizes(sequence=16000),
+    FreeSizes(batch=1, sequence=16000),
+    FreeSizes(sequence=512),
+    *(FreeSizes(batch=1, sequence=sequence) for sequence in (512, 576, 1280, 1536, 32000, 80000)),
+    *LADDER,
+)
+"""For what is called a sound: a second of it, then the frames that models take which listen while
+somebody talks (silero-vad's 512 and 1536, openWakeWord's 1280)."""
+
 
 def resolve_shapes(inputs: Sequence[InputSpec], free_sizes: FreeSizes) -> dict[str, tuple[int, ...]]:
     """Return a concrete shape per input name.

@@ -40,6 +40,8 @@ _POSITION = re.compile(r"position|pos_id")
 _RATE = re.compile(r"(^|[^a-z])sr$|sampl(e|ing)_?rate")
 _LENGTH = re.compile(r"len(gth)?s?$")
 _STEP = re.compile(r"timestep|^t$")
+_LOWER = re.compile(r"min|low(er)?([^a-z]|$)|floor")
+_UPPER = re.compile(r"max|high(er)?([^a-z]|$)|upper|ceil")
 _FACTOR = re.compile(r"scale|temperature|speed|ratio|factor|alpha|sigma|threshold")
 _SAMPLE_RATE_HZ = 16000
 """Speech models are trained at 16 kHz."""
@@ -52,6 +54,10 @@ _STATE_DEVIATION = 0.5
 
 _SPREAD = 4.0
 """Samples of one family are up to this many times as large, or as small, as a deviation of 1."""
+
+_NEAR_1 = {"lower": (0.1, 0.5), "upper": (2.0, 10.0)}
+_HERTZ = {"lower": (20.0, 60.0), "upper": (1000.0, 4000.0)}
+"""Bounds of what is between: numbers about 1, frequencies of voices and music. Guesses."""
 
 Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], Array]
 """Takes the shape of one run, the number of runs and a generator; returns (n_runs, *shape)."""
@@ -97,11 +103,13 @@ class Context:
     Attributes:
         hints: see there.
         length: what a "length" input should say at most.
+        is_sound: whether another input is called a sound.
         is_stream: whether a run goes on where the one before ended, because states are handed on.
     """
 
     hints: Hints
     length: int
+    is_sound: bool = False
     is_stream: bool = False
 
 
@@ -134,6 +142,18 @@ def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple
         Reading(r.name, _with_parts(r.draw, parts, zipf_ids), r.is_scaled, r.is_like_real, r.is_fallback)
         for r in found
     )
+
+
+def is_free_sound(spec: InputSpec) -> bool:
+    """Whether an input is called a sound, of any length."""
+    shape = tuple(dim if isinstance(dim, int) else _SAMPLE_RATE_HZ for dim in spec.shape)
+    sounds = [look for look in looks_of(spec, shape) if look.is_named and look.band_axis is None]
+    return any(not isinstance(spec.shape[look.time_axis], int) for look in sounds)
+
+
+def is_named_sound(spec: InputSpec, shape: tuple[int, ...]) -> bool:
+    """Whether an input of this shape is called a sound."""
+    return any(look.is_named and look.band_axis is None for look in looks_of(spec, shape))
 
 
 def refuse_unsupported(inputs: Sequence[InputSpec]) -> None:
@@ -177,6 +197,12 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     name = spec.name.lower()
     if _STEP.search(name):
         return (Reading("", lambda s, n, rng: np.floor(rng.random((n, *s)) * _N_DIFFUSION_STEPS)),)
+    if not shape and (bound := _bound_of(name)):
+        ranges = (_HERTZ, _NEAR_1) if context.is_sound else (_NEAR_1, _HERTZ)
+        labels = {id(_NEAR_1): "bounds around 1", id(_HERTZ): "bounds in hertz"}
+        return tuple(
+            Reading(labels[id(r)], _between(*r[bound]), is_fallback=i > 0) for i, r in enumerate(ranges)
+        )
     if not shape or _FACTOR.search(name):
         return Reading("", _factors), Reading("numbers of either sign", _normal, is_fallback=True)
     if STATE_NAME.search(name):
@@ -210,12 +236,14 @@ def _pictures(layout: Layout) -> list[Reading]:
 
 def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool) -> list[Reading]:
     if look.band_axis is None:
-        return [Reading("sounds", sound_of(look, _SAMPLE_RATE_HZ, is_stream=is_stream))]
+        draw = sound_of(look, _SAMPLE_RATE_HZ, is_stream=is_stream)
+        return [Reading("sounds", draw, is_like_real=True)]
     return [
         Reading(
             f"spectrograms, {scaling.name}",
             spectrogram_of(look, scaling, is_stream=is_stream),
             is_scaled=True,
+            is_like_real=True,
         )
         for scaling in spectrogram_scalings(shape[look.band_axis])
     ]
@@ -255,6 +283,16 @@ def _with_parts(draw: Draw, parts: Mapping[tuple[int, int], range], draw_ids: Dr
         return draw
     behind = {(axis + 1, place): ids for (axis, place), ids in parts.items()}
     return lambda shape, n_runs, rng: put_ids(draw(shape, n_runs, rng), behind, draw_ids, rng)
+
+
+def _bound_of(name: str) -> str:
+    """Return whether a number is called a "lower" or an "upper" bound; "" for neither."""
+    return "lower" if _LOWER.search(name) else "upper" if _UPPER.search(name) else ""
+
+
+def _between(low: float, high: float) -> Draw:
+    """Return what draws numbers with a uniform logarithm."""
+    return lambda shape, n_runs, rng: low * (high / low) ** rng.random((n_runs, *shape))
 
 
 def _places(length: int, ids: range | None) -> Draw:

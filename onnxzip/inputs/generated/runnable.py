@@ -13,11 +13,13 @@ from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.inputs.axes import has_free_sizes, samples_per_run
 from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
 from onnxzip.inputs.generated.families import Family, Shapes, families_of
-from onnxzip.inputs.generated.free_sizes import LADDER, resolve_shapes
+from onnxzip.inputs.generated.free_sizes import LADDER, SOUND_LADDER, resolve_shapes
 from onnxzip.inputs.generated.readings import (
     Context,
     Hints,
     Reading,
+    is_free_sound,
+    is_named_sound,
     readings,
     refuse_unsupported,
     sequence_length,
@@ -34,8 +36,18 @@ _MAX_GENERATED_ELEMENTS = 2**26
 _MIN_GENERATED, _MAX_GENERATED = 16, 64
 """Samples: from twice what an interval is stated from (measure/confidence.py) to a bound on time."""
 
-_MAX_FITTED = 256
-"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py)."""
+_MAX_SMALL = 256
+"""Samples that are small: a single number that a model answers with says little each time."""
+
+_SMALL_ELEMENTS = 1 << 13
+"""Numbers in such a sample: half a second of sound."""
+
+_MIN_FITTED, _MAX_FITTED = 256, 1024
+"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more small ones, of
+which each tells less."""
+
+_FITTED_ELEMENTS = 1 << 19
+"""Numbers in so many: 32 seconds of sound."""
 
 _MAX_ELEMENTS = 1 << 24
 """Numbers in all inputs together, 64 MB: the bound that refits have."""
@@ -88,8 +100,8 @@ def runnable_families(
         session: the original model.
         seed: of the random numbers.
         n_samples: of each family; by default as many as the smallest output needs for a figure that is
-            not luck, from 16 to 64 in all families together, 16 in each; and as many as can be fitted
-            to where a family is like real inputs.
+            not luck, from 16 to 64 (256 small ones) in all families together, 16 in each; and as many
+            as can be fitted to where a family is like real inputs.
         helpers: what the stages above know about the model.
 
     Raises:
@@ -99,13 +111,10 @@ def runnable_families(
     generator = _Generator(session, seed, helpers or Helpers())
     tried = generator.best_that_runs()
     found = generator.with_plausible_scalings(generator.readings_of(tried.shapes), tried.shapes)
-    families = families_of(found)
-    sets = [generator.run(family, tried, len(families), n_samples) for family in families]
-    if not any(_tells(session, feeds) for feeds in sets if feeds is not None):
-        more = families_of(found, with_fallbacks=True)
-        sets += [generator.run(family, tried, len(more), n_samples) for family in more]
-    usable = tuple(feeds for feeds in sets if feeds is not None)
-    return usable or (generator.draw(tried.family, tried, _MIN_GENERATED),)
+    sets = generator.run_all(families_of(found), tried, n_samples)
+    if not any(_tells(session, feeds) for feeds in sets):
+        sets += generator.run_all(families_of(found, with_fallbacks=True), tried, n_samples)
+    return tuple(sets) or (generator.draw(tried.family, tried, _MIN_GENERATED),)
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,8 @@ class _Generator:
         """Return what each input may be."""
         inputs = self.session.inputs
         length = sequence_length(inputs, shapes)
-        context = Context(self.helpers.hints, length, is_stream=bool(self.pairs))
+        is_sound = any(is_named_sound(spec, shapes[spec.name]) for spec in inputs)
+        context = Context(self.helpers.hints, length, is_sound, is_stream=bool(self.pairs))
         return {spec.name: readings(spec, shapes[spec.name], context) for spec in inputs}
 
     def with_plausible_scalings(
@@ -164,12 +174,17 @@ class _Generator:
             result[name] = (*kept, *(reading for reading in ways if not reading.is_scaled))
         return result
 
-    def run(
-        self, family: Family, tried: _Tried, n_families: int, n_samples: int | None
-    ) -> FeedSet | None:
+    def run_all(self, families: Sequence[Family], tried: _Tried, n_samples: int | None) -> list[FeedSet]:
+        """Return the families of which enough runs succeed."""
+        n_like_real = sum(family.is_like_real for family in families)
+        sets = []
+        for family in families:
+            n_alike = n_like_real if family.is_like_real else len(families)
+            sets.append(self._run(family, tried, n_samples or self._n_samples(family, tried, n_alike)))
+        return [feeds for feeds in sets if feeds is not None]
+
+    def _run(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet | None:
         """Return the runs of a family that succeed, with the model's own states; None for few."""
-        if n_samples is None:
-            n_samples = self._n_samples(family, tried, n_families)
         drawn = self.draw(family, tried, n_samples)
         running = [feeds for feeds in drawn if self._outputs_of(feeds) is not None]
         if len(running) < _LEAST_SHARE * len(drawn):
@@ -195,13 +210,15 @@ class _Generator:
     def _n_samples(self, family: Family, tried: _Tried, n_families: int) -> int:
         per_run = samples_per_run(self.session.inputs, tried.shapes)
         n_wanted = math.ceil(_N_OUTPUT_VALUES / max(tried.n_values // per_run, 1))
-        n_samples = min(max(n_wanted, _MIN_GENERATED), _MAX_GENERATED)
+        n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
+        n_most = _MAX_SMALL if n_elements <= _SMALL_ELEMENTS else _MAX_GENERATED
+        n_samples = min(max(n_wanted, _MIN_GENERATED), n_most)
         n_samples = max(n_samples // n_families, _MIN_GENERATED)
         if not family.is_like_real:
             return n_samples
-        n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
         n_fitting = _MAX_ELEMENTS // max(n_elements * n_families, 1)
-        n_fitted = min(max(_MAX_FITTED // n_families, MIN_TO_HOLD_OUT), n_fitting)
+        n_most = min(max(_FITTED_ELEMENTS // max(n_elements, 1), _MIN_FITTED), _MAX_FITTED)
+        n_fitted = min(max(n_most // n_families, MIN_TO_HOLD_OUT), n_fitting)
         return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples
 
     def best_that_runs(self) -> _Tried:
@@ -237,7 +254,8 @@ class _Generator:
     def _attempts(self) -> Iterator[tuple[Family, Shapes]]:
         """Yield what is worth a run: all sizes under the likeliest reading, then under the others."""
         distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
-        for free_sizes in LADDER:
+        is_sound = any(map(is_free_sound, self.session.inputs))
+        for free_sizes in SOUND_LADDER if is_sound else LADDER:
             sizes = resolve_shapes(self.session.inputs, free_sizes)
             if sum(map(math.prod, sizes.values())) <= _MAX_GENERATED_ELEMENTS:
                 distinct.setdefault(tuple(sizes.values()), sizes)

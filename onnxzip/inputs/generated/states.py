@@ -100,6 +100,8 @@ def _fits(spec: InputSpec, output: InputSpec) -> bool:
 def _likeness(name: str, other: str) -> float:
     """Return how alike two names are, 0 ... 1, their directions left out; 0 for different numbers."""
     a, b = _core(name), _core(other)
+    if not (a and b):  # "input" and "output" are the ends of everything
+        return 0.0
     if re.findall(r"\d+", a) != re.findall(r"\d+", b):
         return 0.0
     return 1.0 if a == b else SequenceMatcher(None, a, b).ratio()
