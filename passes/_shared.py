@@ -18,10 +18,14 @@ MIN_ELEMENTS = 256
 
 
 def refusal(layer: Layer, pass_name: str) -> Skip | None:
-    """Refuse a weight that is too small to pay for a decode subgraph."""
-    if layer.weight.size >= MIN_ELEMENTS:
-        return None
-    return Skip(layer.name, pass_name, f"{layer.weight.size} elements; needs at least {MIN_ELEMENTS}")
+    """Refuse a weight that is too small to pay for a decode subgraph, or for the float32 that it makes."""
+    if layer.weight.size < MIN_ELEMENTS:
+        reason = f"{layer.weight.size} elements; needs at least {MIN_ELEMENTS}"
+        return Skip(layer.name, pass_name, reason)
+    peak = float(max(layer.weight.max(), -layer.weight.min()))
+    if layer.weight.dtype == np.float64 and 0 < peak < np.finfo(np.float32).tiny:
+        return Skip(layer.name, pass_name, f"magnitudes up to {peak:.2g}; decoders make float32")
+    return None
 
 
 def refusal_of_transforms(layer: Layer, pass_name: str) -> Skip | None:

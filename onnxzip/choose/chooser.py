@@ -277,9 +277,15 @@ def _cap(
     """Let layers have no more error than a budget would allow each of them.
 
     The search raises the budget as far as the measured loss permits, and the errors of a layer that no
-    feed reached, or that jumps, are not in that loss, or only by luck.
+    feed reached, or that jumps, are not in that loss, or only by luck. The most exact candidate stays:
+    what it costs is told by a trial.
     """
     capped = dict(ladders)
     for name in names:
-        capped[name] = [c for c in ladders[name] if c.error * sensitivities[name].at(c.error) <= budget]
+        least = min((c.error for c in ladders[name]), default=0.0)
+        capped[name] = [
+            c
+            for c in ladders[name]
+            if c.error <= least or c.error * sensitivities[name].at(c.error) <= budget
+        ]
     return capped

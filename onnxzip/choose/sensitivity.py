@@ -71,6 +71,18 @@ def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[s
     return {name: typical if name in unseen else s for name, s in measured.items()}, unseen
 
 
+def _never_falling(
+    points: Sequence[tuple[float, float]], least: float
+) -> tuple[tuple[float, float], ...]:
+    """Return the points from an error on, none with less loss than a smaller error was seen to have.
+
+    What jumps may lose nothing by luck.
+    """
+    kept = [(error, error * value) for error, value in points if error >= least]
+    losses = np.maximum.accumulate([loss for _, loss in kept])
+    return tuple((error, float(loss) / error) for (error, _), loss in zip(kept, losses, strict=True))
+
+
 def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, Candidate]:
     """Return the chosen candidates whose error is far above the next smaller one measured."""
     return {
@@ -231,8 +243,7 @@ class Prober:
             if 0 < exponent < _SMOOTH[0]:
                 known = known.with_point(smaller.error, lower / smaller.error)
                 error = smaller.error
-        points = tuple(point for point in known.points if point[0] >= error)
-        self.sensitivities[name] = Sensitivity(points, jumps=True)
+        self.sensitivities[name] = Sensitivity(_never_falling(known.points, error), jumps=True)
 
     def moves_outputs(self, rounding: Rounding, budget: float) -> bool:
         """Whether rounding small tensors costs more than its share, on more runs than chose it."""

@@ -16,6 +16,15 @@ _MIN_ROWS = 8
 with it: with fewer than 8 a loss that is relative to it would be overstated by 7 % and more."""
 
 
+_FAR, _ALMOST = 2.0, 1.05
+"""A few rows that are far larger than all others shift the mean of all of them, so that the others seem
+to vary by it. The median row is taken for the mean where most rows are less than half as far from it,
+and all together not 5 % farther."""
+
+_MAX_KEPT = 1 << 22
+"""Numbers of which a median is taken, 16 MB: larger outputs keep their mean."""
+
+
 @dataclass(frozen=True, eq=False)
 class OutputStatistics:
     """One output over all runs; numbers are those of its finite elements.
@@ -26,7 +35,7 @@ class OutputStatistics:
         n_finite: of them no NaN or Inf.
         n_rows: length of the first axis, over all runs.
         mean: of its rows, of a row's shape; one number, the mean of all elements, where there are few
-            rows or where they differ in shape.
+            rows or where they differ in shape; the median row where a few rows make up the mean.
         rms: root mean square.
         deviation: root mean square of the distance from `mean`.
         low, high: least and greatest element; Inf and -Inf where there are none.
@@ -88,6 +97,7 @@ class _Sums:
         self._n_elements = self._n_finite = self._n_rows = 0
         self._first: Array | None = None
         self._is_regular, self._varies = True, False
+        self._kept: list[Array] = []
 
     @property
     def is_number(self) -> bool:
@@ -125,11 +135,15 @@ class _Sums:
             self._total, self._count = self._total + total, self._count + count
         else:
             self._is_regular = False
+        if self._n_elements <= _MAX_KEPT:
+            self._kept.append(rows)
 
     def mean(self) -> Array:
         """Return the mean row, or the mean of all elements."""
         if self._total is not None and self._is_regular and self._n_rows >= _MIN_ROWS:
-            return np.asarray(self._total / np.maximum(self._count, 1))
+            mean = np.asarray(self._total / np.maximum(self._count, 1))
+            is_kept = self._n_elements <= _MAX_KEPT and self._n_finite == self._n_elements
+            return _robust(np.concatenate(self._kept), mean) if is_kept and mean.size else mean
         return np.asarray(self._all / max(self._n_finite, 1))
 
     def statistics(self, mean: Array, squares: list[float], peak: float) -> OutputStatistics:
@@ -141,6 +155,19 @@ class _Sums:
             *(self.kind, self._n_elements, n_finite, self._n_rows, mean, rms, deviation),
             *(self.low, self.high, self._varies),
         )
+
+
+def _robust(rows: Array, mean: Array) -> Array:
+    """Return the median row where a few rows make up the mean, else the mean; see _FAR."""
+    median = np.median(rows, axis=0)
+    peak = np.abs(rows).max() or 1.0
+    from_mean, from_median = (
+        np.linalg.norm(((rows - centre) / peak).reshape(len(rows), -1), axis=1)
+        for centre in (mean, median)
+    )
+    is_far = np.median(from_mean) > _FAR * np.median(from_median)
+    is_as_good = np.linalg.norm(from_median) <= _ALMOST * np.linalg.norm(from_mean)
+    return median if is_far and is_as_good else mean
 
 
 def _are_both_nan(rows: Array, first: Array) -> Array:
