@@ -18,7 +18,7 @@ MIN_ELEMENTS = 256
 
 
 def refusal(layer: Layer, pass_name: str) -> Skip | None:
-    """Refuse a weight that is too small to pay for a decode subgraph, or for the float32 that it makes."""
+    """Refuse a weight that is too small to pay for a decode subgraph, or for float32's numbers."""
     if layer.weight.size < MIN_ELEMENTS:
         reason = f"{layer.weight.size} elements; needs at least {MIN_ELEMENTS}"
         return Skip(layer.name, pass_name, reason)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.records.aliases import Feeds
+from onnxzip.records.aliases import Array, Feeds
 
 FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
 MIN_TO_HOLD_OUT = 64
@@ -30,6 +30,9 @@ class FeedSet:
         family: what kind of inputs they are, where several kinds are generated.
         is_like_real: whether what goes together in them goes together in real inputs too: the user's
             data, photographs. Of noise only the likeness of neighbours tells something.
+        carried: by input that is a state, the output that it comes from at the next run: of two models
+            that are compared each goes on from its own.
+        n_steps: runs in a row that hand states on; then they begin anew.
     """
 
     feeds: tuple[Feeds, ...]
@@ -38,6 +41,14 @@ class FeedSet:
     note: str = ""
     family: str = ""
     is_like_real: bool = False
+    carried: Mapping[str, str] = field(default_factory=dict)
+    n_steps: int = 1
+
+    @property
+    def can_hold_out(self) -> bool:
+        """Whether there is enough to set some of it aside."""
+        n_sequences = len(self) // self.n_steps
+        return self.n_samples >= MIN_TO_HOLD_OUT and n_sequences >= MIN_RUNS_TO_HOLD_OUT
 
     @property
     def n_samples(self) -> int:
@@ -57,13 +68,15 @@ class FeedSet:
     def hold_out(self) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]] | None:
         """Set every fourth run aside, so that a loss can be measured on what nothing was fitted to.
 
+        Runs that hand states on stay together.
+
         Returns:
             The runs to fit to, the others, and for each sample whether it is among the latter.
             None for fewer than 64 samples or 4 runs.
         """
-        if self.n_samples < MIN_TO_HOLD_OUT or len(self) < MIN_RUNS_TO_HOLD_OUT:
+        if not self.can_hold_out:
             return None
-        is_held = np.arange(len(self)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+        is_held = np.arange(len(self)) // self.n_steps % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         fitted, held = (self._select(np.flatnonzero(part)) for part in (~is_held, is_held))
         note = f"held out: {held.n_samples:,} of {self.n_samples:,} samples, the others were fitted to"
         note = f"{self.note}, {note}" if self.note else note
@@ -74,10 +87,27 @@ class FeedSet:
         return replace(self, feeds=feeds, sizes=sizes)
 
 
+def run_in_order(run: Callable[[Feeds], dict[str, Array]], feeds: FeedSet) -> Iterator[dict[str, Array]]:
+    """Yield what a model answers to each of the feeds, from its own states where these are handed on.
+
+    Args:
+        run: runs the model.
+        feeds: what to run on.
+    """
+    handed: dict[str, Array] = {}
+    for i, feed in enumerate(feeds):
+        if i % feeds.n_steps == 0:
+            handed = {}
+        outputs = run({**feed, **handed})
+        yield outputs
+        made = {name: outputs[output] for name, output in feeds.carried.items()}
+        handed = {name: array for name, array in made.items() if array.shape == feed[name].shape}
+
+
 def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
-    """Return the runs of several sets, one of each in turn as long as they last."""
+    """Return the runs of several sets, one of each in turn; no states are handed on."""
     if len(sets) == 1:
-        return sets[0]
+        return replace(sets[0], carried={}, n_steps=1)
     order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))
     return replace(
         sets[0],
@@ -85,4 +115,6 @@ def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
         sizes=tuple(sets[k].sizes[i] for i, k in order),
         family="",
         is_like_real=all(feeds.is_like_real for feeds in sets),
+        carried={},
+        n_steps=1,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable, release_pages, with_constants
-from onnxzip.inputs.feedset import FeedSet
+from onnxzip.inputs.feedset import FeedSet, run_in_order
 from onnxzip.measure.probe import Probe
 from onnxzip.measure.subject import Sample
 from onnxzip.records.aliases import Array, Feeds
@@ -83,12 +83,11 @@ class TrialSession:
         weights = {name: array for name, array in weights.items() if name in self._names}
         if self._session is not None:
             fed = {self._homes[name]: array for name, array in weights.items()}
-            for run in feeds:
-                yield self._session.run({**run, **fed})
+            session = self._session
+            yield from run_in_order(lambda run: session.run({**run, **fed}), feeds)
             return
         others = {name: array for name, array in weights.items() if name in self._others}
         planned = {name: array for name, array in weights.items() if name not in others}
         changed = with_weights(with_constants(self._model, others), self._layers, planned)
         with open_session(loadable(changed), custom_ops=self._custom_ops) as session:
-            for run in feeds:
-                yield session.run(run)
+            yield from run_in_order(session.run, feeds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from onnxzip.inputs.generated.readings import (
     refuse_unsupported,
     sequence_length,
 )
-from onnxzip.inputs.generated.states import pair_states, with_own_states
+from onnxzip.inputs.generated.states import n_steps_of, pair_states, with_own_states
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
@@ -195,8 +195,10 @@ class _Generator:
             except (CalibrationError, ModelError):
                 return None
         sizes = drawn.sizes[: len(running)]
-        is_like_real = drawn.is_like_real and sum(sizes) >= MIN_TO_HOLD_OUT
-        return FeedSet(tuple(running), sizes, self.seed, drawn.note, family.name, is_like_real)
+        found = replace(drawn, feeds=tuple(running), sizes=sizes)
+        if self.pairs:
+            found = replace(found, carried=self.pairs, n_steps=n_steps_of(len(running)))
+        return replace(found, is_like_real=drawn.is_like_real and found.can_hold_out)
 
     def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:
         """Return inputs of a family, whether they run or not."""

@@ -16,9 +16,15 @@ from onnxzip.inputs.axes import STATE_NAME
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
-_N_STEPS = 16
-"""Steps before a new start from zeros: a guess between the first steps, which every use has, and later
-ones."""
+_MAX_STEPS, _N_SEQUENCES = 48, 4
+"""Steps before a new start from zeros, which every use has: errors of states add up over tens of them. At
+least as many starts, so that one of them can be held out."""
+
+
+def n_steps_of(n_runs: int) -> int:
+    """Return how many runs in a row hand their states on."""
+    return min(max(n_runs // _N_SEQUENCES, 1), _MAX_STEPS)
+
 
 _DIRECTION = re.compile(
     r"(^|[^a-z])(in|inp|input|prev|previous|past|old|init|initial|out|output|next|new|present|updated)"
@@ -60,7 +66,9 @@ def pair_states(inputs: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> di
 
 
 def with_own_states(
-    feeds: Sequence[Feeds], pairs: Mapping[str, str], run: Callable[[Feeds], Mapping[str, Array]]
+    feeds: Sequence[Feeds],
+    pairs: Mapping[str, str],
+    run: Callable[[Feeds], Mapping[str, Array]],
 ) -> list[Feeds]:
     """Return the feeds with the states that the model comes to: a run goes on where the last one ended.
 
@@ -73,8 +81,9 @@ def with_own_states(
     """
     found: list[Feeds] = []
     states: dict[str, Array] = {}
+    n_steps = n_steps_of(len(feeds))
     for step, feed in enumerate(feeds):
-        if step % _N_STEPS == 0:
+        if step % n_steps == 0:
             states = {name: np.zeros_like(feed[name]) for name in pairs}
         found.append({**feed, **states})
         outputs = run(found[-1])
