@@ -45,6 +45,11 @@ class FeedSet:
     n_steps: int = 1
 
     @property
+    def states(self) -> frozenset[str]:
+        """The outputs that are only handed on: they count by what becomes of them in the others."""
+        return frozenset(self.carried.values())
+
+    @property
     def can_hold_out(self) -> bool:
         """Whether there is enough to set some of it aside."""
         n_sequences = len(self) // self.n_steps

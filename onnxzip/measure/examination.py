@@ -134,7 +134,8 @@ def _recorded(
     """Return a sample with the original's outputs, and a metric that knows them."""
     reference = RecordedOutputs(feeds, open_original)
     reference.record(session)
-    metric = metric.prepare(reference) if isinstance(metric, SumMetric) else metric
+    if isinstance(metric, SumMetric):
+        metric = replace(metric, ignored=feeds.states).prepare(reference)
     return Sample(feeds, reference, metric)
 
 

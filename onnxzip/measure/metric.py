@@ -109,6 +109,7 @@ def ratio_of_sums(above: Numbers, below: Numbers) -> Numbers:
         return np.asarray(above.sum(axis=-1) / below.sum(axis=-1))
 
 
+@dataclass(frozen=True, eq=False)
 class SumMetric(Metric):
     """A metric of two sums: `terms` and `value_at` define it.
 
@@ -119,11 +120,13 @@ class SumMetric(Metric):
         name: that of its file.
         default_limit: the limit where the user names none.
         number_kinds: numpy's kinds of outputs that are numbers to it.
+        ignored: outputs that do not count: states, which count by what becomes of them.
     """
 
     name: ClassVar[str]
     default_limit: ClassVar[float]
     number_kinds: ClassVar[str] = "f"
+    ignored: frozenset[str] = frozenset()
 
     @abstractmethod
     def terms(self, pair: Pair) -> tuple[Array, Array]:
@@ -223,6 +226,8 @@ class SumMetric(Metric):
         self, sums: dict[str, OutputSums], before: Outputs, after: Outputs, n_samples: int | None
     ) -> None:
         for name in self.compared(before, after):
+            if name in self.ignored:
+                continue
             a, b = before.get(name), after.get(name)
             dtype = next(array.dtype for array in (a, b) if array is not None)
             found = sums.setdefault(name, OutputSums(name, dtype))

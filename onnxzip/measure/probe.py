@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from onnxzip.inputs.feedset import FeedSet
@@ -41,7 +41,8 @@ class Probe:
         cls, feeds: FeedSet, reference: Runs, statistics: Mapping[str, OutputStatistics], n_runs: int
     ) -> Probe:
         """Return what compares outputs on the first `n_runs` runs."""
-        metric = Nrmse(math.inf).prepared(statistics)
+        metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states)
+        statistics = {name: s for name, s in statistics.items() if name not in feeds.states}
         telling = {name: s.deviation**2 for name, s in statistics.items() if not why_no_evidence(s)}
         energies = telling or {name: s.rms**2 for name, s in statistics.items()}
         return cls(feeds.head(n_runs), tuple(islice(iter(reference), n_runs)), metric, energies)

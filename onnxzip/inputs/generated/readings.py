@@ -213,7 +213,9 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     found = [] if layout is None else _pictures(layout)
     for look in named or looks:
         found += _recordings(look, shape, is_stream=context.is_stream)
-    is_sure = bool(named) or layout is not None
+    # A free axis of time is one of a sound, or of frames; so many fixed numbers may be anything.
+    is_timed = any(not isinstance(spec.shape[look.time_axis], int) for look in looks)
+    is_sure = bool(named) or layout is not None or is_timed
     return (
         *found,
         Reading("noise", _normal, is_fallback=is_sure),

@@ -17,8 +17,8 @@ from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
 _MAX_STEPS, _N_SEQUENCES = 48, 4
-"""Steps before a new start from zeros, which every use has: errors of states add up over tens of them. At
-least as many starts, so that one of them can be held out."""
+"""Steps before a new start from zeros, which every use has: errors of states add up over tens of them.
+At least as many starts, so that one of them can be held out."""
 
 
 def n_steps_of(n_runs: int) -> int:
