@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.records.aliases import Feeds
+from onnxzip.records.aliases import Array, Feeds
 
 FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
 MIN_TO_HOLD_OUT = 64
@@ -30,6 +30,9 @@ class FeedSet:
         family: what kind of inputs they are, where several kinds are generated.
         is_like_real: whether what goes together in them goes together in real inputs too: the user's
             data, photographs. Of noise only the likeness of neighbours tells something.
+        carried: by input, the output that it is in the next run, where a model hands states on: its own
+            errors come back to it then.
+        n_steps: runs from one start of states to the next.
     """
 
     feeds: tuple[Feeds, ...]
@@ -38,6 +41,8 @@ class FeedSet:
     note: str = ""
     family: str = ""
     is_like_real: bool = False
+    carried: Mapping[str, str] = field(default_factory=dict)
+    n_steps: int = 1
 
     @property
     def n_samples(self) -> int:
@@ -54,16 +59,27 @@ class FeedSet:
         """Return the first runs."""
         return replace(self, feeds=self.feeds[:n_runs], sizes=self.sizes[:n_runs])
 
+    def answers(self, run: Callable[[Feeds], dict[str, Array]]) -> Iterator[dict[str, Array]]:
+        """Yield what a model answers to each of the feeds, its own states handed on.
+
+        Args:
+            run: runs the model.
+        """
+        return (outputs for _, outputs in steps(self.feeds, self.carried, self.n_steps, run))
+
     def hold_out(self) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]] | None:
         """Set every fourth run aside, so that a loss can be measured on what nothing was fitted to.
+
+        Runs that hand on states stay together.
 
         Returns:
             The runs to fit to, the others, and for each sample whether it is among the latter.
             None for fewer than 64 samples or 4 runs.
         """
-        if self.n_samples < MIN_TO_HOLD_OUT or len(self) < MIN_RUNS_TO_HOLD_OUT:
+        n_parts = -(-len(self) // self.n_steps)
+        if self.n_samples < MIN_TO_HOLD_OUT or n_parts < MIN_RUNS_TO_HOLD_OUT:
             return None
-        is_held = np.arange(len(self)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+        is_held = np.arange(len(self)) // self.n_steps % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         fitted, held = (self._select(np.flatnonzero(part)) for part in (~is_held, is_held))
         note = f"held out: {held.n_samples:,} of {self.n_samples:,} samples, the others were fitted to"
         note = f"{self.note}, {note}" if self.note else note
@@ -74,10 +90,41 @@ class FeedSet:
         return replace(self, feeds=feeds, sizes=sizes)
 
 
+def steps(
+    feeds: Sequence[Feeds],
+    carried: Mapping[str, str],
+    n_steps: int,
+    run: Callable[[Feeds], dict[str, Array]],
+) -> Iterator[tuple[Feeds, dict[str, Array]]]:
+    """Yield what a model is fed and what it answers, where it hands states on: each run goes on where the
+    last one ended.
+
+    Every few runs begin anew, with the states that are among the feeds. A state that is not finite, or
+    of another shape than the feed's, is not handed on.
+
+    Args:
+        feeds: inputs of all runs, in order.
+        carried: outputs that become states, by input name.
+        n_steps: runs from one start to the next.
+        run: runs the model.
+    """
+    states: dict[str, Array] = {}
+    for step, feed in enumerate(feeds):
+        if step % n_steps == 0:
+            states = {}
+        fed = {**feed, **states}
+        outputs = run(fed)
+        yield fed, outputs
+        for name, output in carried.items():
+            made = outputs[output]
+            if made.shape == feed[name].shape and (made.dtype.kind != "f" or np.isfinite(made).all()):
+                states[name] = made
+
+
 def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
-    """Return the runs of several sets, one of each in turn as long as they last."""
+    """Return the runs of several sets, one of each in turn as long as they last; no states are carried."""
     if len(sets) == 1:
-        return sets[0]
+        return replace(sets[0], carried={})
     order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))
     return replace(
         sets[0],
@@ -85,4 +132,5 @@ def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
         sizes=tuple(sets[k].sizes[i] for i, k in order),
         family="",
         is_like_real=all(feeds.is_like_real for feeds in sets),
+        carried={},
     )

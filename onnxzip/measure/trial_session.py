@@ -81,14 +81,13 @@ class TrialSession:
 
     def _runs(self, weights: Mapping[str, Array], feeds: FeedSet) -> Iterator[Outputs]:
         weights = {name: array for name, array in weights.items() if name in self._names}
-        if self._session is not None:
+        session = self._session
+        if session is not None:
             fed = {self._homes[name]: array for name, array in weights.items()}
-            for run in feeds:
-                yield self._session.run({**run, **fed})
+            yield from feeds.answers(lambda run: session.run({**run, **fed}))
             return
         others = {name: array for name, array in weights.items() if name in self._others}
         planned = {name: array for name, array in weights.items() if name not in others}
         changed = with_weights(with_constants(self._model, others), self._layers, planned)
-        with open_session(loadable(changed), custom_ops=self._custom_ops) as session:
-            for run in feeds:
-                yield session.run(run)
+        with open_session(loadable(changed), custom_ops=self._custom_ops) as own:
+            yield from feeds.answers(own.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from onnxzip.inputs.generated.readings import (
     refuse_unsupported,
     sequence_length,
 )
-from onnxzip.inputs.generated.states import pair_states, with_own_states
+from onnxzip.inputs.generated.states import N_STEPS, pair_states, with_own_states
 from onnxzip.inputs.generated.worth import CLEAR, TELLING, worth_of
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.outputs import Outputs
@@ -194,7 +194,14 @@ class _Generator:
                 return None
         sizes = drawn.sizes[: len(running)]
         is_like_real = drawn.is_like_real and sum(sizes) >= MIN_TO_HOLD_OUT
-        return FeedSet(tuple(running), sizes, self.seed, drawn.note, family.name, is_like_real)
+        return replace(
+            drawn,
+            feeds=tuple(running),
+            sizes=sizes,
+            is_like_real=is_like_real,
+            carried=self.pairs,
+            n_steps=N_STEPS if self.pairs else 1,
+        )
 
     def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:
         """Return inputs of a family, whether they run or not."""

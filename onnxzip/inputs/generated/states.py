@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from onnxzip.inputs.axes import STATE_NAME
+from onnxzip.inputs.feedset import steps
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
@@ -60,29 +61,17 @@ def pair_states(inputs: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> di
 
 
 def with_own_states(
-    feeds: Sequence[Feeds], pairs: Mapping[str, str], run: Callable[[Feeds], Mapping[str, Array]]
+    feeds: Sequence[Feeds], pairs: Mapping[str, str], run: Callable[[Feeds], dict[str, Array]]
 ) -> list[Feeds]:
-    """Return the feeds with the states that the model comes to: a run goes on where the last one ended.
-
-    Every few runs begin anew, from zeros. A state of another shape than the feed's is not handed on.
+    """Return the feeds with the states that the model comes to, from zeros, every few runs anew.
 
     Args:
         feeds: inputs of all runs, in order.
         pairs: outputs that become states, by input name.
         run: runs the model.
     """
-    found: list[Feeds] = []
-    states: dict[str, Array] = {}
-    for step, feed in enumerate(feeds):
-        if step % N_STEPS == 0:
-            states = {name: np.zeros_like(feed[name]) for name in pairs}
-        found.append({**feed, **states})
-        outputs = run(found[-1])
-        for name, output in pairs.items():
-            made = outputs[output]
-            if made.shape == feed[name].shape and (made.dtype.kind != "f" or np.isfinite(made).all()):
-                states[name] = made
-    return found
+    started = [{**feed, **{name: np.zeros_like(feed[name]) for name in pairs}} for feed in feeds]
+    return [fed for fed, _ in steps(started, pairs, N_STEPS, run)]
 
 
 def _fits(spec: InputSpec, output: InputSpec) -> bool:
