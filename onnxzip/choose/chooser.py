@@ -73,7 +73,7 @@ class Chooser:
         others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
         self._prober = Prober(proposal, subject, restorer, others)
         self._by_macs = options.objective == "speed"
-        self._unseen = self._prober.probe_all(show)
+        self._unseen = self._prober.reached_by_none(self._prober.probe_all(show))
         metric = subject.metric
         self._is_proportional = metric.is_proportional
         is_aimed = metric.is_proportional and options.target_size is None

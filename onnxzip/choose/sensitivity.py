@@ -15,6 +15,7 @@ import numpy as np
 
 from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
+from onnxzip.measure.reach import cancels_out
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.progress import ShowProgress
@@ -177,6 +178,16 @@ class Prober:
         losses = [self.trials.loss(weights, sample) for sample in samples]
         worst = max(losses, key=metric.badness)
         return worst, metric.passes(worst)
+
+    def reached_by_none(self, names: Collection[str]) -> list[str]:
+        """Return which of the weights that move no output no input reaches; others cancel out."""
+        weights = {layer.name: layer.weight for layer in self._proposal.layers}
+        probes = self.subject.probes
+        return [
+            name
+            for name in names
+            if not cancels_out(self.trials, name, weights[name], probes, _LEAST_SENSITIVITY)
+        ]
 
     def close(self) -> None:
         """Free the trials's memory."""

@@ -30,9 +30,9 @@ class FeedSet:
         family: what kind of inputs they are, where several kinds are generated.
         is_like_real: whether what goes together in them goes together in real inputs too: the user's
             data, photographs. Of noise only the likeness of neighbours tells something.
-        carried: by input that is a state, the output that it comes from at the next run: of two models
-            that are compared each goes on from its own.
-        n_steps: runs in a row that hand states on; then they begin anew.
+        carried: by input, the output that it is in the next run, where a model hands states on: its own
+            errors come back to it then.
+        n_steps: runs from one start of states to the next.
     """
 
     feeds: tuple[Feeds, ...]
@@ -43,17 +43,6 @@ class FeedSet:
     is_like_real: bool = False
     carried: Mapping[str, str] = field(default_factory=dict)
     n_steps: int = 1
-
-    @property
-    def states(self) -> frozenset[str]:
-        """The outputs that are only handed on: they count by what becomes of them in the others."""
-        return frozenset(self.carried.values())
-
-    @property
-    def can_hold_out(self) -> bool:
-        """Whether there is enough to set some of it aside."""
-        n_sequences = len(self) // self.n_steps
-        return self.n_samples >= MIN_TO_HOLD_OUT and n_sequences >= MIN_RUNS_TO_HOLD_OUT
 
     @property
     def n_samples(self) -> int:
@@ -70,10 +59,29 @@ class FeedSet:
         """Return the first runs."""
         return replace(self, feeds=self.feeds[:n_runs], sizes=self.sizes[:n_runs])
 
+    @property
+    def states(self) -> frozenset[str]:
+        """The outputs that are only handed on: they count by what becomes of them in the others."""
+        return frozenset(self.carried.values())
+
+    @property
+    def can_hold_out(self) -> bool:
+        """Whether there is enough to set some of it aside."""
+        n_sequences = -(-len(self) // self.n_steps)
+        return self.n_samples >= MIN_TO_HOLD_OUT and n_sequences >= MIN_RUNS_TO_HOLD_OUT
+
+    def answers(self, run: Callable[[Feeds], dict[str, Array]]) -> Iterator[dict[str, Array]]:
+        """Yield what a model answers to each of the feeds, its own states handed on.
+
+        Args:
+            run: runs the model.
+        """
+        return (outputs for _, outputs in steps(self.feeds, self.carried, self.n_steps, run))
+
     def hold_out(self) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]] | None:
         """Set every fourth run aside, so that a loss can be measured on what nothing was fitted to.
 
-        Runs that hand states on stay together.
+        Runs that hand on states stay together.
 
         Returns:
             The runs to fit to, the others, and for each sample whether it is among the latter.
@@ -92,27 +100,41 @@ class FeedSet:
         return replace(self, feeds=feeds, sizes=sizes)
 
 
-def run_in_order(run: Callable[[Feeds], dict[str, Array]], feeds: FeedSet) -> Iterator[dict[str, Array]]:
-    """Yield what a model answers to each of the feeds, from its own states where these are handed on.
+def steps(
+    feeds: Sequence[Feeds],
+    carried: Mapping[str, str],
+    n_steps: int,
+    run: Callable[[Feeds], dict[str, Array]],
+) -> Iterator[tuple[Feeds, dict[str, Array]]]:
+    """Yield what a model is fed and what it answers, where it hands states on: each run goes on where the
+    last one ended.
+
+    Every few runs begin anew, with the states that are among the feeds. A state that is not finite, or
+    of another shape than the feed's, is not handed on.
 
     Args:
+        feeds: inputs of all runs, in order.
+        carried: outputs that become states, by input name.
+        n_steps: runs from one start to the next.
         run: runs the model.
-        feeds: what to run on.
     """
-    handed: dict[str, Array] = {}
-    for i, feed in enumerate(feeds):
-        if i % feeds.n_steps == 0:
-            handed = {}
-        outputs = run({**feed, **handed})
-        yield outputs
-        made = {name: outputs[output] for name, output in feeds.carried.items()}
-        handed = {name: array for name, array in made.items() if array.shape == feed[name].shape}
+    states: dict[str, Array] = {}
+    for step, feed in enumerate(feeds):
+        if step % n_steps == 0:
+            states = {}
+        fed = {**feed, **states}
+        outputs = run(fed)
+        yield fed, outputs
+        for name, output in carried.items():
+            made = outputs[output]
+            if made.shape == feed[name].shape and (made.dtype.kind != "f" or np.isfinite(made).all()):
+                states[name] = made
 
 
 def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
-    """Return the runs of several sets, one of each in turn; no states are handed on."""
+    """Return the runs of several sets, one of each in turn as long as they last; no states are carried."""
     if len(sets) == 1:
-        return replace(sets[0], carried={}, n_steps=1)
+        return replace(sets[0], carried={})
     order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))
     return replace(
         sets[0],
@@ -121,5 +143,4 @@ def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
         family="",
         is_like_real=all(feeds.is_like_real for feeds in sets),
         carried={},
-        n_steps=1,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +23,7 @@ from onnxzip.measure.first_answers import fitting_scalings
 from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics import make_metric, without_limit
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
-from onnxzip.measure.outputs.evidence import why_no_evidence
+from onnxzip.measure.outputs.evidence import is_quiet, why_no_evidence
 from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.options import Options
@@ -177,7 +177,26 @@ def _find_evidence(original: Model, samples: Sequence[Sample]) -> tuple[list[int
         if asked.intersection(samples[i].statistics) - silent.keys()
     ]
     unproven = {name: why for name, why in reasons[0].items() if all(name in r for r in reasons)}
-    return telling or list(range(len(samples))), unproven
+    return _lively(samples, asked, telling) or list(range(len(samples))), unproven
+
+
+def _lively(samples: Sequence[Sample], asked: Collection[str], telling: Sequence[int]) -> list[int]:
+    """Leave out the families on which scores stay near 0 or 1, though they move on the likeliest one.
+
+    What is left out is noise, or a scaling that is not the model's.
+    """
+    if not telling:
+        return []
+    likeliest = samples[telling[0]].statistics
+    return [
+        i
+        for i in telling
+        if not any(
+            is_quiet(found, likeliest[name])
+            for name, found in samples[i].statistics.items()
+            if name in asked
+        )
+    ]
 
 
 def metric_of(

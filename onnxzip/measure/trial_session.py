@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable, release_pages, with_constants
-from onnxzip.inputs.feedset import FeedSet, run_in_order
+from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.probe import Probe
 from onnxzip.measure.subject import Sample
 from onnxzip.records.aliases import Array, Feeds
@@ -81,13 +81,13 @@ class TrialSession:
 
     def _runs(self, weights: Mapping[str, Array], feeds: FeedSet) -> Iterator[Outputs]:
         weights = {name: array for name, array in weights.items() if name in self._names}
-        if self._session is not None:
+        session = self._session
+        if session is not None:
             fed = {self._homes[name]: array for name, array in weights.items()}
-            session = self._session
-            yield from run_in_order(lambda run: session.run({**run, **fed}), feeds)
+            yield from feeds.answers(lambda run: session.run({**run, **fed}))
             return
         others = {name: array for name, array in weights.items() if name in self._others}
         planned = {name: array for name, array in weights.items() if name not in others}
         changed = with_weights(with_constants(self._model, others), self._layers, planned)
-        with open_session(loadable(changed), custom_ops=self._custom_ops) as session:
-            yield from run_in_order(session.run, feeds)
+        with open_session(loadable(changed), custom_ops=self._custom_ops) as own:
+            yield from feeds.answers(own.run)

@@ -43,6 +43,7 @@ class FreeSizes:
 LADDER = (
     FreeSizes(),
     FreeSizes(sequence=512, spatial=224),
+    FreeSizes(sequence=576, spatial=224),
     FreeSizes(batch=1),
     FreeSizes(batch=1, sequence=128, spatial=224),
     FreeSizes(batch=1, sequence=512, spatial=128),

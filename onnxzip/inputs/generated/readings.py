@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TypeAlias
 
 import numpy as np
@@ -210,14 +211,15 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     looks = looks_of(spec, shape)
     named = [look for look in looks if look.is_named]
     layout = None if named else layout_of(spec, shape)
-    found = [] if layout is None else _pictures(layout)
-    for look in named or looks:
-        found += _recordings(look, shape, is_stream=context.is_stream)
+    found = [_recordings(look, shape, is_stream=context.is_stream) for look in named or looks]
+    if layout is not None:  # of one channel where it may be a spectrogram as well: that is the likelier
+        found.append(_pictures(layout))
+    kinds = zip_longest(*found)  # by turns: where nothing tells them apart, each kind is tried
     # A free axis of time is one of a sound, or of frames; so many fixed numbers may be anything.
     is_timed = any(not isinstance(spec.shape[look.time_axis], int) for look in looks)
     is_sure = bool(named) or layout is not None or is_timed
     return (
-        *found,
+        *(reading for some in kinds for reading in some if reading is not None),
         Reading("noise", _normal, is_fallback=is_sure),
         Reading("noise of many levels", _scaled, is_fallback=is_sure),
         Reading("numbers from 0 to 1", lambda s, n, rng: rng.random((n, *s)), is_fallback=True),

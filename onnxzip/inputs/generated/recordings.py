@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnxzip.inputs.generated.looks import Reading as Look
 from onnxzip.inputs.generated.sources.sounds import sound_stream, sounds
 from onnxzip.inputs.generated.sources.spectrograms import Scaling, sound_energies
+from onnxzip.inputs.generated.states import N_STEPS
 
 Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], NDArray[np.float64]]
 
@@ -29,12 +30,35 @@ def sound_of(look: Look, rate_hz: int, *, is_stream: bool) -> Draw:
         if look.rows_continue:
             rows = sound_stream(n_runs * n, 1, length, rate_hz, rng)
         elif is_stream:
-            rows = sound_stream(n_runs, n, length, rate_hz, rng)
+            rows = _streams(n_runs, n, length, rate_hz, rng)
         else:
             rows = sounds(n_runs * n, length, rate_hz, rng)
         return np.stack([look.arrange(run, shape) for run in rows.reshape(n_runs, n, length)])
 
     return draw
+
+
+def _streams(
+    n_runs: int, n: int, length: int, rate_hz: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return frames that follow one another, (n_runs, n, length): where states start anew, other ones."""
+    overlap = overlap_of(length)
+    parts = [
+        sound_stream(min(N_STEPS, n_runs - first), n, length, rate_hz, rng, overlap)
+        for first in range(0, n_runs, N_STEPS)
+    ]
+    return np.concatenate(parts)
+
+
+def overlap_of(length: int) -> int:
+    """Return how many samples of a frame are likely to end the one before.
+
+    Frames are as long as transforms like, a power of two. What is one, and a smaller power of two besides,
+    at most a quarter of it, has that as context: 64 before 512. 10, 20 and 30 ms are none of these.
+    """
+    context = length & -length  # the lowest bit that is set
+    frame = length - context
+    return context if frame > 0 and frame & (frame - 1) == 0 and context <= frame // 4 else 0
 
 
 def spectrogram_of(look: Look, scaling: Scaling, *, is_stream: bool) -> Draw:

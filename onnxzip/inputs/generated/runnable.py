@@ -25,6 +25,7 @@ from onnxzip.inputs.generated.readings import (
     sequence_length,
 )
 from onnxzip.inputs.generated.states import n_steps_of, pair_states, with_own_states
+from onnxzip.inputs.generated.worth import CLEAR, TELLING, worth_of
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
@@ -55,14 +56,11 @@ _MAX_ELEMENTS = 1 << 24
 _LEAST_SHARE = 0.5
 """Of the runs of a family that must succeed: some numbers may be out of a model's range."""
 
-_NOT_FINITE, _FINITE, _TELLING = range(3)
-"""What outputs are worth, rising: they vary, are finite at least, or not even that."""
-
-_TELLING_RANGE = 1e-4
-"""Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
-
 _N_OUTPUT_VALUES = 4096
 """The root mean square of n values is known to 1 / sqrt(2 n) of it, if they are independent: to 1 %."""
+
+_N_LOOKED_AT = 8
+"""Runs in which a detector should find something once: half of the kinds of sounds that are made."""
 
 _N_ASKED = 16
 """Samples that scalings are told apart on: `tests.bench.scalings` takes as many."""
@@ -119,9 +117,9 @@ def runnable_families(
 
 @dataclass(frozen=True)
 class _Tried:
-    """An attempt that ran: the quality of its outputs, its sizes and family, its smallest output."""
+    """An attempt that ran: what its outputs are worth, its sizes and family, its smallest output."""
 
-    quality: int
+    worth: int
     shapes: Shapes
     family: Family
     n_values: int
@@ -195,9 +193,9 @@ class _Generator:
             except (CalibrationError, ModelError):
                 return None
         sizes = drawn.sizes[: len(running)]
-        found = replace(drawn, feeds=tuple(running), sizes=sizes)
+        found = replace(drawn, feeds=tuple(running), sizes=sizes, carried=self.pairs)
         if self.pairs:
-            found = replace(found, carried=self.pairs, n_steps=n_steps_of(len(running)))
+            found = replace(found, n_steps=n_steps_of(len(running)))
         return replace(found, is_like_real=drawn.is_like_real and found.can_hold_out)
 
     def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:
@@ -229,7 +227,9 @@ class _Generator:
         survives = self.helpers.survives if is_guessed else None
         finding = ""
         best: _Tried | None = None
-        for family, shapes in self._attempts():
+        for family, shapes, is_likely in self._attempts():
+            if best is not None and best.worth >= TELLING and not is_likely:
+                break
             (feeds,) = family.draw(self.session.inputs, shapes, 1, self.seed)
             if survives is not None and not survives(feeds):
                 sizes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
@@ -242,10 +242,12 @@ class _Generator:
                 finding = finding or str(error)
                 continue
             n_values = min((array.size for array in outputs.values()), default=0)
-            quality = _quality(outputs)
-            if best is None or quality > best.quality:
-                best = _Tried(quality, shapes, family, n_values)
-            if quality == _TELLING:
+            worth = worth_of(outputs)
+            if worth == TELLING:
+                worth = max(worth, self._worth_of_more(family, shapes))
+            if best is None or worth > best.worth:
+                best = _Tried(worth, shapes, family, n_values)
+            if worth == CLEAR:
                 break
         if best is None:
             raise CalibrationError(
@@ -253,8 +255,17 @@ class _Generator:
             )
         return best
 
-    def _attempts(self) -> Iterator[tuple[Family, Shapes]]:
-        """Yield what is worth a run: all sizes under the likeliest reading, then under the others."""
+    def _worth_of_more(self, family: Family, shapes: Shapes) -> int:
+        """Return what outputs are worth at their best: a detector need not find something each time."""
+        drawn = family.draw(self.session.inputs, shapes, _N_LOOKED_AT, self.seed)
+        found = (self._outputs_of(feeds) for feeds in drawn)
+        return max((worth_of(outputs) for outputs in found if outputs is not None), default=0)
+
+    def _attempts(self) -> Iterator[tuple[Family, Shapes, bool]]:
+        """Yield what is worth a run: all sizes under the likeliest reading, then under the others.
+
+        Beside them stands whether it is the likeliest one.
+        """
         distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
         is_sound = any(map(is_free_sound, self.session.inputs))
         for free_sizes in SOUND_LADDER if is_sound else LADDER:
@@ -262,11 +273,11 @@ class _Generator:
             if sum(map(math.prod, sizes.values())) <= _MAX_GENERATED_ELEMENTS:
                 distinct.setdefault(tuple(sizes.values()), sizes)
         for shapes in distinct.values():
-            yield families_of(self.readings_of(shapes))[0], shapes
+            yield families_of(self.readings_of(shapes))[0], shapes, True
         for shapes in distinct.values():
             found = self.readings_of(shapes)
             for family in (*families_of(found)[1:], *families_of(found, with_fallbacks=True)):
-                yield family, shapes
+                yield family, shapes, False
 
     def _outputs_of(self, feeds: Feeds) -> Outputs | None:
         try:
@@ -277,13 +288,4 @@ class _Generator:
 
 def _tells(session: Session, feeds: FeedSet) -> bool:
     """Whether an output of any run is worth something."""
-    return any(_quality(session.run(run)) == _TELLING for run in feeds)
-
-
-def _quality(outputs: Outputs) -> int:
-    """Say whether outputs vary, are finite at least, or not even that."""
-    floats = [y for y in outputs.values() if y.dtype.kind == "f" and y.size]
-    if not all(np.isfinite(y).all() for y in floats):
-        return _NOT_FINITE
-    ranges = [float(y.max()) - float(y.min()) for y in floats]
-    return _TELLING if not floats or max(ranges) > _TELLING_RANGE else _FINITE
+    return any(worth_of(session.run(run)) >= TELLING for run in feeds)

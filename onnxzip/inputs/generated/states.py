@@ -13,18 +13,13 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from onnxzip.inputs.axes import STATE_NAME
+from onnxzip.inputs.feedset import steps
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
 _MAX_STEPS, _N_SEQUENCES = 48, 4
 """Steps before a new start from zeros, which every use has: errors of states add up over tens of them.
 At least as many starts, so that one of them can be held out."""
-
-
-def n_steps_of(n_runs: int) -> int:
-    """Return how many runs in a row hand their states on."""
-    return min(max(n_runs // _N_SEQUENCES, 1), _MAX_STEPS)
-
 
 _DIRECTION = re.compile(
     r"(^|[^a-z])(in|inp|input|prev|previous|past|old|init|initial|out|output|next|new|present|updated)"
@@ -65,33 +60,23 @@ def pair_states(inputs: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> di
     return pairs
 
 
-def with_own_states(
-    feeds: Sequence[Feeds],
-    pairs: Mapping[str, str],
-    run: Callable[[Feeds], Mapping[str, Array]],
-) -> list[Feeds]:
-    """Return the feeds with the states that the model comes to: a run goes on where the last one ended.
+def n_steps_of(n_runs: int) -> int:
+    """Return how many runs in a row hand their states on."""
+    return min(max(n_runs // _N_SEQUENCES, 1), _MAX_STEPS)
 
-    Every few runs begin anew, from zeros. A state of another shape than the feed's is not handed on.
+
+def with_own_states(
+    feeds: Sequence[Feeds], pairs: Mapping[str, str], run: Callable[[Feeds], dict[str, Array]]
+) -> list[Feeds]:
+    """Return the feeds with the states that the model comes to, from zeros, every few runs anew.
 
     Args:
         feeds: inputs of all runs, in order.
         pairs: outputs that become states, by input name.
         run: runs the model.
     """
-    found: list[Feeds] = []
-    states: dict[str, Array] = {}
-    n_steps = n_steps_of(len(feeds))
-    for step, feed in enumerate(feeds):
-        if step % n_steps == 0:
-            states = {name: np.zeros_like(feed[name]) for name in pairs}
-        found.append({**feed, **states})
-        outputs = run(found[-1])
-        for name, output in pairs.items():
-            made = outputs[output]
-            if made.shape == feed[name].shape and (made.dtype.kind != "f" or np.isfinite(made).all()):
-                states[name] = made
-    return found
+    started = [{**feed, **{name: np.zeros_like(feed[name]) for name in pairs}} for feed in feeds]
+    return [fed for fed, _ in steps(started, pairs, n_steps_of(len(feeds)), run)]
 
 
 def _fits(spec: InputSpec, output: InputSpec) -> bool:

@@ -13,6 +13,11 @@ _LEAST_VARIATION = 1e-4
 _SATURATED_RANGE = 1e-4
 """Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
 
+_QUIET = 0.05
+"""Share of an output's usual variation that is as good as none. Scores of a detector that finds nothing
+vary by 1/100 of what they do where it finds something, scores of families that differ in content by a
+half at most: any limit between them does. Nobody who uses the scores sees what happens below it."""
+
 _LEAST_PEAK, _MOST_PEAK = 1e-150, 1e150
 """Squares beyond them leave float64: nothing can be told of losses."""
 
@@ -47,6 +52,17 @@ def why_no_evidence(found: OutputStatistics, *, is_squashed: bool = False) -> st
     if is_squashed and found.high - found.low < _SATURATED_RANGE:
         return f"is saturated: all of it lies between {found.low:.3g} and {found.high:.3g}"
     return ""
+
+
+def is_quiet(found: OutputStatistics, likeliest: OutputStatistics) -> bool:
+    """Whether an output of scores, 0 ... 1, hardly moves beside what it does on likelier inputs.
+
+    Args:
+        found: the output on some inputs.
+        likeliest: the same output on those that are most like real ones.
+    """
+    are_scores = all(s.kind == "f" and s.low >= 0 and s.high <= 1 for s in (found, likeliest))
+    return are_scores and found.deviation < _QUIET * likeliest.deviation
 
 
 def _power_of_ten(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from onnxzip.inputs.feedset import FeedSet, run_in_order
+from onnxzip.inputs.feedset import FeedSet
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 
@@ -14,8 +14,8 @@ MAX_RECORDED_BYTES = 2**30
 
 
 def run_all(session: Session, feeds: FeedSet) -> Iterator[Outputs]:
-    """Yield what a session answers to each of the feeds, from its own states where it hands some on."""
-    return run_in_order(session.run, feeds)
+    """Yield what a session answers to each of the feeds, its own states handed on."""
+    return feeds.answers(session.run)
 
 
 class RecordedOutputs:

@@ -1,0 +1,42 @@
+"""Whether a weight whose error moves no output is one that inputs fail to reach, or one that cannot count.
+
+What is added to the keys of an attention moves all scores of a query alike, and the softmax takes it out
+again: no input of any kind would show an error of such a bias. A row of a table that no input reads, or
+a layer behind a ReLU that is never above 0, would move outputs on other inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxzip.measure.probe import Probe
+from onnxzip.measure.trial_session import TrialSession
+from onnxzip.records.aliases import Array
+
+_FAR = 4.0
+"""Times the weight: far enough to bring to life what a threshold keeps down, and no farther than float32
+can take out again."""
+
+
+def cancels_out(
+    trials: TrialSession, name: str, weight: Array, probes: Sequence[Probe], least: float
+) -> bool:
+    """Whether outputs are computed from a weight, and yet stay the same whatever its values are.
+
+    Args:
+        trials: runs the model with other weights.
+        name: of the weight.
+        weight: float, its values.
+        probes: what is run.
+        least: sensitivity below which a weight does not count.
+    """
+    unknown = np.full_like(weight, np.nan)
+    if math.isfinite(trials.probe({name: unknown}, probes)):
+        return False
+    size = float(np.sqrt(np.mean(np.square(weight, dtype=np.float64))))
+    noise = np.random.default_rng(0).standard_normal(weight.shape)
+    far = (weight + _FAR * size * noise).astype(weight.dtype)
+    return trials.probe({name: far}, probes) <= _FAR * least
