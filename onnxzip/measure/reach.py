@@ -1,4 +1,4 @@
-"""Whether a weight whose error moves no output is one that inputs fail to reach, or one that cannot count.
+"""Whether a weight whose error moves no output is not reached by inputs, or cannot count.
 
 What is added to the keys of an attention moves all scores of a query alike, and the softmax takes it out
 again: no input of any kind would show an error of such a bias. A row of a table that no input reads, or
