@@ -127,7 +127,9 @@ def round_columns_together(
     """
     limits = [thresholds(columns, each, bit_price) for each in steps]
     least, shift = (np.stack(arrays)[..., None] for arrays in zip(*limits, strict=True))
-    steps = np.broadcast_to(steps.astype(feedback.factor.dtype), (len(steps), len(columns), steps.shape[2]))
+    steps = np.broadcast_to(
+        steps.astype(feedback.factor.dtype), (len(steps), len(columns), steps.shape[2])
+    )
     inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
     rounded = np.empty((len(steps), *columns.shape), np.float32)
 
@@ -207,10 +209,9 @@ def feed_back(
         end = min(start + _BLOCK, n_rounds)
         errors = np.empty((n_sets, end - start, work.shape[2]), factor.dtype)
         for j in range(start, end):
-            decoded = quantise(order[j], work[:, j].reshape(n_sets, n_blocks, -1))
-            error = (work[:, j] - decoded.reshape(n_sets, -1)) / factor[j, j]
-            errors[:, j - start] = error
-            work[:, j + 1 : end] -= factor[j, j + 1 : end, None] * error[:, None]
+            values = work[:, j] - factor[start:j, j] @ errors[:, : j - start]
+            decoded = quantise(order[j], values.reshape(n_sets, n_blocks, -1))
+            errors[:, j - start] = (values - decoded.reshape(n_sets, -1)) / factor[j, j]
         for later, error in zip(work[:, end:], errors, strict=True):
             later -= factor[start:end, end:].T @ error
 
