@@ -60,7 +60,7 @@ class Codec(Protocol):
     def quantize_all(
         self, values: NDArray[np.float32], rates: Sequence[float], feedback: Feedback | None = None
     ) -> Iterator[Coefficients]:
-        """Yield what `quantize` makes at each rate, to the last bit, in less time where that is possible."""
+        """Yield what `quantize` makes at each rate, to the last bit; faster where that is possible."""
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Estimate the bytes that storing `encoded` adds to the file, tables included."""

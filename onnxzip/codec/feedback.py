@@ -103,7 +103,10 @@ def round_columns(
     Returns:
         Whole numbers, (n_columns, n_rows) float32.
     """
-    return round_columns_together(columns, steps[None], feedback, highest, bit_price)[0]
+    rounded: NDArray[np.float32] = round_columns_together(
+        columns, steps[None], feedback, highest, bit_price
+    )[0]
+    return rounded
 
 
 def round_columns_together(
