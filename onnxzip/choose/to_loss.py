@@ -24,8 +24,8 @@ to 20 % more time and leave digits_cnn, digits_autoencoder and digits_gru as the
 gets 0.8 % smaller (`python -m tests.bench.constants onnxzip.choose.to_loss:_N_REFIT_TRIALS 3 6`)."""
 
 _N_GENERATED_TRIALS = 1
-"""On inputs that were generated: resnet20 takes 106,169 bytes with 3 at a true loss of 0.0934, and 107,808
-with 1 at 0.0892, as much at equal loss, in 27 % less time."""
+"""On inputs that were generated: resnet20 takes 106,169 bytes with 3 at a true loss of 0.0934,
+and 107,808 with 1 at 0.0892, as much at equal loss, in 27 % less time."""
 
 _ENOUGH = 0.985
 """A passing plan that loses so much of the tolerance ends the search: what is left is 0.02 bits a
