@@ -57,6 +57,11 @@ class Codec(Protocol):
         Where a rate is relative to the values' root mean square, `rms` is taken in its place.
         """
 
+    def quantize_all(
+        self, values: NDArray[np.float32], rates: Sequence[float], feedback: Feedback | None = None
+    ) -> Iterator[Coefficients]:
+        """Yield what `quantize` makes at each rate, to the last bit; faster where that is possible."""
+
     def n_bytes(self, encoded: Encoded) -> int:
         """Estimate the bytes that storing `encoded` adds to the file, tables included."""
 

@@ -19,7 +19,7 @@ from onnxzip.codec.feedback import layer_feedback
 from onnxzip.passbase import Builder, Codec
 from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Encoded, Feedback
+from onnxzip.records.payload import Coefficients, Encoded, Feedback
 from onnxzip.records.plan import Candidate
 
 from ._shared import rate_ladder
@@ -123,8 +123,11 @@ class RoundedColumns:
 
     def encode(self, rate: float, codec: Codec) -> Encoded:
         """Quantise all columns, (n_columns, n_rows)."""
+        return self._encoded(codec.quantize(self._values, rate, self.feedback))
+
+    def _encoded(self, columns: Coefficients) -> Encoded:
         tables = {} if self.basis is None else {"columns": self.basis}
-        return Encoded({"columns": codec.quantize(self._values, rate, self.feedback)}, tables=tables)
+        return Encoded({"columns": columns}, tables=tables)
 
     def ladder(
         self,
@@ -136,11 +139,13 @@ class RoundedColumns:
         rates: Sequence[float] | None = None,
     ) -> Iterator[Candidate]:
         """Offer a candidate a rate; see `rate_ladder`."""
+        rates = codec.rates if rates is None else rates
+        found = codec.quantize_all(self._values, rates, self.feedback)
         return rate_ladder(
             self.layer,
             pass_name,
             settings,
-            lambda rate: self.encode(rate, codec),
+            lambda _: self._encoded(next(found)),
             lambda encoded: restore_rounded(self.layer, encoded),
             codec=codec,
             n_nodes=n_nodes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,6 +56,12 @@ class FakeCodec:
         if feedback is not None:
             rounded = round_columns(values, steps, feedback)
         return Coefficients(rounded.astype(np.int32), steps)
+
+    def quantize_all(
+        self, values: NDArray[np.float32], rates: Sequence[float], feedback: Feedback | None = None
+    ) -> Iterator[Coefficients]:
+        """Round at each rate."""
+        return (self.quantize(values, rate, feedback) for rate in rates)
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Entropy of the integers, two bytes per step, tables as they are."""

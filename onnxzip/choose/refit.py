@@ -13,16 +13,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.choose.frontier import Frontier, PartitionRun
+from onnxzip.choose.frontier import Frontier, LiveValues, PartitionRun
 from onnxzip.choose.regression import MIN_VECTORS_PER_COLUMN, PlanRefit, RegressionSums, plane_shape
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
-from onnxzip.graph import Partition, PartitionedModel, loadable, partition_model, release_pages
+from onnxzip.graph import (
+    Partition,
+    PartitionedModel,
+    loadable,
+    partition_model,
+    release_pages,
+    share_with_disk,
+)
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.moments.sampled_columns import n_wanted
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import NUMPY_FLOATS
 from onnxzip.progress import ShowProgress
 from onnxzip.propose.proposal import Proposal
+from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.runtime.session import open_session
@@ -39,6 +47,9 @@ _MIN_REFIT_SAMPLES = 256
 
 _MIN_ELEMENTS, _MAX_ELEMENTS = 1 << 23, 1 << 24
 """Numbers in all inputs together, 32 and 64 MB: they bound the time where samples are large."""
+
+_MAX_BYTES_OF_TARGETS = 256 << 20
+"""On disk; above it the original runs again for every refit."""
 
 _WANTED_VECTORS_PER_COLUMN = 4
 """A fit of n columns to m vectors follows n / m of what is noise in them: of a quarter here."""
@@ -60,6 +71,7 @@ class Refitter:
         self._layers = {layer.name: layer for layer in proposal.layers}
         self._feeds = subject.fitted_feeds
         self._partitioned = PartitionedModel(proposal.model, ())
+        self._targets: dict[int, list[Array]] = {}
         floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
         measured = {la.name for la in floats if la.statistics is not None and la.op_type in _REFITTED}
         if (
@@ -93,11 +105,13 @@ class Refitter:
             return plan
         job = PlanRefit(self._proposal, plan, restorer, self.biases)
         partitions = self._partitioned.partitions
-        original, compressed = Frontier(self._feeds), Frontier(self._feeds)
+        compressed = Frontier(self._feeds)
+        wanted = {i for i, partition in enumerate(partitions) if job.is_wanted(partition)}
+        original = None if wanted <= self._targets.keys() else Frontier(self._feeds)
         for i, partition in enumerate(partitions):
             show(f"refit {i + 1} of {len(partitions)}", i / len(partitions))
             live = _live(partitions[i + 1 :])
-            with self._open(self._partitioned, partition, original) as run:
+            with self._open(self._partitioned, partition, compressed) as run:
                 sums = self._sum_up(run, i, job, original, compressed)
                 if sums is not None:
                     job.fit(partition, sums)
@@ -110,9 +124,9 @@ class Refitter:
         return job.result()
 
     def _sum_up(
-        self, run: PartitionRun, i: int, job: PlanRefit, original: Frontier, compressed: Frontier
+        self, run: PartitionRun, i: int, job: PlanRefit, original: Frontier | None, compressed: Frontier
     ) -> RegressionSums | None:
-        """Run partition `i` on the original's values, and on the compressed model's beside them.
+        """Run partition `i` on the compressed model's values, and on the original's unless it is None.
 
         Returns:
             What its weight meets and what is missing behind it; None where it is not fitted again.
@@ -120,17 +134,33 @@ class Refitter:
         partition, live = self._partitioned.partitions[i], _live(self._partitioned.partitions[i + 1 :])
         sums = RegressionSums(self._layers[partition.layer]) if job.is_wanted(partition) else None
         others = job.weights(partition, with_own=sums is None)
+        targets: list[Array] = []
         for i_run, values in enumerate(compressed):
-            made = run(original[i_run], {}, _outputs(partition))
-            original.replace(i_run, made, live)
-            if sums is not None:
-                found = run(values, others, [partition.target])[partition.target]
-                with np.errstate(invalid="ignore", over="ignore"):  # masks may be infinite
-                    missing = made[partition.target] - found
-                rng = np.random.default_rng((i_run, i))
-                n_most = n_wanted(sums.n_columns, len(self._feeds))
-                sums.add(partition, values, missing, n_most, rng)
+            made: LiveValues = {}
+            if original is not None:
+                made = run(original[i_run], {}, _outputs(partition))
+                original.replace(i_run, made, live)
+            if sums is None:
+                continue
+            rng = np.random.default_rng((i_run, i))  # the same places in every refit
+            drawn = sums.draw(partition, values, n_wanted(sums.n_columns, len(self._feeds)), rng)
+            found = run(values, others, [partition.target])[partition.target]
+            target = (
+                self._targets[i][i_run] if original is None else drawn.results(made[partition.target])
+            )
+            with np.errstate(invalid="ignore", over="ignore"):  # masks may be infinite
+                sums.add(drawn, target - drawn.results(found))
+            targets.append(target)
+        if original is not None and sums is not None:
+            self._keep(i, targets)
         return sums
+
+    def _keep(self, i: int, targets: Sequence[Array]) -> None:
+        """Keep what the original has where vectors are drawn, on disk, for later refits."""
+        n_kept = sum(array.nbytes for arrays in self._targets.values() for array in arrays)
+        if n_kept + sum(array.nbytes for array in targets) <= _MAX_BYTES_OF_TARGETS:
+            self._targets[i] = share_with_disk(targets)
+            release_pages(self._targets[i])
 
     def _open(
         self, partitioned: PartitionedModel, partition: Partition, frontier: Frontier

@@ -54,21 +54,19 @@ class RegressionSums:
         self.second = OuterSum(self.n_columns)
         self.cross = OuterSum(n_out, self.n_columns)
 
-    def add(
-        self,
-        partition: Partition,
-        values: LiveValues,
-        missing: Array,
-        n_most: int,
-        rng: np.random.Generator,
-    ) -> None:
-        """Add vectors of one run, at random places."""
+    def draw(
+        self, partition: Partition, values: LiveValues, n_most: int, rng: np.random.Generator
+    ) -> Drawn:
+        """Draw vectors of one run, at random places."""
         assert (
             partition.operand is not None
         )  # a partition of a weight begins with the node that multiplies
         source = ColumnView(partition.operand, self._kernel, self.n_columns)
-        drawn: Drawn = draw(source, values[partition.operand.value], n_most, rng)
-        x, r = drawn.columns, drawn.results(missing)
+        return draw(source, values[partition.operand.value], n_most, rng)
+
+    def add(self, drawn: Drawn, missing: NDArray[np.float32]) -> None:
+        """Add vectors and what is missing behind each, (n_vectors, n_out)."""
+        x, r = drawn.columns, missing
         if is_finite(x) and is_finite(r):
             ones = np.ones(len(x), np.float32)
             self.vectors += ones @ x

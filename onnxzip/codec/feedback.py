@@ -103,23 +103,52 @@ def round_columns(
     Returns:
         Whole numbers, (n_columns, n_rows) float32.
     """
-    least, shift = thresholds(columns, steps, bit_price)
-    steps = np.broadcast_to(steps.astype(feedback.factor.dtype), columns.shape)
+    rounded: NDArray[np.float32] = round_columns_together(
+        columns, steps[None], feedback, highest, bit_price
+    )[0]
+    return rounded
+
+
+def round_columns_together(
+    columns: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    feedback: Feedback,
+    highest: float | None = None,
+    bit_price: float = 0.0,
+) -> NDArray[np.float32]:
+    """Round the same columns to several sets of steps: as `round_columns` for each, to the last bit.
+
+    Args:
+        columns: (n_columns, n_rows).
+        steps: (n_sets, ...), each as `round_columns` takes them.
+        feedback: of these columns.
+        highest: as `round_columns` has it, for all sets.
+        bit_price: as `round_columns` has it.
+
+    Returns:
+        Whole numbers, (n_sets, n_columns, n_rows) float32.
+    """
+    limits = [thresholds(columns, each, bit_price) for each in steps]
+    least, shift = (np.stack(arrays)[..., None] for arrays in zip(*limits, strict=True))
+    steps = np.broadcast_to(
+        steps.astype(feedback.factor.dtype), (len(steps), len(columns), steps.shape[2])
+    )
     inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
-    rounded = np.empty(columns.shape, np.float32)
+    rounded = np.empty((len(steps), *columns.shape), np.float32)
 
     def quantise(where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
-        scaled = values * inverse[where]
-        integers: NDArray[Any] = np.rint(scaled)
+        scaled = values * inverse[:, where]
         if bit_price:
-            integers = round_at(scaled, least[where, None], shift[where, None])
+            integers = round_at(scaled, least[:, where], shift[:, where])
+        else:
+            integers = np.rint(scaled, out=scaled)
         if highest is not None:
             np.clip(integers, -highest, highest, out=integers)
-        rounded[where] = integers
-        decoded: NDArray[Any] = integers * steps[where]
+        rounded[:, where] = integers
+        decoded: NDArray[Any] = integers * steps[:, where]
         return decoded
 
-    feed_back(columns, feedback, quantise)
+    feed_back(columns, feedback, quantise, len(steps))
     return rounded
 
 
@@ -160,27 +189,34 @@ def round_at(scaled: NDArray[Any], least: Array | float, shift: Array | float) -
     return rounded
 
 
-def feed_back(columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise) -> None:
+def feed_back(
+    columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise, n_sets: int = 1
+) -> None:
     """Quantise columns round by round, pushing each round's errors onto those not yet quantised.
+
+    Several sets, each with errors of its own, take hardly longer than one where there are few rows. Each
+    is multiplied for itself: one product of all would be rounded otherwise than that of a single set.
 
     Args:
         columns: (n_columns, n_rows).
         feedback: of these columns.
         quantise: gets the positions of a round's columns, (n_blocks,), and their values as they are by
-            then, (n_blocks, n_rows); returns what they are decoded to.
+            then, (n_sets, n_blocks, n_rows); returns what they are decoded to.
+        n_sets: in how many ways the columns are quantised.
     """
     factor, order = feedback.factor, feedback.order
     n_rounds, n_blocks = order.shape
-    work = columns[order.ravel()].reshape(n_rounds, -1).astype(factor.dtype)
+    first = columns[order.ravel()].reshape(n_rounds, -1).astype(factor.dtype)
+    work = np.repeat(first[None], n_sets, axis=0)
     for start in range(0, n_rounds, _BLOCK):
         end = min(start + _BLOCK, n_rounds)
-        errors = np.empty((end - start, work.shape[1]), factor.dtype)
+        errors = np.empty((n_sets, end - start, work.shape[2]), factor.dtype)
         for j in range(start, end):
-            decoded = quantise(order[j], work[j].reshape(n_blocks, -1))
-            error = (work[j] - decoded.ravel()) / factor[j, j]
-            errors[j - start] = error
-            work[j + 1 : end] -= factor[j, j + 1 : end, None] * error
-        work[end:] -= factor[start:end, end:].T @ errors
+            values = work[:, j] - factor[start:j, j] @ errors[:, : j - start]
+            decoded = quantise(order[j], values.reshape(n_sets, n_blocks, -1))
+            errors[:, j - start] = (values - decoded.reshape(n_sets, -1)) / factor[j, j]
+        for later, error in zip(work[:, end:], errors, strict=True):
+            later -= factor[start:end, end:].T @ error
 
 
 def _to_grid(exponents: NDArray[np.float64]) -> NDArray[np.int64]:

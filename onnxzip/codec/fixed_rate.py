@@ -8,7 +8,7 @@ squared error: for few levels, clipping the largest values costs less than a coa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -92,6 +92,12 @@ class FixedRate:
             integers[:] = round_columns(values, each, feedback, rate).reshape(integers.shape)
         flat = steps if n_groups > 1 else steps[:, 0]
         return Coefficients(integers.reshape(values.shape), flat, is_fixed_rate=True)
+
+    def quantize_all(
+        self, values: NDArray[np.float32], rates: Sequence[float], feedback: Feedback | None = None
+    ) -> Iterator[Coefficients]:
+        """Quantise at several rates; see `Codec`."""
+        return (self.quantize(values, rate, feedback) for rate in rates)
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Return payload, steps and an allowance for the nodes that decode them."""

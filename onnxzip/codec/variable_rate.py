@@ -14,7 +14,7 @@ because a group of small coefficients gets small integers, which cost few bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,7 +30,7 @@ from onnxzip.codec.estimates import (
     n_ideal_bits,
 )
 from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
-from onnxzip.codec.feedback import round_at, round_columns, thresholds
+from onnxzip.codec.feedback import round_at, round_columns_together, thresholds
 from onnxzip.codec.fixed_rate import FixedRate
 from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients, Encoded, Feedback
 
@@ -59,6 +59,11 @@ _GAUSSIAN_BITS = 2.05
 _LARGEST_INTEGER = 2.0**20
 """A sixteenth of 2^24, below which decoders add exactly: errors that are fed back make integers
 larger."""
+
+
+_N_TOGETHER = 1 << 19
+"""Numbers that are rounded together at several rates, as float64 4 MB: larger arrays take long enough
+that what a step in Python costs is nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +115,10 @@ class VariableRate:
             has_lost_steps = scaled.outer is not None and not scaled.steps.all()
             return self.quantize(values, rate) if has_lost_steps else scaled
         flat = values.reshape(-1)
-        if rms is None:
-            rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
         largest = float(np.abs(flat).max(initial=0.0))
-        step = np.float32(max(rms / rate, largest / _LARGEST_INTEGER))
-        if feedback is not None and step > 0:
-            return _with_feedback(values, step, feedback)
+        if feedback is not None and largest > 0:
+            return _with_feedback(values, [rate], feedback, rms)[0]
+        step = _steps(flat, [rate], rms)[0]
         steps = np.full((1, 1), step, np.float32)
         if not step > 0:
             return Coefficients(np.zeros(values.shape, np.int8), np.zeros((1, 1), np.float32))
@@ -126,6 +129,17 @@ class VariableRate:
             least, shift = thresholds(part, np.full((1, 1), step), self.plain_bit_price)
             integers[i : i + n_rows] = round_at(part / step, least[:, None], shift[:, None])
         return Coefficients(integers, steps)
+
+    def quantize_all(
+        self, values: NDArray[np.float32], rates: Sequence[float], feedback: Feedback | None = None
+    ) -> Iterator[Coefficients]:
+        """Quantise at several rates; see `Codec`."""
+        n_together = _N_TOGETHER // max(values.size, 1)
+        is_special = n_together < 2 or max(rates, default=0) >= PACKED_RATE or not values.any()
+        if feedback is None or is_special or extreme_exponent(values):
+            return (self.quantize(values, rate, feedback) for rate in rates)
+        groups = [rates[i : i + n_together] for i in range(0, len(rates), n_together)]
+        return (c for group in groups for c in _with_feedback(values, group, feedback))
 
     def n_bytes(self, encoded: Encoded) -> int:
         """Return the ideal code length by segment contexts, and an allowance for nodes and tables."""
@@ -153,16 +167,37 @@ def _n_coded_bytes(c: Coefficients) -> float:
     return total + n_ideal_bits(high) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
 
 
-def _with_feedback(values: NDArray[np.float32], step: np.float32, feedback: Feedback) -> Coefficients:
-    """Quantise columns with a step each, around `step`."""
-    start = int(np.rint(STEPS_PER_OCTAVE * np.log2(step)))
-    steps = _powers(feedback.inner + start)[:, None]
+def _steps(
+    flat: NDArray[np.float32], rates: Sequence[float], rms: float | None = None
+) -> list[np.float32]:
+    """Return the step of an array at each rate, relative to its own root mean square by default."""
+    if rms is None:
+        rms = float(np.sqrt(np.dot(flat, flat) / max(flat.size, 1)))
+    largest = float(np.abs(flat).max(initial=0.0))
+    return [np.float32(max(rms / rate, largest / _LARGEST_INTEGER)) for rate in rates]
+
+
+def _with_feedback(
+    values: NDArray[np.float32], rates: Sequence[float], feedback: Feedback, rms: float | None = None
+) -> list[Coefficients]:
+    """Quantise columns at each rate, with a step each around the array's."""
     outer = _powers(feedback.outer)[:, None, None]
-    each = (outer * steps).reshape(-1, 1)
-    rounded = round_columns(values, each, feedback, bit_price=BIT_PRICE)
-    integers = rounded.astype(_smallest_type(float(np.abs(rounded).max())))
-    n_joined = rows_per_segment(len(steps), values.shape[1])
-    return Coefficients(integers.reshape(-1, n_joined * values.shape[1]), steps, outer=outer)
+    starts = [
+        int(np.rint(STEPS_PER_OCTAVE * np.log2(step))) for step in _steps(values.reshape(-1), rates, rms)
+    ]
+    inner = [_powers(feedback.inner + start)[:, None] for start in starts]
+    each = np.stack([(outer * steps).reshape(-1, 1) for steps in inner])
+    rounded = round_columns_together(values, each, feedback, bit_price=BIT_PRICE)
+    length = rows_per_segment(len(feedback.inner), values.shape[1]) * values.shape[1]
+    return [
+        Coefficients(_narrowed(integers, length), steps, outer=outer)
+        for integers, steps in zip(rounded, inner, strict=True)
+    ]
+
+
+def _narrowed(integers: NDArray[np.float32], length: int) -> NDArray[np.signedinteger[Any]]:
+    """Return whole numbers in segments of a length, in the smallest type."""
+    return integers.astype(_smallest_type(float(np.abs(integers).max()))).reshape(-1, length)
 
 
 def _powers(exponents: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -120,14 +120,14 @@ def assign(vectors: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArr
         (n,) int32.
     """
     n_codewords, length = codebook.shape
-    n_rows = max(CHUNK_SCORES // n_codewords, 1)
+    n_rows = min(max(CHUNK_SCORES // n_codewords, 1), len(vectors))
     weights = np.empty((length + 1, n_codewords), np.float32)
     weights[:length] = codebook.T
     weights[length] = -0.5 * np.einsum("kd,kd->k", codebook, codebook)
     extended = np.ones((n_rows, length + 1), np.float32)
     scores = np.empty((n_rows, n_codewords), np.float32)
     indices = np.empty(len(vectors), np.int32)
-    for start in range(0, len(vectors), n_rows):
+    for start in range(0, len(vectors), max(n_rows, 1)):
         chunk = vectors[start : start + n_rows]
         extended[: len(chunk), :length] = chunk
         chunk_scores = np.dot(extended[: len(chunk)], weights, out=scores[: len(chunk)])

@@ -47,7 +47,8 @@ def fit(bias: str, n_most: int = 1000) -> tuple[Plan, Layer]:
     partition = Partition("w", operand, "y", bias, {"w": "w"}, ("x",), (), ())
     sums = RegressionSums(LAYER)
     for part in (slice(0, 150), slice(150, 400)):
-        sums.add(partition, {"x": MET[part]}, MISSING[part], n_most, np.random.default_rng(0))
+        drawn = sums.draw(partition, {"x": MET[part]}, n_most, np.random.default_rng(0))
+        sums.add(drawn, drawn.results(MISSING[part]))
     method.wanted = LAYER
     refit.fit(partition, sums)
     return refit.result(), method.wanted

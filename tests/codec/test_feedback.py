@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.codec import feedback as feedback_module
+from onnxzip.codec import variable_rate
 from onnxzip.codec.feedback import (
     layer_feedback,
     make_feedback,
@@ -247,3 +248,38 @@ def test_alike_blocks_are_rounded_as_the_whole_moment_says(basis: np.ndarray | N
     np.testing.assert_allclose(
         Statistics(block, 9, n_inner).times(plane), plane @ whole, rtol=1e-4, atol=1e-4
     )
+
+
+@given(st.integers(1, 150), st.integers(1, 40), st.sampled_from([1, 2, 3]), st.integers(0, 1000))
+@settings(derandomize=True, deadline=None, max_examples=40)
+def test_rates_together_are_those_rates_alone(
+    n_rounds: int, n_rows: int, n_blocks: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    columns = rng.laplace(size=(n_rounds * n_blocks, n_rows)).astype(np.float32)
+    order = rng.permutation(n_rounds * n_blocks).reshape(n_rounds, n_blocks)
+    feedback = make_feedback(moment_of(n_rounds, seed), 1, order)
+    assert feedback is not None
+    codec, rates = VariableRate(), (0.2, 1.0, 1.4, 32.0, 181.0)
+    for rate, coded in zip(rates, codec.quantize_all(columns, rates, feedback), strict=True):
+        alone = codec.quantize(columns, rate, feedback)
+        assert alone.integers.dtype == coded.integers.dtype
+        np.testing.assert_array_equal(alone.integers, coded.integers)
+        np.testing.assert_array_equal(alone.steps, coded.steps)
+
+
+@pytest.mark.parametrize("codec", [FixedRate(), VariableRate()], ids=["fixed", "variable"])
+@pytest.mark.parametrize("scale", [0.0, 1e-34, 1.0, 1e35])
+def test_all_rates_at_once(
+    codec: FixedRate | VariableRate, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they do not all fit together, without feedback, and far from 1."""
+    monkeypatch.setattr(variable_rate, "_N_TOGETHER", 3 * 24 * 40)
+    columns = (np.random.default_rng(0).standard_normal((24, 40)) * scale).astype(np.float32)
+    for feedback in (None, make_feedback(moment_of(24, 1), 6)):
+        for rates in (codec.rates, (*codec.rates, *codec.high_rates)):
+            found = list(codec.quantize_all(columns, rates, feedback))
+            assert len(found) == len(rates)
+            for rate, coded in zip(rates, found, strict=True):
+                alone = codec.quantize(columns, rate, feedback)
+                np.testing.assert_array_equal(alone.values(), coded.values())

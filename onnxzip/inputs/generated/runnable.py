@@ -13,7 +13,7 @@ from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.inputs.axes import has_free_sizes, samples_per_run
 from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
 from onnxzip.inputs.generated.families import Family, Shapes, families_of
-from onnxzip.inputs.generated.free_sizes import LADDER, SOUND_LADDER, resolve_shapes
+from onnxzip.inputs.generated.free_sizes import LADDER, SMALL_ELEMENTS, SOUND_LADDER, resolve_run
 from onnxzip.inputs.generated.readings import (
     Context,
     Hints,
@@ -39,9 +39,6 @@ _MIN_GENERATED, _MAX_GENERATED = 16, 64
 
 _MAX_SMALL = 256
 """Samples that are small: a single number that a model answers with says little each time."""
-
-_SMALL_ELEMENTS = 1 << 13
-"""Numbers in such a sample: half a second of sound."""
 
 _MIN_FITTED, _MAX_FITTED = 256, 1024
 """Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more small ones, of
@@ -211,7 +208,7 @@ class _Generator:
         per_run = samples_per_run(self.session.inputs, tried.shapes)
         n_wanted = math.ceil(_N_OUTPUT_VALUES / max(tried.n_values // per_run, 1))
         n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
-        n_most = _MAX_SMALL if n_elements <= _SMALL_ELEMENTS else _MAX_GENERATED
+        n_most = _MAX_SMALL if n_elements <= SMALL_ELEMENTS else _MAX_GENERATED
         n_samples = min(max(n_wanted, _MIN_GENERATED), n_most)
         n_samples = max(n_samples // n_families, _MIN_GENERATED)
         if not family.is_like_real:
@@ -269,7 +266,7 @@ class _Generator:
         distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
         is_sound = any(map(is_free_sound, self.session.inputs))
         for free_sizes in SOUND_LADDER if is_sound else LADDER:
-            sizes = resolve_shapes(self.session.inputs, free_sizes)
+            sizes = resolve_run(self.session.inputs, self.session.outputs, free_sizes)
             if sum(map(math.prod, sizes.values())) <= _MAX_GENERATED_ELEMENTS:
                 distinct.setdefault(tuple(sizes.values()), sizes)
         for shapes in distinct.values():
