@@ -29,6 +29,12 @@ _ASPECT_DEVIATION = 0.1
 _MAX_ASPECT = 3.0
 """Of a crop: lines of text may be 10 to 1, where a crop of the pictures would be 16 pixels high."""
 
+_PAPER = (0.5, 0.95)
+"""Share of a sheet that is empty: of the digits in models/ half to three quarters, of text more."""
+
+_SOFTNESS = 0.1
+"""Difference of brightness over which a stroke ends."""
+
 
 def photographs(
     n: int, n_channels: int, height: int, width: int, rng: np.random.Generator
@@ -38,6 +44,8 @@ def photographs(
     The order of the pictures is drawn once: crops i and j are of the same picture only if i - j is a
     multiple of their number, so that samples that are held out show other pictures than the rest as
     long as there are not more of both than pictures.
+
+    Of one channel every second one is drawn: grey inputs are as often letters, signs and plans.
 
     Args:
         n: number of crops.
@@ -64,7 +72,16 @@ def photographs(
         bands = crop.convert("L" if n_channels == 1 else "RGB").split()
         for channel, band in enumerate(bands):
             np.divide(band, 255, out=crops[i, channel])
+        if n_channels == 1 and i % 2:
+            crops[i, 0] = _drawn(crops[i, 0], rng)
     return crops
+
+
+def _drawn(picture: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the outlines of what is bright, or dark, as strokes on an empty sheet, (height, width)."""
+    level = np.quantile(picture, rng.uniform(*_PAPER))
+    strokes = np.clip((picture - level) / _SOFTNESS + 0.5, 0.0, 1.0)
+    return 1.0 - strokes if rng.random() < 0.5 else strokes
 
 
 def _box(
