@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
-from onnxzip.measure.reach import cancels_out
+from onnxzip.measure.reach import unreached
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.progress import ShowProgress
@@ -181,13 +181,8 @@ class Prober:
 
     def reached_by_none(self, names: Collection[str]) -> list[str]:
         """Return which of the weights that move no output no input reaches; others cancel out."""
-        weights = {layer.name: layer.weight for layer in self._proposal.layers}
-        probes = self.subject.probes
-        return [
-            name
-            for name in names
-            if not cancels_out(self.trials, name, weights[name], probes, _LEAST_SENSITIVITY)
-        ]
+        layers, probes = self._proposal.layers, self.subject.probes
+        return unreached(self.trials, layers, names, probes, _LEAST_SENSITIVITY)
 
     def close(self) -> None:
         """Free the trials's memory."""

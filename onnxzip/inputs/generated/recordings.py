@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxzip.inputs.generated.looks import Reading as Look
 from onnxzip.inputs.generated.sources.sounds import sound_stream, sounds
 from onnxzip.inputs.generated.sources.spectrograms import Scaling, sound_energies
-from onnxzip.inputs.generated.states import N_STEPS
+from onnxzip.inputs.generated.states import n_steps_of
 
 Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], NDArray[np.float64]]
 
@@ -41,11 +41,11 @@ def sound_of(look: Look, rate_hz: int, *, is_stream: bool) -> Draw:
 def _streams(
     n_runs: int, n: int, length: int, rate_hz: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return frames that follow one another, (n_runs, n, length): where states start anew, other ones."""
-    overlap = overlap_of(length)
+    """Return frames that follow one another, (n_runs, n, length); others where states start anew."""
+    overlap, n_steps = overlap_of(length), n_steps_of(n_runs)
     parts = [
-        sound_stream(min(N_STEPS, n_runs - first), n, length, rate_hz, rng, overlap)
-        for first in range(0, n_runs, N_STEPS)
+        sound_stream(min(n_steps, n_runs - first), n, length, rate_hz, rng, overlap)
+        for first in range(0, n_runs, n_steps)
     ]
     return np.concatenate(parts)
 
@@ -53,8 +53,8 @@ def _streams(
 def overlap_of(length: int) -> int:
     """Return how many samples of a frame are likely to end the one before.
 
-    Frames are as long as transforms like, a power of two. What is one, and a smaller power of two besides,
-    at most a quarter of it, has that as context: 64 before 512. 10, 20 and 30 ms are none of these.
+    Frames are as long as transforms like, a power of two. What is one, and a smaller power of two
+    besides, at most a quarter of it, has that as context: 64 before 512. 10, 20 and 30 ms are no such.
     """
     context = length & -length  # the lowest bit that is set
     frame = length - context

@@ -1,4 +1,4 @@
-"""What a model's answers to generated inputs are worth: whether these are inputs that it was made for."""
+"""What answers to generated inputs are worth: whether a model was made for such inputs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 
 NOT_FINITE, FINITE, TELLING, CLEAR = range(4)
-"""Rising: outputs are NaN or Inf; finite at least; vary; and where they are scores, some are no zeros."""
+"""Rising: outputs are NaN or Inf; finite; they vary; where they are scores, some are no zeros, too."""
 
 _TELLING_RANGE = 1e-4
 """Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
 
 _LEAST_SCORE = 0.1
-"""A detector that gives none of several inputs more than this finds nothing in them, and answers alike to
-all: silero-vad gives speech 0.003 at most where its frames are 512 samples long, and 1.0 at 576."""
+"""A detector that gives none of several inputs more than this finds nothing in them, and answers alike
+to all: silero-vad gives speech 0.003 at most where its frames are 512 samples long, and 1.0 at 576."""
 
 
 def worth_of(outputs: Outputs) -> int:
@@ -30,7 +30,7 @@ def worth_of(outputs: Outputs) -> int:
 
 
 def _finds_nothing(scores: Array) -> bool:
-    """Whether an output may be scores, all of which are near 0; shares of a whole are small by nature."""
+    """Whether an output may be scores, all near 0; shares of a whole are small by nature."""
     if not (scores.min() >= 0 and scores.max() < _LEAST_SCORE):
         return False
     sums = scores.astype(np.float64).sum(axis=-1) if scores.ndim else scores
