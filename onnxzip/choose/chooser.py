@@ -32,9 +32,9 @@ from onnxzip.rewrite.restorer import Restorer
 
 HARMLESS_ERROR = 7e-4
 """Largest relative error of a weight of which inputs tell nothing: that of 12 bits. Noise of this share
-of every tensor's size, of all together, costs 0.002 to 0.014 nrmse on real inputs of seven models, 0.14
-and 0.19 of two front ends whose weights are the filters of a spectrogram; noise of 3e-3 0.005 to 0.07,
-0.22 and 0.30 (`python -m tests.bench.harmless FOLDER`)."""
+of every tensor's size, of all together, costs 0.002 to 0.014 nrmse on real inputs of seven models, and
+0.14 and 0.19 of two front ends whose weights are the filters of a spectrogram; noise of 3e-3 0.005 to
+0.07, 0.22 and 0.30 (`python -m tests.bench.harmless FOLDER`)."""
 
 _FIRST_BUDGET = 0.05
 """Predicted loss to begin with where the metric's unit is not that of predictions: half of what rel_l2

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
-from onnxzip.measure.reach import cancels_out
+from onnxzip.measure.reach import unreached
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.progress import ShowProgress
@@ -63,8 +63,7 @@ def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[s
     """Replace sensitivities of zero: a weight that no feed reached is not a weight without effect.
 
     Returns:
-        The sensitivities, where an unreached layer has the upper quartile of the others (1 if there
-        are none), and the names of the unreached layers.
+        The sensitivities, an unreached layer's the upper quartile (1 without any), and their names.
     """
     seen = [s for s in measured.values() if s > _LEAST_SENSITIVITY]
     typical = float(np.quantile(seen, _UNSEEN_QUANTILE)) if seen else 1.0
@@ -112,8 +111,7 @@ _SMOOTH = (0.75, 3.0)
 """Exponents of a layer's loss over its error that no jump has: 1 where the loss is proportional, 1/2
 where the error changes as many answers as it is large, and nothing or everything by luck."""
 
-_RUINED = 1e6
-"""Stands for outputs that are no numbers any more; a prediction has to be finite."""
+_RUINED = 1e6  # stands for outputs that are no numbers any more; a prediction has to be finite
 
 _ROUNDING_SHARE = 0.1
 """Errors add up in squares: what has a tenth of the loss allowed adds half a percent to it."""
@@ -181,13 +179,8 @@ class Prober:
 
     def reached_by_none(self, names: Collection[str]) -> list[str]:
         """Return which of the weights that move no output no input reaches; others cancel out."""
-        weights = {layer.name: layer.weight for layer in self._proposal.layers}
-        probes = self.subject.probes
-        return [
-            name
-            for name in names
-            if not cancels_out(self.trials, name, weights[name], probes, _LEAST_SENSITIVITY)
-        ]
+        layers, probes = self._proposal.layers, self.subject.probes
+        return unreached(self.trials, layers, names, probes, _LEAST_SENSITIVITY)
 
     def close(self) -> None:
         """Free the trials's memory."""

@@ -106,7 +106,7 @@ def steps(
     n_steps: int,
     run: Callable[[Feeds], dict[str, Array]],
 ) -> Iterator[tuple[Feeds, dict[str, Array]]]:
-    """Yield what a model is fed and what it answers: each run goes on with the states of the last one.
+    """Yield what a model is fed and what it answers, where it hands states on from run to run.
 
     Every few runs begin anew, with the states that are among the feeds. A state that is not finite, or
     of another shape than the feed's, is not handed on.
@@ -131,7 +131,7 @@ def steps(
 
 
 def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
-    """Return the runs of several sets, one of each in turn; no states are carried."""
+    """Return the runs of several sets, one of each in turn; none hands its states on."""
     if len(sets) == 1:
         return replace(sets[0], carried={}, n_steps=1)
     order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))

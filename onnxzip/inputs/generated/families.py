@@ -11,7 +11,7 @@ from onnxzip.inputs.generated.readings import Reading
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
-MAX_FAMILIES = 6
+MAX_FAMILIES = 4
 """Readings beyond it are left out, the unlikeliest: a guess that costs time."""
 
 _OWN_STREAM = 1

@@ -7,28 +7,27 @@ one with the largest loss counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TypeAlias
 
 import numpy as np
 
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import STATE_NAME
+from onnxzip.inputs.generated import draws
+from onnxzip.inputs.generated.draws import Draw
 from onnxzip.inputs.generated.looks import Reading as Look
 from onnxzip.inputs.generated.looks import readings as looks_of
 from onnxzip.inputs.generated.pictures import Layout, bytes_of, layout_of, pictures_of
 from onnxzip.inputs.generated.recordings import sound_of, spectrogram_of
 from onnxzip.inputs.generated.scalings import SCALINGS
-from onnxzip.inputs.generated.sources.ids import DrawIds, put_ids, uniform_ids, zipf_ids
+from onnxzip.inputs.generated.sources.ids import uniform_ids, zipf_ids
 from onnxzip.inputs.generated.sources.masks import (
     Meaning,
     is_mask,
     make_mask,
     mask_meanings,
-    row_lengths,
-    scale_factors,
     small_integers,
 )
 from onnxzip.inputs.generated.sources.spectrograms import scalings as spectrogram_scalings
@@ -53,15 +52,9 @@ _N_DIFFUSION_STEPS = 1000
 _STATE_DEVIATION = 0.5
 """Hidden states of recurrent cells lie in (-1, 1)."""
 
-_SPREAD = 4.0
-"""Samples of one family are up to this many times as large, or as small, as a deviation of 1."""
-
 _NEAR_1 = {"lower": (0.1, 0.5), "upper": (2.0, 10.0)}
 _HERTZ = {"lower": (20.0, 60.0), "upper": (1000.0, 4000.0)}
 """Bounds of what is between: numbers about 1, frequencies of voices and music. Guesses."""
-
-Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], Array]
-"""Takes the shape of one run, the number of runs and a generator; returns (n_runs, *shape)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,21 +119,25 @@ def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple
     name, ids = spec.name.lower(), context.hints.ranges.get(spec.name)
     parts = context.hints.parts.get(spec.name, {})
     if _RATE.search(name) and spec.dtype.kind in "iuf":
-        return (Reading("", _constant(_SAMPLE_RATE_HZ)),)
+        return (Reading("", draws.constant(_SAMPLE_RATE_HZ)),)
     if is_mask(name):
         return _masks(name, spec.dtype, len(shape))
     if spec.dtype.kind == "b":
-        return (Reading("", _switches if int(np.prod(shape)) == 1 else _coins),)
+        return (Reading("", draws.switches if int(np.prod(shape)) == 1 else draws.coins),)
     if _POSITION.search(name) and shape:
-        return (Reading("", _places(shape[-1], ids)),)
+        return (Reading("", draws.places(shape[-1], ids)),)
     if _SEGMENT.search(name):
-        return (Reading("", _ids(ids or range(2), lambda rows, s, rng: rng.integers(0, 2, s))),)
+        return (Reading("", draws.ids(ids or range(2), lambda rows, s, rng: rng.integers(0, 2, s))),)
     if ids is not None:
         ways = (("ids as in texts", zipf_ids), ("ids from the whole table", uniform_ids))
-        return tuple(Reading(label, _with_parts(_ids(ids, draw), parts, draw)) for label, draw in ways)
+        return tuple(
+            Reading(label, draws.with_parts(draws.ids(ids, draw), parts, draw)) for label, draw in ways
+        )
     found = _floats(spec, shape, context) if spec.dtype.kind == "f" else _integers(spec, shape, context)
     return tuple(
-        Reading(r.name, _with_parts(r.draw, parts, zipf_ids), r.is_scaled, r.is_like_real, r.is_fallback)
+        Reading(
+            r.name, draws.with_parts(r.draw, parts, zipf_ids), r.is_scaled, r.is_like_real, r.is_fallback
+        )
         for r in found
     )
 
@@ -202,10 +199,13 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
         ranges = (_HERTZ, _NEAR_1) if context.is_sound else (_NEAR_1, _HERTZ)
         labels = {id(_NEAR_1): "bounds around 1", id(_HERTZ): "bounds in hertz"}
         return tuple(
-            Reading(labels[id(r)], _between(*r[bound]), is_fallback=i > 0) for i, r in enumerate(ranges)
+            Reading(labels[id(r)], draws.between(*r[bound]), is_fallback=i > 0)
+            for i, r in enumerate(ranges)
         )
     if not shape or _FACTOR.search(name):
-        return Reading("", _factors), Reading("numbers of either sign", _normal, is_fallback=True)
+        return Reading("", draws.factors), Reading(
+            "numbers of either sign", draws.normal, is_fallback=True
+        )
     if STATE_NAME.search(name):
         return (Reading("", lambda s, n, rng: _STATE_DEVIATION * rng.standard_normal((n, *s))),)
     looks = looks_of(spec, shape)
@@ -220,8 +220,8 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     is_sure = bool(named) or layout is not None or is_timed
     return (
         *(reading for some in kinds for reading in some if reading is not None),
-        Reading("noise", _normal, is_fallback=is_sure),
-        Reading("noise of many levels", _scaled, is_fallback=is_sure),
+        Reading("noise", draws.normal, is_fallback=is_sure),
+        Reading("noise of many levels", draws.scaled, is_fallback=is_sure),
         Reading("numbers from 0 to 1", lambda s, n, rng: rng.random((n, *s)), is_fallback=True),
     )
 
@@ -257,80 +257,22 @@ def _integers(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tupl
     assert isinstance(spec.dtype, np.dtype)
     name, limits = spec.name.lower(), np.iinfo(spec.dtype.name)
     if _LENGTH.search(name):
-        return (Reading("", _lengths(context.length)),)
+        return (Reading("", draws.lengths(context.length)),)
     if _STEP.search(name):
-        return (Reading("", _ids(range(_N_DIFFUSION_STEPS), uniform_ids)),)
+        return (Reading("", draws.ids(range(_N_DIFFUSION_STEPS), uniform_ids)),)
     layout = layout_of(spec, shape) if limits.bits == 8 else None
     if layout is not None:
         return (Reading("photographs", bytes_of(layout, limits.min), is_like_real=True),)
     if limits.bits == 8 and len(shape) >= 3:
         every = range(limits.min, limits.max + 1)
-        return (Reading("random bytes", _ids(every, uniform_ids)),)
+        return (Reading("random bytes", draws.ids(every, uniform_ids)),)
     return (
         Reading("small numbers", lambda s, n, rng: small_integers((n, *s), rng)),
-        Reading("ones", _constant(1), is_fallback=True),
-        Reading("zeros", _constant(0), is_fallback=True),
+        Reading("ones", draws.constant(1), is_fallback=True),
+        Reading("zeros", draws.constant(0), is_fallback=True),
     )
-
-
-def _constant(value: float) -> Draw:
-    return lambda shape, n_runs, rng: np.full((n_runs, *shape), value)
-
-
-def _ids(ids: range, draw: DrawIds) -> Draw:
-    return lambda shape, n_runs, rng: draw(ids, (n_runs, *shape), rng)
-
-
-def _with_parts(draw: Draw, parts: Mapping[tuple[int, int], range], draw_ids: DrawIds) -> Draw:
-    """Return what also puts ids where an input indexes tables of their own."""
-    if not parts:
-        return draw
-    behind = {(axis + 1, place): ids for (axis, place), ids in parts.items()}
-    return lambda shape, n_runs, rng: put_ids(draw(shape, n_runs, rng), behind, draw_ids, rng)
 
 
 def _bound_of(name: str) -> str:
     """Return whether a number is called a "lower" or an "upper" bound; "" for neither."""
     return "lower" if _LOWER.search(name) else "upper" if _UPPER.search(name) else ""
-
-
-def _between(low: float, high: float) -> Draw:
-    """Return what draws numbers with a uniform logarithm."""
-    return lambda shape, n_runs, rng: low * (high / low) ** rng.random((n_runs, *shape))
-
-
-def _places(length: int, ids: range | None) -> Draw:
-    rows = np.arange(length) if ids is None else ids.start + np.arange(length) % len(ids)
-    return lambda shape, n_runs, rng: np.broadcast_to(rows, (n_runs, *shape))
-
-
-def _lengths(longest: int) -> Draw:
-    def draw(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-        n_rows = int(np.prod(shape))
-        if n_rows == 1:  # of a batch that nothing pads
-            return np.full((n_runs, *shape), longest)
-        return row_lengths(n_runs * n_rows, longest).reshape(n_runs, *shape)
-
-    return draw
-
-
-def _coins(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-    return np.asarray(rng.random((n_runs, *shape)) < 0.5)
-
-
-def _switches(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-    """Return on and off by turns: every branch gets its runs."""
-    return np.broadcast_to((np.arange(n_runs) % 2 == 0).reshape(-1, *[1] * len(shape)), (n_runs, *shape))
-
-
-def _factors(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-    return scale_factors((n_runs, *shape), rng)
-
-
-def _normal(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-    return rng.standard_normal((n_runs, *shape))
-
-
-def _scaled(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
-    levels = _SPREAD ** rng.uniform(-1, 1, (n_runs, *shape[:1], *[1] * len(shape[1:])))
-    return np.asarray(levels * rng.standard_normal((n_runs, *shape)))

@@ -54,11 +54,11 @@ def overlap_of(length: int) -> int:
     """Return how many samples of a frame are likely to end the one before.
 
     Frames are as long as transforms like, a power of two. What is one, and a smaller power of two
-    besides, at most a quarter of it, has that as context: 64 before 512. 10, 20 and 30 ms are none.
+    besides, at most an eighth of it, has that as context: 64 before 512. 10, 20 and 30 ms are no such.
     """
     context = length & -length  # the lowest bit that is set
     frame = length - context
-    return context if frame > 0 and frame & (frame - 1) == 0 and context <= frame // 4 else 0
+    return context if frame > 0 and frame & (frame - 1) == 0 and context <= frame // 8 else 0
 
 
 def spectrogram_of(look: Look, scaling: Scaling, *, is_stream: bool) -> Draw:

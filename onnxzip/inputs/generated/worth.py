@@ -1,4 +1,4 @@
-"""What a model's answers to generated inputs are worth: whether it was made for such inputs."""
+"""What answers to generated inputs are worth: whether a model was made for such inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 
 NOT_FINITE, FINITE, TELLING, CLEAR = range(4)
-"""Rising: outputs are NaN or Inf; finite at least; vary; and where they are scores, some are not 0."""
+"""Rising: outputs are NaN or Inf; finite; they vary; where they are scores, some are no zeros, too."""
 
 _TELLING_RANGE = 1e-4
 """Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
