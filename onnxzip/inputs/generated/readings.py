@@ -211,8 +211,9 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     named = [look for look in looks if look.is_named]
     layout = None if named else layout_of(spec, shape)
     found = [] if layout is None else _pictures(layout)
-    for look in named or looks:
-        found += _recordings(look, shape, is_stream=context.is_stream)
+    fitting = named or looks
+    for look in fitting:
+        found += _recordings(look, shape, is_stream=context.is_stream, is_alone=len(fitting) == 1)
     is_sure = bool(named) or layout is not None
     return (
         *found,
@@ -234,13 +235,15 @@ def _pictures(layout: Layout) -> list[Reading]:
     ]
 
 
-def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool) -> list[Reading]:
+def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool, is_alone: bool) -> list[Reading]:
+    """Return a sound, or spectrograms; those with other axes are told apart by their names."""
     if look.band_axis is None:
         draw = sound_of(look, _SAMPLE_RATE_HZ, is_stream=is_stream)
         return [Reading("sounds", draw, is_like_real=True)]
+    kind = "spectrograms" if is_alone else f"spectrograms with bands on axis {look.band_axis}"
     return [
         Reading(
-            f"spectrograms, {scaling.name}",
+            f"{kind}, {scaling.name}",
             spectrogram_of(look, scaling, is_stream=is_stream),
             is_scaled=True,
             is_like_real=True,
