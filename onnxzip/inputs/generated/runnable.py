@@ -274,8 +274,19 @@ class _Generator:
 
 
 def _tells(session: Session, feeds: FeedSet) -> bool:
-    """Whether an output of any run is worth something."""
-    return any(_quality(session.run(run)) == _TELLING for run in feeds)
+    """Whether an output is worth something, within a run or from run to run: one may be one number."""
+    ends: dict[str, tuple[float, float]] = {}
+    for outputs in map(session.run, feeds):
+        quality = _quality(outputs)
+        if quality == _TELLING:
+            return True
+        if quality == _NOT_FINITE:
+            continue
+        for name, y in outputs.items():
+            if y.dtype.kind == "f" and y.size:
+                low, high = ends.get(name, (math.inf, -math.inf))
+                ends[name] = min(low, float(y.min())), max(high, float(y.max()))
+    return any(high - low > _TELLING_RANGE for low, high in ends.values())
 
 
 def _quality(outputs: Outputs) -> int:
