@@ -110,7 +110,7 @@ def test_weights_behind_a_silent_output_are_harmless() -> None:
     found = errors(report)
     assert max(found["shared"], found["right"]) <= HARMLESS_ERROR
     assert found["left"] > 5 * HARMLESS_ERROR
-    told = {skip.layer for skip in report.skips if "tell nothing" in skip.reason}
+    told = {skip.layer for skip in report.skips if "keeps 12 bits or more" in skip.reason}
     assert told == {"shared", "right"}
 
 
@@ -177,7 +177,7 @@ def test_data_that_leave_most_out_are_warned_of() -> None:
 
 # What no plan meets
 
-STRICT = ["--tolerance", "1e-7", "-1", "--passes", "scalar"]
+STRICT = ["--tolerance", "1e-5", "-1", "--passes", "scalar"]
 
 
 def test_exit_3_writes_the_report_and_no_file(
@@ -187,7 +187,7 @@ def test_exit_3_writes_the_report_and_no_file(
     assert main([*STRICT, "-q", "--report", str(report_path), str(path), str(out)]) == 3
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    assert "the tolerance is 1e-07" in message
+    assert "the tolerance is 1e-05" in message
     assert "most of it costs 'w" in message
     assert not out.exists()
     report = from_json(report_path.read_text())
@@ -216,7 +216,7 @@ def test_best_effort_writes_the_file_and_warns(
 
 def test_the_error_carries_the_report() -> None:
     with pytest.raises(ToleranceError) as caught:
-        compress(PLAIN, tolerance=1e-7)
+        compress(PLAIN, tolerance=1e-5, level=1)
     assert isinstance(caught.value.report, Report)
     assert drift_of(caught.value.report).failed
 
