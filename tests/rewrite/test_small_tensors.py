@@ -279,8 +279,8 @@ def test_sessions_decode_what_numpy_rounds(arrays: list[np.ndarray], rate: int, 
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
-g (float[n, 3, 6, 6] x) => (float[n, 16] y)
-<float[24, 3, 3, 3] w1, float[24] b1, float[24, 1, 1] s1, float[384, 200] w2, float[1, 200] b2,
+g (float[n, 5, 6, 6] x) => (float[n, 16] y)
+<float[24, 5, 3, 3] w1, float[24] b1, float[24, 1, 1] s1, float[384, 200] w2, float[1, 200] b2,
  float[200] s3, float[200] b3, float[200, 16] w4, float[16] b4>
 {
     h1 = Conv (x, w1, b1)
@@ -299,7 +299,7 @@ PROTO = model_from_text(TEXT)
 
 
 def compress(proto: onnx.ModelProto = PROTO, **settings: object) -> onnxzip.Result:
-    settings = {"metric": "rel_l2", **settings}
+    settings = {"tolerance": 0.4, **settings}
     return onnxzip.compress(proto, keep_names=True, passes="scalar", skip=(), **settings)
 
 
@@ -371,7 +371,7 @@ def test_the_same_twice(compressed: onnxzip.Result) -> None:
 
 
 def test_a_tight_tolerance_asks_for_16_bits() -> None:
-    result = compress(tolerance=1e-3)
+    result = compress(tolerance=5e-3)
     (text,) = rewrites(result)
     assert text.startswith("664 numbers in 16 bits")
     assert decoded(result) == wanted(WORDS)
