@@ -154,6 +154,20 @@ def test_sizes_that_crash_are_passed_over() -> None:
     families(fixed, helpers=Helpers(survives=lambda feeds: pytest.fail("no size is guessed here")))
 
 
+def test_one_number_a_run_tells_by_two_runs() -> None:
+    """Else each size is tried, in a process of its own where sizes are guessed."""
+    asked: list[tuple[int, ...]] = []
+
+    def survives(feeds: Feeds) -> bool:
+        asked.append(feeds["embedding"].shape)
+        return True
+
+    session = of_vectors([1, "t"], node("ReduceMean", "x", keepdims=1))
+    found = families(session, helpers=Helpers(survives=survives))
+    assert asked == [(1, 32)]
+    assert names_of(found) == ["noise", "noise of many levels"], "no fallback is needed"
+
+
 def test_nothing_runs() -> None:
     session = of_vectors([2, 5], node("Reshape", "x", "s"), arrays=[("s", np.array([77]))])
     with pytest.raises(CalibrationError, match=r"^m\.onnx: .*Reshape.*calibration"):
