@@ -54,6 +54,9 @@ INTEGERS = [
 ]
 """Models of integers only: nothing for the scalar pass, and nothing may be lost."""
 
+SILENT = ["constant_weight_values"]
+"""Models that answer with zeros, or with what no input moves: not proven."""
+
 
 def n_accounted(report: Report) -> int:
     """Return how many weights the report says something about."""
@@ -93,6 +96,7 @@ def test_scalar_pass_on_own_data(case: Case, tmp_path: Path) -> None:
     stated = drift_on_cpu(report.checks)
     assert stated.limit == 0.08
     assert drift <= 0.08
+    assert bool(stated.unproven) == (case.name in SILENT)
     assert drift == pytest.approx(stated.value, rel=1e-3, abs=1e-6)
     assert {layer.pass_name for layer in report.layers} == {"scalar"}
     assert n_accounted(report) >= case.n_weights
@@ -121,6 +125,7 @@ def test_default_options(case: Case, level: int, tmp_path: Path) -> None:
     stated = drift_on_cpu(result.report.checks)
     assert stated.value <= stated.limit == 0.1
     assert stated.seed == 0
+    assert bool(stated.unproven) == (case.name in SILENT)
     assert "generated" in stated.note
     assert drift <= (0 if case.name in INTEGERS else 0.2), "far worse than on the generated inputs"
     assert result.model is not None
@@ -269,7 +274,7 @@ def test_objective_speed(name: str, tmp_path: Path) -> None:
 def test_every_pass_alone(pass_name: str, tmp_path: Path) -> None:
     """It compresses the CNN, or says of every weight why not."""
     out = tmp_path / "out.onnx"
-    settings = {"passes": pass_name, "tolerance": 0.4, "level": 2}
+    settings = {"passes": pass_name, "tolerance": 0.6, "level": 2}
     report = onnxzip.compress(MODELS / "digits_cnn.onnx", out, **settings).report
     assert {layer.pass_name for layer in report.layers} == {pass_name}
     weights = {w.name for w in onnxzip.inspect(MODELS / "digits_cnn.onnx").weights}
@@ -333,4 +338,4 @@ def test_odd_data_are_told_on_stderr_and_in_the_report(
     assert main([*map(str, line), "--report", str(report)]) == 0
     told = capsys.readouterr().err
     assert told.startswith("onnxzip: warning: 63 of 64 samples are copies of others")
-    assert [finding.kind for finding in from_json(report.read_text()).warnings] == ["copies"]
+    assert [finding.kind for finding in from_json(report.read_text()).warnings] == ["copies", "response"]

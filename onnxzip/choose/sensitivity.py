@@ -97,9 +97,6 @@ def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, 
     }
 
 
-_N_BLAMING_RUNS = 16
-"""Runs that parts of a plan are measured on, up to 128 samples: what jumps may do so in few of them."""
-
 _N_BLAMING = 8
 """Parts to measure besides those that lead to one layer: for a few layers more. A guess that costs time,
 where a prediction fails."""

@@ -72,7 +72,8 @@ def fill(
     tried: set[frozenset[tuple[str, int]]] = set()
     for _ in range(_MAX_SIZES):
         budget = budget_for_size(plan_for, n_before - allowed)
-        planned = identity(plan_for(budget))
+        unfitted = plan_for(budget)
+        planned = identity(unfitted)
         if planned in tried:
             break
         tried.add(planned)
@@ -88,6 +89,8 @@ def fill(
         else:
             too_large = min(too_large, allowed)
         allowed *= n_bytes / n_found * _BELOW
+        if n_found > n_bytes:  # less than it was thought to take, or the same plan comes up again
+            allowed = min(allowed, n_before - n_saved_bytes(unfitted) - 1)
         if not fitting < allowed < too_large:
             allowed = (fitting + too_large) / 2
     return best, smallest

@@ -121,3 +121,19 @@ def test_the_budget_for_a_size_is_the_smallest_that_saves_so_much() -> None:
 
     for n_to_save, budget in ((1, 0.001), (1000, 0.001), (1001, 0.5), (3900, 0.5), (3901, 1e3)):
         assert budget_for_size(plan_for, n_to_save) == pytest.approx(budget, rel=1e-3)
+
+
+def test_a_plan_whose_file_takes_a_little_more_gives_way_to_a_smaller_one() -> None:
+    """Its estimate fits, so that it comes up again for each size between that and its file's."""
+    ladders = {"w": make_ladder(make_layer("w", 1000), [(500, 0.5), (1500, 0.1)])}
+
+    def plan_for(budget: float) -> Plan:
+        return choose(ladders, constant(w=1.0), budget, by_macs=False)
+
+    def size_of(plan: Plan) -> int:
+        return N_GRAPH + plan.n_bytes + 40
+
+    found, smallest = fill(plan_for, plan_for, size_of, N_GRAPH + 1520, N_GRAPH + 4000)
+    assert found is not None
+    assert found.chosen["w"].n_bytes == 500
+    assert smallest == N_GRAPH + 540

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from onnxzip.measure.confidence import interval_of
+from onnxzip.measure.confidence import interval_of, n_to_settle
 from onnxzip.measure.metrics import make_metric
 from onnxzip.runtime.outputs import Outputs
 
@@ -143,3 +144,43 @@ def test_integers_and_text() -> None:
         assert value == 0.25
         assert interval is not None
         assert 0.1 < interval[0] < 0.25 < interval[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "limit", "expected"),
+    [
+        (0.08, (0.06, 0.12), 0.1, 400),  # 0.04 reaches beyond 0.02: twice as near takes 4 times as many
+        (0.12, (0.08, 0.15), 0.1, 400),  # the side that counts is the one towards the limit
+        (0.099, (0.09, 0.109), 0.1, 10000),
+        (0.08, (0.06, 0.09), 0.1, None),
+        (0.2, (0.15, 0.3), 0.1, None),
+        (0.1, (0.05, 0.15), 0.1, None),
+        (0.08, None, 0.1, None),
+        (0.08, (0.06, 0.12), math.inf, None),
+    ],
+)
+def test_how_many_samples_would_settle_it(
+    value: float, interval: Interval, limit: float, expected: int | None
+) -> None:
+    found = n_to_settle(make_metric("nrmse", limit), value, interval, 100)
+    assert found == expected or (
+        found is not None and expected is not None and abs(found - expected) < 2
+    )
+
+
+def test_so_many_samples_do_settle_it() -> None:
+    """Of the same kind: most intervals then end on the side of the limit that the value is on."""
+    rng = np.random.default_rng(0)
+    metric = make_metric("rel_l2", 0.42)
+    before, after = noisy(rng, 100)
+    value, interval = measure("rel_l2", runs_of(before, 5), runs_of(after, 5))
+    n = n_to_settle(metric, value, interval, 100)
+    assert n is not None
+    truth, _ = measure("rel_l2", *(runs_of(part, 8) for part in noisy(rng, 100_000)))
+    wider = replace(metric, limit=value + 1.3 * (0.42 - value))
+    assert (n_to_settle(wider, value, interval, 100) or 0) < n
+    far = [measure("rel_l2", *(runs_of(p, 5) for p in noisy(rng, n)))[1] for _ in range(10)]
+    widths = [found[1] - found[0] for found in far if found is not None]
+    assert interval is not None
+    assert np.median(widths) == pytest.approx((interval[1] - interval[0]) * (100 / n) ** 0.5, rel=0.3)
+    assert truth > 0

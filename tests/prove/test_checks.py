@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.generated.runnable import runnable_feeds
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.measure.examination import unstable_outputs
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
@@ -32,12 +32,12 @@ def make_session(weight: np.ndarray, *extra_nodes: object, outputs: tuple[str, .
 
 def test_exact_check_passes_for_the_same_weights_only():
     original = make_session(WEIGHT)
-    feeds = runnable_feeds(original, seed=5)
+    feeds = runnable_families(original, seed=5)[0]
     reference = list(run_all(original, feeds))
     check = check_exact(reference, make_session(WEIGHT), feeds)
     assert (check.kind, check.provider, check.value, check.passed) == ("exact", "CPU", 0.0, True)
     assert (check.limit, check.n_samples, check.seed) == (EXACT_LIMIT, feeds.n_samples, 5)
-    assert check.note == "generated inputs"
+    assert check.note == "generated inputs: noise"
     wrong = WEIGHT.copy()
     wrong[0, 0] += 1e-3
     check = check_exact(reference, make_session(wrong), feeds)
@@ -47,7 +47,7 @@ def test_exact_check_passes_for_the_same_weights_only():
 
 def test_drift_check_is_held_to_the_metric():
     original = make_session(WEIGHT)
-    feeds = runnable_feeds(original, seed=0)
+    feeds = runnable_families(original, seed=0)[0]
     reference = list(run_all(original, feeds))
     candidate = make_session(np.float32(1.05) * WEIGHT)
     check = check_drift(reference, candidate, feeds, make_metric("rel_l2"))
@@ -116,7 +116,7 @@ def test_outputs_of_maps_are_compared():
         return open_session(LoadableModel(model.SerializeToString()))
 
     original = session(WEIGHT)
-    feeds = runnable_feeds(original, seed=0)
+    feeds = runnable_families(original, seed=0)[0]
     reference = list(run_all(original, feeds))
     assert reference[0]["z"].shape == (4, 3)
     assert check_exact(reference, session(WEIGHT), feeds).passed

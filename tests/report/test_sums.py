@@ -18,7 +18,7 @@ from tests.cases import CASES
 from tests.judge import judge_report
 from tests.test_models import MODELS
 
-SPEED = {"objective": "speed", "tolerance": 0.6}
+SPEED = {"objective": "speed", "metric": "rel_l2", "tolerance": 0.6}
 RUNS: dict[str, tuple[str, dict[str, object]]] = {
     "coded": ("residual_network", {"level": 6}),
     "packed": ("residual_network", {"level": 1}),

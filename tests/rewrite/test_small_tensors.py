@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +17,6 @@ from onnxzip.choose.sensitivity import Prober
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.graph import GraphBuilder, find_small_layers, read_model, to_proto
 from onnxzip.graph.reading.layouts import default_layout
-from onnxzip.measure.subject import Subject
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Plan, Rounding
 from onnxzip.rewrite.emit import Emitter
@@ -205,7 +206,7 @@ class Meter:
         self.floor = floor
         self.n_calls = 0
 
-    def relative_error(self, weights: Mapping[str, np.ndarray], fitted: object, n_runs: int) -> float:
+    def probe(self, weights: Mapping[str, np.ndarray], probes: object) -> float:
         self.n_calls += 1
         assert set(weights) == set(self.originals)
         changes = [np.abs(array - self.originals[name]).max() for name, array in weights.items()]
@@ -215,7 +216,7 @@ class Meter:
 def choose(layers: Sequence[Layer], budget: float, floor: float = 0.0) -> tuple[Rounding, int]:
     """Return what a prober chooses, and how often it measured."""
     meter = Meter(layers, floor)
-    subject = Subject((), (), ("CPU",), None)
+    subject: Any = SimpleNamespace(probes=())
     prober = Prober(None, subject, None)
     prober._trials = meter
     return prober.choose_rounding(layers, budget), meter.n_calls
@@ -278,8 +279,8 @@ def test_sessions_decode_what_numpy_rounds(arrays: list[np.ndarray], rate: int, 
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
-g (float[n, 3, 6, 6] x) => (float[n, 16] y)
-<float[24, 3, 3, 3] w1, float[24] b1, float[24, 1, 1] s1, float[384, 200] w2, float[1, 200] b2,
+g (float[n, 5, 6, 6] x) => (float[n, 16] y)
+<float[24, 5, 3, 3] w1, float[24] b1, float[24, 1, 1] s1, float[384, 200] w2, float[1, 200] b2,
  float[200] s3, float[200] b3, float[200, 16] w4, float[16] b4>
 {
     h1 = Conv (x, w1, b1)
@@ -298,6 +299,7 @@ PROTO = model_from_text(TEXT)
 
 
 def compress(proto: onnx.ModelProto = PROTO, **settings: object) -> onnxzip.Result:
+    settings = {"tolerance": 0.4, **settings}
     return onnxzip.compress(proto, keep_names=True, passes="scalar", skip=(), **settings)
 
 
@@ -369,7 +371,7 @@ def test_the_same_twice(compressed: onnxzip.Result) -> None:
 
 
 def test_a_tight_tolerance_asks_for_16_bits() -> None:
-    result = compress(tolerance=1e-3)
+    result = compress(tolerance=5e-3)
     (text,) = rewrites(result)
     assert text.startswith("664 numbers in 16 bits")
     assert decoded(result) == wanted(WORDS)

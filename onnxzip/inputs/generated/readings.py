@@ -211,7 +211,11 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     looks = looks_of(spec, shape)
     named = [look for look in looks if look.is_named]
     layout = None if named else layout_of(spec, shape)
-    found = [_recordings(look, shape, is_stream=context.is_stream) for look in named or looks]
+    fitting = named or looks
+    is_alone = len(fitting) == 1
+    found = [
+        _recordings(look, shape, is_stream=context.is_stream, is_alone=is_alone) for look in fitting
+    ]
     if layout is not None:  # of one channel where it may be a spectrogram as well: that is the likelier
         found.append(_pictures(layout))
     kinds = zip_longest(*found)  # by turns: where nothing tells them apart, each kind is tried
@@ -238,13 +242,15 @@ def _pictures(layout: Layout) -> list[Reading]:
     ]
 
 
-def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool) -> list[Reading]:
+def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool, is_alone: bool) -> list[Reading]:
+    """Return a sound, or spectrograms; those with other axes are told apart by their names."""
     if look.band_axis is None:
         draw = sound_of(look, _SAMPLE_RATE_HZ, is_stream=is_stream)
         return [Reading("sounds", draw, is_like_real=True)]
+    kind = "spectrograms" if is_alone else f"spectrograms with bands on axis {look.band_axis}"
     return [
         Reading(
-            f"spectrograms, {scaling.name}",
+            f"{kind}, {scaling.name}",
             spectrogram_of(look, scaling, is_stream=is_stream),
             is_scaled=True,
             is_like_real=True,

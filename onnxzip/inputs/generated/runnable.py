@@ -25,7 +25,7 @@ from onnxzip.inputs.generated.readings import (
     sequence_length,
 )
 from onnxzip.inputs.generated.states import n_steps_of, pair_states, with_own_states
-from onnxzip.inputs.generated.worth import CLEAR, TELLING, worth_of
+from onnxzip.inputs.generated.worth import CLEAR, FINITE, TELLING, worth_of
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
@@ -240,7 +240,7 @@ class _Generator:
                 continue
             n_values = min((array.size for array in outputs.values()), default=0)
             worth = worth_of(outputs)
-            if worth == TELLING:
+            if worth in (FINITE, TELLING):  # of one number a run, several runs tell
                 worth = max(worth, self._worth_of_more(family, shapes))
             if best is None or worth > best.worth:
                 best = _Tried(worth, shapes, family, n_values)
@@ -255,8 +255,8 @@ class _Generator:
     def _worth_of_more(self, family: Family, shapes: Shapes) -> int:
         """Return what outputs are worth at their best: a detector need not find something each time."""
         drawn = family.draw(self.session.inputs, shapes, _N_LOOKED_AT, self.seed)
-        found = (self._outputs_of(feeds) for feeds in drawn)
-        return max((worth_of(outputs) for outputs in found if outputs is not None), default=0)
+        found = [outputs for feeds in drawn if (outputs := self._outputs_of(feeds)) is not None]
+        return max([worth_of(*found), *map(worth_of, found)], default=0)
 
     def _attempts(self) -> Iterator[tuple[Family, Shapes, bool]]:
         """Yield what is worth a run: all sizes under the likeliest reading, then under the others.
@@ -284,5 +284,10 @@ class _Generator:
 
 
 def _tells(session: Session, feeds: FeedSet) -> bool:
-    """Whether an output of any run is worth something."""
-    return any(worth_of(session.run(run)) >= TELLING for run in feeds)
+    """Whether an output of any run is worth something, or of one run beside the first."""
+    first: Outputs | None = None
+    for outputs in map(session.run, feeds):
+        first = outputs if first is None else first
+        if max(worth_of(outputs), worth_of(first, outputs)) >= TELLING:
+            return True
+    return False

@@ -18,15 +18,19 @@ _LEAST_SCORE = 0.1
 to all: silero-vad gives speech 0.003 at most where its frames are 512 samples long, and 1.0 at 576."""
 
 
-def worth_of(outputs: Outputs) -> int:
-    """Say what outputs are worth, on the scale above."""
-    floats = [y for y in outputs.values() if y.dtype.kind == "f" and y.size]
-    if not all(np.isfinite(y).all() for y in floats):
+def worth_of(*runs: Outputs) -> int:
+    """Say what outputs are worth, of one run or of several together, on the scale above."""
+    found: dict[str, list[Array]] = {}
+    for outputs in runs:
+        for name, y in outputs.items():
+            if y.dtype.kind == "f" and y.size:
+                found.setdefault(name, []).append(y)
+    if not all(np.isfinite(y).all() for some in found.values() for y in some):
         return NOT_FINITE
-    ranges = [float(y.max()) - float(y.min()) for y in floats]
-    if floats and max(ranges) <= _TELLING_RANGE:
+    ranges = [float(max(map(np.max, some)) - min(map(np.min, some))) for some in found.values()]
+    if ranges and max(ranges) <= _TELLING_RANGE:
         return FINITE
-    return TELLING if any(map(_finds_nothing, floats)) else CLEAR
+    return TELLING if any(all(map(_finds_nothing, some)) for some in found.values()) else CLEAR
 
 
 def _finds_nothing(scores: Array) -> bool:

@@ -6,10 +6,10 @@ from importlib import resources
 import numpy as np
 import pytest
 
-import onnxzip.inputs.generated
+from onnxzip.inputs.generated import sources
 from onnxzip.inputs.generated.sources.photographs import photographs
 
-FOLDER = resources.files(onnxzip.inputs.generated) / "pictures"
+FOLDER = resources.files(sources) / "pictures"
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".jpg"))
 N_PICTURES = len(FILES)
 MAX_BYTES = 380_000
@@ -51,7 +51,7 @@ def test_each_crop_is_of_another_picture(monkeypatch: pytest.MonkeyPatch) -> Non
     """Until all have been taken; then the same order again, so that every fourth run stays apart."""
     from PIL import Image
 
-    from onnxzip.inputs.generated import photographs as module
+    from onnxzip.inputs.generated.sources import photographs as module
 
     numbered = tuple(Image.new("RGB", (60, 50), (number, 0, 0)) for number in range(N_PICTURES))
     monkeypatch.setattr(module, "_pictures", lambda: numbered)

@@ -1,0 +1,75 @@
+"""Weights of which nothing is known: which ones they are, and that their ladders end at 12 bits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxzip.choose.chooser import HARMLESS_ERROR, _harmless, _silent
+from onnxzip.graph import read_model
+from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.metrics import make_metric
+from onnxzip.measure.subject import Sample, Subject
+from tests.choose.test_search import make_ladder, make_layer
+from tests.textmodels import model_from_text
+
+TWO_HEADS = read_model(
+    model_from_text(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 16] x) => (float[n, 16] a, float[n, 16] b)
+        <float[16, 16] trunk, float[16, 16] left, float[16, 16] right> {
+            h = MatMul(x, trunk)
+            a = MatMul(h, left)
+            b = MatMul(h, right)
+        }"""
+    )
+)
+REFERENCE = [{name: np.random.default_rng(0).standard_normal((8, 16)) for name in "ab"}]
+
+
+def subject(*silent: str, seed: int | None) -> Subject:
+    feeds = FeedSet(({},), (8,), seed)
+    samples = (Sample(feeds, REFERENCE, make_metric("nrmse")),)  # type: ignore[arg-type]
+    return Subject(samples, samples, ("CPU",), None, unproven=dict.fromkeys(silent, "is 0 everywhere"))
+
+
+def silent(*outputs: str, seed: int | None) -> set[str]:
+    proposal: Any = SimpleNamespace(
+        model=TWO_HEADS, ladders={"trunk": [], "left": [], "right": [], "elsewhere": []}
+    )
+    found = _silent(proposal, subject(*outputs, seed=seed))
+    assert all("12 bits" in reason for reason in found.values())
+    return set(found)
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_no_weight_is_silent_where_all_outputs_tell(seed: int | None) -> None:
+    assert silent(seed=seed) == set()
+
+
+def test_on_generated_inputs_one_silent_output_is_enough() -> None:
+    assert silent("b", seed=0) == {"trunk", "right"}
+    assert silent("a", "b", seed=0) == {"trunk", "left", "right"}
+
+
+def test_on_own_data_another_output_tells_of_a_weight() -> None:
+    assert silent("b", seed=None) == {"right"}
+    assert silent("a", "b", seed=None) == {"trunk", "left", "right"}
+
+
+def test_only_errors_that_are_harmless_are_left() -> None:
+    rungs = [(100, 0.1), (200, 1.01 * HARMLESS_ERROR), (300, HARMLESS_ERROR), (400, 1e-5)]
+    ladders = {name: make_ladder(make_layer(name, 1000), rungs) for name in ("known", "unknown")}
+    found = _harmless(ladders, ["unknown"])
+    assert found["known"] == ladders["known"]
+    assert [candidate.error for candidate in found["unknown"]] == [HARMLESS_ERROR, 1e-5]
+
+
+def test_no_node_is_computed_otherwise() -> None:
+    ladder = make_ladder(make_layer("w", 1000), [(100, 1e-5)])
+    computed = [SimpleNamespace(error=1e-5, form="computed")]
+    found = _harmless({"w": [*ladder, *computed]}, ["w"])  # type: ignore[list-item]
+    assert list(found["w"]) == list(ladder)
