@@ -74,10 +74,10 @@ class Chooser:
         self._prober = Prober(proposal, subject, restorer, others)
         self._by_macs = options.objective == "speed"
         self._unseen = self._prober.probe_all(show)
-        metric = subject.metric
-        self._is_proportional = metric.is_proportional
-        is_aimed = metric.is_proportional and options.target_size is None
-        self._first_budget = metric.limit if is_aimed else _FIRST_BUDGET
+        aim = self._prober.aim
+        self._is_proportional = aim.is_proportional
+        aimed = aim.tolerance if aim.is_proportional and options.target_size is None else None
+        self._first_budget = aimed or _FIRST_BUDGET
         self._blind = {**_silent(proposal, subject), **dict.fromkeys(self._unseen, _UNREACHED)}
         self._ladders = _harmless(proposal.ladders, self._blind)
         self._rounding = self._prober.choose_rounding(

@@ -9,7 +9,6 @@ from dataclasses import replace
 from onnxzip.choose.lagrangian import n_saved_bytes
 from onnxzip.choose.search import MAX_TRIALS, Planner, Trial, aim, best_trial, search
 from onnxzip.choose.sensitivity import Prober
-from onnxzip.measure.metric import Metric
 from onnxzip.progress import ShowProgress
 from onnxzip.records.plan import Plan
 
@@ -65,7 +64,7 @@ class LossSearch:
         Where weights can be fitted again, plans are searched without that first, with few trials, and
         then with it, from the budget on that was found: a plan that is fitted again loses less.
         """
-        tolerance = self._tolerance
+        tolerance = self._prober.aim.tolerance
         # What is not fitted again is not moved either: its layers were measured at the rates they have,
         # and chosen for what they lose there (digits_cnn and _autoencoder: 11 and 7 % smaller).
         planner = replace(self._planner, moved=None)
@@ -80,28 +79,24 @@ class LossSearch:
         measure = self._measure_refit
         return search(self._planner, measure, start, tolerance, _N_REFIT_TRIALS, _ENOUGH)
 
-    @property
-    def _tolerance(self) -> float | None:
-        """The loss to aim at, as `_as_loss` has it; None where the loss says nothing of its neighbours.
-
-        What counts events is 0 for many budgets.
-        """
-        metric = self._prober.subject.metric
-        limit = _as_loss(metric, metric.limit)
-        return limit if limit > 0 and not metric.counts_events else None
-
     def _measure(self, plan: Plan) -> tuple[float, bool]:
         """Return the plan's loss, and whether it is within the tolerance."""
         self._n_trials += 1
         self._show(f"trial {self._n_trials}", 0.65 + 0.2 * min(self._n_trials / MAX_TRIALS, 1))
-        loss, passed = self._prober.loss(plan)
-        verdict = "passed" if passed else "failed"
+        found, aim = self._prober.outcome(plan), self._prober.aim
+        verdict = "passed" if found.passed else "failed"
+        share = f" ({found.loss / aim.tolerance:.3f} of what is aimed at)" if aim.tolerance else ""
         _log.info(
-            *("trial %d: budget %.3g, loss %.3g, %s, about %d bytes", self._n_trials),
-            *(plan.budget, loss, verdict, plan.n_bytes),
+            *(
+                "trial %d: budget %.3g, loss %.3g%s, %s, about %d bytes",
+                self._n_trials,
+                plan.budget,
+                found.value,
+            ),
+            *(share, verdict, plan.n_bytes),
         )
-        self._remember(plan, loss, passed)
-        return _as_loss(self._prober.subject.metric, loss), passed
+        self._remember(plan, found.value, found.passed)
+        return found.loss, found.passed
 
     def _remember(self, plan: Plan, loss: float, passed: bool) -> None:
         """Keep the plan if it is the best so far, of those that passed or of those that failed."""
@@ -119,8 +114,3 @@ class LossSearch:
         assert self._refit is not None
         self._prober.close()  # a session on the whole model; a refit needs the memory
         return self._measure(self._refit(plan))
-
-
-def _as_loss(metric: Metric, value: float) -> float:
-    """Return a metric's value as a loss that grows with the errors: dB as the ratio they stand for."""
-    return float(10 ** (-value / 20)) if metric.higher_is_better else value
