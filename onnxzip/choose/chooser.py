@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from onnxzip.choose.blame import CONTRADICTION
+from onnxzip.choose.finish import Fitted, with_last_moved
 from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
 from onnxzip.choose.refit import Refitter
 from onnxzip.choose.refusals import advice, refusal
@@ -97,7 +98,7 @@ class Chooser:
         is_moving = any(codec.is_continuous for codec in self._proposal.codecs.values())
         planner = Planner(self._plan_for, self._correct, self._moved if is_moving else None)
         refit = self._refit if self._refitter.is_able else None
-        search = LossSearch(planner, refit, self._prober, self._show)
+        search = LossSearch(planner, refit, self._finish, self._prober, self._show)
         found = search.run(self._first_budget)
         if search.best is None:
             sensitivities = self._prober.sensitivities
@@ -205,6 +206,11 @@ class Chooser:
         """Return a plan whose rates are moved to meet another budget, or one that is chosen anew."""
         found = moved(plan, self._ladders, self._prober.sensitivities, budget)
         return self._plan_for(budget) if found is None else found
+
+    def _finish(self, base: Fitted, ratio: float) -> Plan | None:
+        """Return a fitted plan whose last layers are moved to have another loss."""
+        sensitivities = self._prober.sensitivities
+        return with_last_moved(base, ratio, self._refitter.order, self._ladders, sensitivities)
 
     def _correct(self, trial: Trial, usual: float) -> float:
         """Correct predictions where a trial contradicts them; return the budget to begin with again.

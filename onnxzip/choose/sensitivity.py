@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -115,7 +116,6 @@ class Prober:
     Attributes:
         sensitivities: by layer name.
         subject: what is measured on.
-        aim: what plans are to reach.
         measured: what each layer's first measurement found.
     """
 
@@ -133,9 +133,13 @@ class Prober:
         self._unseen: set[str] = set()
         self._proposal = proposal
         self.subject = subject
-        self.aim = Aim(subject)
         self._restorer = restorer
         self._trials: TrialSession | None = None
+
+    @cached_property
+    def aim(self) -> Aim:
+        """What plans are to reach."""
+        return Aim(self.subject)
 
     @property
     def trials(self) -> TrialSession:
