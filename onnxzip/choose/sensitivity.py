@@ -14,9 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
-from onnxzip.choose.aim import Aim, Outcome
 from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
+from onnxzip.measure.aim import Aim, Outcome
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.progress import ShowProgress

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from onnxzip.choose.aim import as_loss
 from onnxzip.choose.finish import Finish, Fitted
 from onnxzip.choose.lagrangian import n_saved_bytes
 from onnxzip.choose.search import MAX_TRIALS, Planner, Trial, aim, best_trial, search
 from onnxzip.choose.sensitivity import Prober
+from onnxzip.measure.aim import as_loss
 from onnxzip.progress import ShowProgress
 from onnxzip.records.plan import Plan
 

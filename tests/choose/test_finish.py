@@ -19,7 +19,7 @@ def make_rungs(name: str) -> list[Candidate]:
     layer: Any = make_layer(name, 1000)
     return [
         Candidate(layer, "scalar", {"rate": rate}, "stored", int(1000 * rate), 2.0**-rate, None)
-        for rate in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+        for rate in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
     ]
 
 

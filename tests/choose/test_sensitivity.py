@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxzip.choose.aim import Outcome
 from onnxzip.choose.lagrangian import Sensitivity
 from onnxzip.choose.sensitivity import PROBE_ERROR, Prober
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.aim import Outcome
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.records.plan import Candidate, Plan
