@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from onnxzip.choose.blame import CONTRADICTION
+from onnxzip.choose.finish import Fitted, with_last_moved
 from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
 from onnxzip.choose.refit import Refitter
 from onnxzip.choose.refusals import advice, refusal
@@ -74,10 +75,10 @@ class Chooser:
         self._prober = Prober(proposal, subject, restorer, others)
         self._by_macs = options.objective == "speed"
         self._unseen = self._prober.reached_by_none(self._prober.probe_all(show))
-        metric = subject.metric
-        self._is_proportional = metric.is_proportional
-        is_aimed = metric.is_proportional and options.target_size is None
-        self._first_budget = metric.limit if is_aimed else _FIRST_BUDGET
+        aim = self._prober.aim
+        self._is_proportional = aim.is_proportional
+        aimed = aim.tolerance if aim.is_proportional and options.target_size is None else None
+        self._first_budget = aimed or _FIRST_BUDGET
         self._blind = {**_silent(proposal, subject), **dict.fromkeys(self._unseen, _UNREACHED)}
         self._ladders = _harmless(proposal.ladders, self._blind)
         self._rounding = self._prober.choose_rounding(
@@ -97,7 +98,7 @@ class Chooser:
         is_moving = any(codec.is_continuous for codec in self._proposal.codecs.values())
         planner = Planner(self._plan_for, self._correct, self._moved if is_moving else None)
         refit = self._refit if self._refitter.is_able else None
-        search = LossSearch(planner, refit, self._prober, self._show)
+        search = LossSearch(planner, refit, self._finish, self._prober, self._show)
         found = search.run(self._first_budget)
         if search.best is None:
             sensitivities = self._prober.sensitivities
@@ -205,6 +206,11 @@ class Chooser:
         """Return a plan whose rates are moved to meet another budget, or one that is chosen anew."""
         found = moved(plan, self._ladders, self._prober.sensitivities, budget)
         return self._plan_for(budget) if found is None else found
+
+    def _finish(self, base: Fitted, ratio: float) -> Plan | None:
+        """Return a fitted plan whose last layers are moved to have another loss."""
+        sensitivities = self._prober.sensitivities
+        return with_last_moved(base, ratio, self._refitter.order, self._ladders, sensitivities)
 
     def _correct(self, trial: Trial, usual: float) -> float:
         """Correct predictions where a trial contradicts them; return the budget to begin with again.

@@ -93,6 +93,11 @@ class Refitter:
         """Whether anything can be fitted again."""
         return bool(self._partitioned.partitions)
 
+    @property
+    def order(self) -> list[str]:
+        """The layers that can be fitted again, the first one first."""
+        return [partition.layer for partition in self._partitioned.partitions if partition.layer]
+
     def refit(self, plan: Plan, restorer: Restorer, show: ShowProgress) -> Plan:
         """Return the plan with new payloads for its weights, and new biases.
 

@@ -89,9 +89,9 @@ class PlanRefit:
         self._constants: dict[str, Array] = dict(plan.constants)
 
     def is_wanted(self, partition: Partition) -> bool:
-        """Whether the plan stores the partition's weight, so that there is something to fit."""
+        """Whether the plan stores the partition's weight, and no earlier refit has fitted it."""
         candidate = self._chosen.get(partition.layer)
-        return candidate is not None and candidate.form == "stored"
+        return candidate is not None and candidate.form == "stored" and candidate.encoded is None
 
     def weights(self, partition: Partition, *, with_own: bool) -> dict[str, Array]:
         """Return what the compressed model has for the weights that a partition reads.

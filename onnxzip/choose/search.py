@@ -188,8 +188,8 @@ def search(
         first_budget: where to begin.
         tolerance: the loss to aim at where it grows with a power of the budget (rel_l2); None where
             nothing is known about the relation, and the budget is bisected instead.
-        max_trials: most plans to measure; up to twice as many while none has passed, at ever
-            smaller budgets.
+        max_trials: most plans to measure; up to twice as many, and MAX_TRIALS at least, while none has
+            passed, at ever smaller budgets.
         enough: the share of the tolerance from which on a passing plan ends the search.
 
     Returns:
@@ -197,7 +197,8 @@ def search(
     """
     state = _Search(planner, measure, tolerance)
     budget = first_budget
-    for _ in range(3 * max_trials):
+    n_until_passed = max(2 * max_trials, MAX_TRIALS)
+    for _ in range(3 * n_until_passed):
         trial = state.try_plan(planner.plan_near(budget, state.since[-1] if state.since else None))
         if tolerance and trial.passed and trial.loss >= enough * tolerance:
             return list(state.tried.values())
@@ -207,7 +208,7 @@ def search(
         state.note(budget, trial)
         n_tried = len(state.tried)
         close = state.below > 0 and state.above / state.below < planner.close_enough
-        if n_tried >= (max_trials if state.below > 0 else 2 * max_trials) or close:
+        if n_tried >= (max_trials if state.below > 0 else n_until_passed) or close:
             break
         nothing_left = not trial.passed and not trial.plan.chosen
         if nothing_left or not SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
+from onnxzip.measure.aim import Aim, Outcome
 from onnxzip.measure.reach import unreached
-from onnxzip.measure.subject import Sample, Subject
+from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.progress import ShowProgress
 from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.proposal import Proposal
-from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rounding
 from onnxzip.report.record import LayerSensitivity
@@ -143,6 +144,11 @@ class Prober:
         self._restorer = restorer
         self._trials: TrialSession | None = None
 
+    @cached_property
+    def aim(self) -> Aim:
+        """What plans are to reach."""
+        return Aim(self.subject)
+
     @property
     def trials(self) -> TrialSession:
         """What plans are tried with; opened when it is needed, until `close`."""
@@ -154,25 +160,11 @@ class Prober:
             )
         return self._trials
 
-    def loss(self, plan: Plan) -> tuple[float, bool]:
-        """Return the loss of a plan on the whole model, and whether it is within the tolerance.
-
-        The worst family's counts. What passes on the samples that were held out has to pass on those
-        that were fitted to as well.
-        """
+    def outcome(self, plan: Plan) -> Outcome:
+        """Return what a plan comes to on the whole model."""
         weights = {name: self._restorer.restore(c) for name, c in plan.chosen.items()}
         weights.update(settled(plan))
-        loss, passed = self._worst(weights, self.subject.samples)
-        if passed and self.subject.is_held_out:
-            fitted_loss, passed = self._worst(weights, self.subject.fitted)
-            loss = loss if passed else fitted_loss
-        return loss, passed
-
-    def _worst(self, weights: Mapping[str, Array], samples: Sequence[Sample]) -> tuple[float, bool]:
-        metric = samples[0].metric
-        losses = [self.trials.loss(weights, sample) for sample in samples]
-        worst = max(losses, key=metric.badness)
-        return worst, metric.passes(worst)
+        return self.aim.outcome(self.trials, weights)
 
     def reached_by_none(self, names: Collection[str]) -> list[str]:
         """Return which of the weights that move no output no input reaches; others cancel out."""

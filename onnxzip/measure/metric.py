@@ -89,6 +89,18 @@ class Metric(ABC):
             return math.inf
         return -value if self.higher_is_better else value
 
+    def guide(self, known: Sequence[tuple[Runs, Metric]]) -> SumMetric | None:
+        """Return the metric to guide a search with, where this one counts events, which luck decides.
+
+        Args:
+            known: all outputs of the original that are known, and the metric with their labels.
+
+        Returns:
+            A proportional metric, whose limit is where this one is expected to reach its own; None
+            where losses themselves guide.
+        """
+        return None
+
     @abstractmethod
     def measure(self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None) -> Deviation:
         """Compare the outputs of two models, run by run.
@@ -178,24 +190,42 @@ class SumMetric(Metric):
 
     def measure(self, reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None) -> Deviation:
         """Compare the outputs of two models; see `Metric`."""
-        metric = self.prepare(reference)
-        sums: dict[str, OutputSums] = {}
-        names: dict[str, None] = {}
-        for index, (before, after) in enumerate(zip(reference, outputs, strict=True)):
-            names |= dict.fromkeys((*before, *after))
-            metric._add_run(sums, before, after, None if sizes is None else sizes[index])
+        return measure_each([self], reference, outputs, sizes)[0]
+
+    def sum_up(self, sums: Mapping[str, OutputSums], n_outputs: int) -> Deviation:
+        """Return what sums over all runs come to.
+
+        Args:
+            sums: by output, of those that count.
+            n_outputs: outputs that the models have.
+        """
         if not sums:
             return Deviation(self._perfect)
-        values = {name: metric.value(found) for name, found in sums.items()}
+        values = {name: self.value(found) for name, found in sums.items()}
         order = sorted(sums, key=lambda name: self.badness(values[name]), reverse=True)
         worst = sums[order[0]]
         return Deviation(
             value=values[order[0]],
-            output=worst.output if len(names) > 1 else "",
-            note=metric.note(worst),
+            output=worst.output if n_outputs > 1 else "",
+            note=self.note(worst),
             sums=tuple(sums[name] for name in order),
             by_output={name: values[name] for name in order},
         )
+
+    def add_run(
+        self, sums: dict[str, OutputSums], before: Outputs, after: Outputs, n_samples: int | None
+    ) -> None:
+        """Add to the sums, by output, what a run adds to them."""
+        for name in self.compared(before, after):
+            if name in self.ignored:
+                continue
+            a, b = before.get(name), after.get(name)
+            dtype = next(array.dtype for array in (a, b) if array is not None)
+            found = sums.setdefault(name, OutputSums(name, dtype))
+            if a is None or b is None or a.shape != b.shape:
+                found.find_changed(a, b)
+            else:
+                self._add_output(found, a, b, n_samples)
 
     def value(self, sums: OutputSums) -> float:
         """Return the value over all runs of one output."""
@@ -222,20 +252,6 @@ class SumMetric(Metric):
     def _perfect(self) -> float:
         return math.inf if self.higher_is_better else 0.0
 
-    def _add_run(
-        self, sums: dict[str, OutputSums], before: Outputs, after: Outputs, n_samples: int | None
-    ) -> None:
-        for name in self.compared(before, after):
-            if name in self.ignored:
-                continue
-            a, b = before.get(name), after.get(name)
-            dtype = next(array.dtype for array in (a, b) if array is not None)
-            found = sums.setdefault(name, OutputSums(name, dtype))
-            if a is None or b is None or a.shape != b.shape:
-                found.find_changed(a, b)
-            else:
-                self._add_output(found, a, b, n_samples)
-
     def _add_output(self, found: OutputSums, a: Array, b: Array, n_samples: int | None) -> None:
         x, y = (self.view(array, found.n_rows) for array in (a, b))
         found.n_rows += len(x) if x.ndim else 1
@@ -244,3 +260,17 @@ class SumMetric(Metric):
             found.add(differs, np.ones_like(differs), n_samples)
         elif pair := found.pair(x, y):
             found.add(*self.terms(pair), n_samples)
+
+
+def measure_each(
+    metrics: Sequence[SumMetric], reference: Runs, outputs: Runs, sizes: Sequence[int] | None = None
+) -> list[Deviation]:
+    """Compare the outputs of two models in several metrics, going through them once; see `Metric`."""
+    prepared = [metric.prepare(reference) for metric in metrics]
+    sums: list[dict[str, OutputSums]] = [{} for _ in metrics]
+    names: dict[str, None] = {}
+    for index, (before, after) in enumerate(zip(reference, outputs, strict=True)):
+        names |= dict.fromkeys((*before, *after))
+        for metric, found in zip(prepared, sums, strict=True):
+            metric.add_run(found, before, after, None if sizes is None else sizes[index])
+    return [m.sum_up(found, len(names)) for m, found in zip(prepared, sums, strict=True)]

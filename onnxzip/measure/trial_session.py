@@ -12,6 +12,7 @@ from pathlib import Path
 from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, loadable, release_pages, with_constants
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.metric import SumMetric, measure_each
 from onnxzip.measure.probe import Probe
 from onnxzip.measure.subject import Sample
 from onnxzip.records.aliases import Array, Feeds
@@ -53,10 +54,22 @@ class TrialSession:
         self._homes: dict[str, str] = {}
         self._session = self._open_overridable(example)
 
-    def loss(self, weights: Mapping[str, Array], sample: Sample) -> float:
-        """Return the loss in the user's metric with other weights, by layer or initializer name."""
-        runs = self._runs(weights, sample.feeds)
-        return sample.metric.measure(sample.reference, runs, sample.feeds.sizes).value
+    def losses(
+        self, weights: Mapping[str, Array], sample: Sample, guide: SumMetric | None = None
+    ) -> tuple[float, float]:
+        """Return the losses in the user's metric and in its guide with other weights.
+
+        Args:
+            weights: by layer or initializer name.
+            sample: what to run on.
+            guide: None where the metric guides itself, and both losses are the same.
+        """
+        runs, sizes = self._runs(weights, sample.feeds), sample.feeds.sizes
+        if guide is None or not isinstance(sample.metric, SumMetric):
+            loss = sample.metric.measure(sample.reference, runs, sizes).value
+            return loss, loss
+        own, guiding = measure_each([sample.metric, guide], sample.reference, runs, sizes)
+        return own.value, guiding.value
 
     def probe(self, weights: Mapping[str, Array], probes: Sequence[Probe]) -> float:
         """Return the worst output's nrmse with other weights, on a few runs of each family."""

@@ -12,6 +12,7 @@ import pytest
 from onnxzip.choose.lagrangian import Sensitivity
 from onnxzip.choose.sensitivity import PROBE_ERROR, Prober
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.measure.aim import Outcome
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.records.plan import Candidate, Plan
@@ -36,8 +37,8 @@ class Trials:
         self.measured.append((name, error))
         return self._moves[name](error)
 
-    def loss(self, weights: Mapping[str, float], sample: Sample) -> float:
-        return self._losses[id(sample)]
+    def losses(self, weights: Mapping[str, float], sample: Sample) -> tuple[float, float]:
+        return self._losses[id(sample)], self._losses[id(sample)]
 
 
 def make_prober(
@@ -113,7 +114,8 @@ def test_plans_pass_on_what_is_held_out_and_on_what_is_fitted_to(
     prober.subject = Subject((samples[0],), (samples[1],), (), None)
     losses = {id(s): loss for s, loss in zip(samples, (held_out, fitted), strict=True)}
     prober._trials = Trials({}, losses)
-    assert prober.loss(Plan({}, 0.1, 0, 0.0)) == expected
+    found = prober.outcome(Plan({}, 0.1, 0, 0.0))
+    assert (found.value, found.passed) == expected
 
 
 def test_what_is_not_held_out_is_measured_once() -> None:
@@ -122,12 +124,12 @@ def test_what_is_not_held_out_is_measured_once() -> None:
     prober.subject = Subject(samples, samples, (), None)
     asked: list[object] = []
 
-    def loss(weights: Mapping[str, np.ndarray], of: object) -> float:
+    def losses(weights: Mapping[str, np.ndarray], of: object) -> tuple[float, float]:
         asked.append(of)
-        return 0.01
+        return 0.01, 0.01
 
-    prober._trials = SimpleNamespace(loss=loss)
-    assert prober.loss(Plan({}, 0.1, 0, 0.0)) == (0.01, True)
+    prober._trials = SimpleNamespace(losses=losses)
+    assert prober.outcome(Plan({}, 0.1, 0, 0.0)) == Outcome(0.01, 0.01, True)
     assert asked == list(samples)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.errors import CalibrationError
-from onnxzip.measure.metric import SumMetric
+from onnxzip.measure.margins import are_probabilities, centred, margins_of
+from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.outputs.running_sums import OutputSums, Pair, Runs
+from onnxzip.measure.score_error import ScoreError
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 
@@ -71,6 +74,30 @@ class Top1(SumMetric):
         lost, n = (sum(float(part.sum()) for part in parts) for parts in (sums.above, sums.below))
         before, after = self.n_right / max(n, 1), (self.n_right - lost) / max(n, 1)
         return f"accuracy {before:.4f} to {after:.4f}"
+
+    def guide(self, known: Sequence[tuple[Runs, Metric]]) -> ScoreError | None:
+        """Return the error of the scores, held to where answers are expected to reach the limit."""
+        runs = [np.asarray(run[self.output]) for reference, _ in known for run in reference]
+        if not 0 < self.limit < math.inf or runs[0].dtype.kind != "f":
+            return None
+        axis = _class_axis(runs[0])
+        scores = [np.moveaxis(run, axis, -1) for run in runs]
+        are_shares = all(are_probabilities(run) for run in scores)
+        labels = [metric.labels for _, metric in known if metric.labels is not None]
+        found = margins_of(
+            [centred(run, from_probabilities=are_shares) for run in scores],
+            np.concatenate(labels) if labels else None,
+        )
+        error = found.error_at(self.limit) if found else 0.0
+        if found is None or not error > 0:
+            return None
+        return ScoreError(
+            error,
+            output=self.output,
+            axis=axis,
+            deviation=found.deviation,
+            from_probabilities=are_shares,
+        )
 
     def _fit_labels(self, reference: Runs, labels: NDArray[np.int64]) -> Self:
         n_answers = n_right = 0

@@ -1,0 +1,105 @@
+"""What a search aims at, and what a trial comes to: the metric's verdict, and the loss that leads there.
+
+A metric that grows with the errors leads there by itself. One that counts events is decided by luck from
+trial to trial, so that its guide is aimed at (`Metric.guide`), and the metric itself only decides: a
+plan passes where the guide is within the limit that stands for the metric's, and the metric is on
+inputs that nothing was fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onnxzip.measure.metric import Metric, SumMetric
+from onnxzip.measure.subject import Sample, Subject
+from onnxzip.measure.trial_session import TrialSession
+from onnxzip.records.aliases import Array
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial comes to.
+
+    Attributes:
+        value: in the user's metric.
+        loss: to be aimed with; it grows with the errors.
+        passed: whether the plan is within the tolerance.
+    """
+
+    value: float
+    loss: float
+    passed: bool
+
+
+class Aim:
+    """What a search aims at.
+
+    Attributes:
+        tolerance: the loss to aim at; None where a loss says nothing of its neighbours: what counts
+            events is 0 for many budgets.
+        is_proportional: whether losses grow in proportion to predicted ones.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        """Ask the metric for a guide, which all families of inputs must have."""
+        self._subject = subject
+        metric = subject.metric
+        guides = _guides(subject)
+        self._guides = None if any(guide is None for guide in guides) else guides
+        limit = as_loss(metric, metric.limit)
+        self.tolerance = limit if limit > 0 and not metric.counts_events else None
+        if self._guides is not None and guides[0] is not None:
+            self.tolerance = guides[0].limit
+        self.is_proportional = metric.is_proportional or self._guides is not None
+
+    def outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
+        """Run the whole model with other weights; the worst family of inputs counts.
+
+        Without a guide, what passes on the samples that were held out has to pass on those that were
+        fitted to as well. A guide has seen them.
+        """
+        if self._guides is not None:
+            return self._guided(trials, weights, self._guides)
+        found = _worst(trials, weights, self._subject.samples)
+        if found.passed and self._subject.is_held_out:
+            fitted = _worst(trials, weights, self._subject.fitted)
+            return found if fitted.passed else fitted
+        return found
+
+    def _guided(
+        self, trials: TrialSession, weights: Mapping[str, Array], guides: Sequence[SumMetric | None]
+    ) -> Outcome:
+        assert self.tolerance is not None
+        values, shares = [], []
+        for sample, guide in zip(self._subject.samples, guides, strict=True):
+            assert guide is not None
+            value, loss = trials.losses(weights, sample, guide)
+            values.append(value)
+            shares.append(loss / guide.limit)
+        metric = self._subject.metric
+        worst = max(values, key=metric.badness)
+        return Outcome(worst, max(shares) * self.tolerance, metric.passes(worst) and max(shares) <= 1)
+
+
+def _guides(subject: Subject) -> list[SumMetric | None]:
+    """Return each family's guide, which knows what was fitted to too: the original's own answers."""
+    pairs = zip(subject.samples, subject.fitted, strict=True)
+    return [
+        held.metric.guide(
+            [(s.reference, s.metric) for s in ([held] if held is fitted else [held, fitted])]
+        )
+        for held, fitted in pairs
+    ]
+
+
+def _worst(trials: TrialSession, weights: Mapping[str, Array], samples: Sequence[Sample]) -> Outcome:
+    metric = samples[0].metric
+    losses = [trials.losses(weights, sample)[0] for sample in samples]
+    worst = max(losses, key=metric.badness)
+    return Outcome(worst, as_loss(metric, worst), metric.passes(worst))
+
+
+def as_loss(metric: Metric, value: float) -> float:
+    """Return a metric's value as a loss that grows with the errors: dB as the ratio they stand for."""
+    return float(10 ** (-value / 20)) if metric.higher_is_better else value
