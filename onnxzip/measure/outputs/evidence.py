@@ -14,9 +14,9 @@ _SATURATED_RANGE = 1e-4
 """Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
 
 _QUIET = 0.05
-"""Share of an output's usual variation that is as good as none. Measured on two models: silero-vad's
-score varies by 1/140 under noise of what it does under sounds, hey-mycroft's by a factor of 2.4 between
-readings that it answers to. The limit between them is a guess."""
+"""Share of an output's usual variation that is as good as none. Measured on two models only: under
+noise silero-vad's score varies by 1/140 of what it does under sounds, hey-mycroft's by a factor of 2.4
+between readings that it answers to. The limit between them is a guess."""
 
 _LEAST_PEAK, _MOST_PEAK = 1e-150, 1e150
 """Squares beyond them leave float64: nothing can be told of losses."""
