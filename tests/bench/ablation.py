@@ -28,7 +28,7 @@ from onnxzip.codec import feedback
 from onnxzip.codec import variable_rate as quantize
 from onnxzip.codec.coding import code_plan as plans
 from onnxzip.codec.coding import contexts, encoder
-from onnxzip.measure import second_moments as statistics
+from onnxzip.measure.moments import second_moments as statistics
 from onnxzip.propose import ladders
 from onnxzip.records.plan import Rounding
 from tests.bench.cifar import accuracy, feed_of

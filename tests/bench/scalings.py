@@ -18,7 +18,7 @@ from onnxzip.graph import loadable, read_model
 from onnxzip.graph.changing.first_layers import with_first_layers
 from onnxzip.graph.reading.model import Model
 from onnxzip.inputs.axes import channel_axis
-from onnxzip.inputs.generated.runnable import runnable_feeds
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.generated.scalings import SCALINGS, Answer, distance, plausible_scalings
 from onnxzip.inputs.generated.sources.photographs import photographs
 from onnxzip.records.aliases import Array, Feeds
@@ -39,7 +39,7 @@ def run(session: Session, feeds: list[Feeds], name: str, pictures: np.ndarray) -
 def answers_of(model: Model) -> dict[str, list[Answer]]:
     """Return what the first layers answer to photographs, by scaling; {} without a picture."""
     with open_session(loadable(model)) as session:
-        feeds = list(runnable_feeds(session, seed=0, n_samples=N_PICTURES))
+        feeds = list(runnable_families(session, seed=0, n_samples=N_PICTURES)[0])
         floats = [spec.name for spec in session.inputs if spec.dtype == np.float32]
     name = next((name for name in floats if channel_axis(feeds[0][name].shape) is not None), None)
     if name is None:

@@ -55,13 +55,20 @@ def test_a_sample_that_is_the_mean_loses_nothing() -> None:
     rows[:90] *= 1e-6
     noisy = rows + 0.01 * RNG.standard_normal(rows.shape)
     assert loss(rows, noisy) < 0.03
+    metric = make_metric("nrmse")
+    (sums,) = metric.measure(runs_of(rows, 10), runs_of(noisy, 10), [20] * 10).sums
+    losses = metric.sample_values(sums)  # type: ignore[attr-defined]
+    assert losses.shape == (200,)
+    assert losses.max() < 0.05
 
 
-def test_most_samples_may_be_the_very_same() -> None:
-    """A detector that finds nothing in most of them; their distance counts as the mean one."""
+def test_most_samples_may_be_the_mean() -> None:
+    """A detector that finds nothing in most of them: their distance counts as the mean one."""
     rows = np.zeros((200, 1))
-    rows[:40, 0] = 1 + RNG.random(40)
+    rows[:20, 0], rows[20:40, 0] = 1, -1
+    assert rows.mean() == 0
     assert loss(rows, 0.98 * rows) < 0.05
+    assert 0 < loss(rows, rows + 1e-3) < 0.01
     assert loss(rows, rows + 0.5 * (rows == 0)) > 0.1
 
 

@@ -20,7 +20,7 @@ from tests.test_models import MODELS
 
 SPEED = {"objective": "speed", "metric": "rel_l2", "tolerance": 0.6}
 RUNS: dict[str, tuple[str, dict[str, object]]] = {
-    "coded": ("residual_network", {"level": 6}),
+    "coded": ("residual_network", {"level": 6, "tolerance": 0.6}),
     "packed": ("residual_network", {"level": 1}),
     "keep names": ("residual_network", {"level": 6, "keep_names": True}),
     "external": ("external_one_file", {}),
