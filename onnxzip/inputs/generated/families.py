@@ -38,6 +38,11 @@ class Family:
         """Whether what goes together in its inputs goes together in real ones."""
         return any(reading.is_like_real for reading in self.readings.values())
 
+    @property
+    def is_guess(self) -> bool:
+        """Whether nothing but the shape of an input speaks for it."""
+        return any(reading.is_guess for reading in self.readings.values())
+
     def draw(self, inputs: Sequence[InputSpec], shapes: Shapes, n_runs: int, seed: int) -> list[Feeds]:
         """Return inputs for so many runs.
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.inputs.axes import STATE_NAME
+from onnxzip.inputs.axes import STATE_NAME, is_called_batch
 from onnxzip.runtime.input_spec import InputSpec
 
 
@@ -112,6 +112,7 @@ def readings(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Reading, ...]:
         found += _sound_readings(spec, shape, says_sound)
     if says_spectrogram or len(shape) > 2:
         found += _spectrogram_readings(spec, shape, says_spectrogram, says_features or says_sound)
+    found = [(score, look) for score, look in found if not is_called_batch(spec.shape[look.time_axis])]
     found.sort(key=lambda scored: (not scored[1].is_named, -scored[0]))
     return tuple(reading for _, reading in found)
 

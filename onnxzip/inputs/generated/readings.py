@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -68,6 +68,7 @@ class Reading:
             the layers that meet them first may tell which of them fit.
         is_like_real: whether what goes together in the values goes together in real ones too.
         is_fallback: whether it is only worth a try where the others tell nothing.
+        is_guess: whether nothing but the shape speaks for it.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Reading:
     is_scaled: bool = False
     is_like_real: bool = False
     is_fallback: bool = False
+    is_guess: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,15 +214,17 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     named = [look for look in looks if look.is_named]
     layout = None if named else layout_of(spec, shape)
     fitting = named or looks
+    # A free axis of time is one of a sound, or of frames; so many fixed numbers may be anything.
+    is_timed = any(not isinstance(spec.shape[look.time_axis], int) for look in looks)
     is_alone = len(fitting) == 1
     found = [
         _recordings(look, shape, is_stream=context.is_stream, is_alone=is_alone) for look in fitting
     ]
+    if not (named or is_timed):
+        found = [[replace(reading, is_guess=True) for reading in some] for some in found]
     if layout is not None:  # of one channel where it may be a spectrogram as well: that is the likelier
         found.append(_pictures(layout))
     kinds = zip_longest(*found)  # by turns: where nothing tells them apart, each kind is tried
-    # A free axis of time is one of a sound, or of frames; so many fixed numbers may be anything.
-    is_timed = any(not isinstance(spec.shape[look.time_axis], int) for look in looks)
     is_sure = bool(named) or layout is not None or is_timed
     return (
         *(reading for some in kinds for reading in some if reading is not None),
@@ -233,7 +237,7 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
 def _pictures(layout: Layout) -> list[Reading]:
     return [
         Reading(
-            f"photographs, {scaling.name}",
+            f"photographs ({scaling.name})",
             pictures_of(layout, scaling),
             is_scaled=True,
             is_like_real=True,
@@ -250,7 +254,7 @@ def _recordings(look: Look, shape: tuple[int, ...], *, is_stream: bool, is_alone
     kind = "spectrograms" if is_alone else f"spectrograms with bands on axis {look.band_axis}"
     return [
         Reading(
-            f"{kind}, {scaling.name}",
+            f"{kind} ({scaling.name})",
             spectrogram_of(look, scaling, is_stream=is_stream),
             is_scaled=True,
             is_like_real=True,

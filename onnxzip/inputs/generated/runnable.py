@@ -40,12 +40,15 @@ _MIN_GENERATED, _MAX_GENERATED = 16, 64
 _MAX_SMALL = 256
 """Samples that are small: a single number that a model answers with says little each time."""
 
-_MIN_FITTED, _MAX_FITTED = 256, 1024
-"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more small ones, of
+_USUALLY_FITTED, _MAX_FITTED = 256, 1024
+"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more tiny ones, of
 which each tells less."""
 
-_FITTED_ELEMENTS = 1 << 19
-"""Numbers in so many: 32 seconds of sound."""
+_TINY_ELEMENTS = 1 << 10
+"""Numbers in a tiny sample: 64 ms of sound."""
+
+_FITTED_ELEMENTS = 1 << 20
+"""Numbers in all of them together: a minute of sound; a guess that bounds the time."""
 
 _MAX_ELEMENTS = 1 << 24
 """Numbers in all inputs together, 64 MB: the bound that refits have."""
@@ -214,8 +217,11 @@ class _Generator:
         if not family.is_like_real:
             return n_samples
         n_fitting = _MAX_ELEMENTS // max(n_elements * n_families, 1)
-        n_most = min(max(_FITTED_ELEMENTS // max(n_elements, 1), _MIN_FITTED), _MAX_FITTED)
-        n_fitted = min(max(n_most // n_families, MIN_TO_HOLD_OUT), n_fitting)
+        n_most = min(_FITTED_ELEMENTS // max(n_elements, 1), _MAX_FITTED)
+        if n_elements > _TINY_ELEMENTS:
+            n_most = min(n_most, _USUALLY_FITTED)
+        n_most = MIN_TO_HOLD_OUT if family.is_guess else n_most // n_families
+        n_fitted = min(max(n_most, MIN_TO_HOLD_OUT), n_fitting)
         return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples
 
     def best_that_runs(self) -> _Tried:

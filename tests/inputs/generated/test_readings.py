@@ -118,8 +118,8 @@ def test_pictures_come_in_every_scaling() -> None:
     found = ways("x", F32, (4, 3, 32, 32))
     scaled = [reading for reading in found if reading.is_scaled]
     assert [r.name for r in scaled] == [
-        *("photographs, 0..1", "photographs, -1..1", "photographs, mean/deviation"),
-        *("photographs, 0..255", "photographs, 0..255 less mean"),
+        *("photographs (0..1)", "photographs (-1..1)", "photographs (mean/deviation)"),
+        *("photographs (0..255)", "photographs (0..255 less mean)"),
     ]
     assert all(r.is_like_real for r in scaled)
     assert names_of(found) == [r.name for r in scaled]
@@ -160,7 +160,7 @@ def test_spectrograms_come_in_several_scalings() -> None:
     found = readings(spec, (2, 80, 100), PLAIN)
     scaled = [reading for reading in found if reading.is_scaled]
     assert len(scaled) > 1
-    assert all(r.name.startswith("spectrograms, ") and r.is_like_real for r in scaled)
+    assert all(r.name.startswith("spectrograms ()") and r.is_like_real for r in scaled)
     assert len({r.name for r in scaled}) == len(scaled)
     for reading in scaled:
         assert np.isfinite(draw(reading, (2, 80, 100), 2)).all()

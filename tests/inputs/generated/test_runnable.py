@@ -241,10 +241,10 @@ def test_only_scalings_that_fit_are_fed() -> None:
     def choose(name: str, runs: Mapping[str, Sequence[Feeds]], black: Feeds) -> list[str]:
         asked.append((name, list(runs), black))
         assert all(len(some) == 16 for some in runs.values())
-        return ["photographs, 0..255", "photographs, -1..1"]
+        return ["photographs (0..255)", "photographs (-1..1)"]
 
     found = families(session, helpers=Helpers(choose_scalings=choose), n_samples=16)
-    assert names_of(found) == ["photographs, 0..255", "photographs, -1..1"], "the likeliest first"
+    assert names_of(found) == ["photographs (0..255)", "photographs (-1..1)"], "the likeliest first"
     ((name, offered, black),) = asked
     assert name == "x"
     assert len(offered) == 5
