@@ -14,6 +14,10 @@ from onnxzip.records.aliases import Array
 Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], Array]
 """Takes the shape of one run, the number of runs and a generator; returns (n_runs, *shape)."""
 
+_CHANGE = 0.25
+"""Deviation of what changes about what stays: joints, prices and weather stay where they are, mostly. A
+guess."""
+
 _SPREAD = 4.0
 """Samples of one family are up to this many times as large, or as small, as a deviation of 1."""
 
@@ -77,6 +81,12 @@ def factors(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Ar
 def normal(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
     """Return numbers of mean 0 and deviation 1."""
     return rng.standard_normal((n_runs, *shape))
+
+
+def around(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:
+    """Return small changes of one and the same point: what a state in use is like."""
+    point = rng.standard_normal(shape[1:])
+    return np.asarray(point + _CHANGE * rng.standard_normal((n_runs, *shape)))
 
 
 def scaled(shape: tuple[int, ...], n_runs: int, rng: np.random.Generator) -> Array:

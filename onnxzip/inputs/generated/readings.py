@@ -230,6 +230,7 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
         *(reading for some in kinds for reading in some if reading is not None),
         Reading("noise", draws.normal, is_fallback=is_sure),
         Reading("noise of many levels", draws.scaled, is_fallback=is_sure),
+        Reading("noise around a point", draws.around, is_fallback=is_sure or len(shape) > 2),
         Reading("numbers from 0 to 1", lambda s, n, rng: rng.random((n, *s)), is_fallback=True),
     )
 
