@@ -39,7 +39,9 @@ def test_small_weights_are_refused_first() -> None:
     assert refusal(layer(1.0, shape=(1, 256)), "dct") is None
 
 
-@pytest.mark.parametrize(("peak", "is_refused"), [(1e-20, True), (1e20, True), (1e-10, False), (0, False)])
+@pytest.mark.parametrize(
+    ("peak", "is_refused"), [(1e-20, True), (1e20, True), (1e-10, False), (0, False)]
+)
 def test_transforms_refuse_what_has_no_squares(peak: float, is_refused: bool) -> None:
     found = refusal_of_transforms(layer(peak, "float32"), "dct")
     assert (found is not None) == is_refused
