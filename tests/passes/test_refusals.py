@@ -1,4 +1,4 @@
-"""Weights that passes refuse: small ones, and numbers that float32 has not, or whose squares it has not."""
+"""Weights that passes refuse: small ones, and numbers that float32 lacks, or whose squares it lacks."""
 
 import numpy as np
 import pytest
