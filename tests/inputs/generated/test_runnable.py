@@ -288,7 +288,21 @@ def test_states_come_from_the_model_itself() -> None:
     feeds = families(session)[0]
     assert feeds.n_steps == n_steps_of(len(feeds)) == 32
     assert feeds.carried == {"h": "hn"}
+    assert feeds.states == {"hn"}
     assert not feeds.feeds[0]["h"].any()
     assert not feeds.feeds[32]["h"].any(), "every 32 steps begin anew"
     for before, after in zip(feeds.feeds[:31], feeds.feeds[1:32], strict=True):
         np.testing.assert_allclose(after["h"], 0.5 * before["h"] + before["x"], rtol=1e-6)
+
+
+def test_states_are_judged_where_a_model_answers_nothing_else() -> None:
+    """Else no weight of a single cell would count."""
+    session = make_session(
+        {"x": [1, 8], "h": [1, 8]},
+        [node("Add", "h", "x", output="sum"), node("Tanh", "sum", output="hn")],
+        outputs=("hn",),
+        shapes={"hn": [1, 8]},
+    )
+    feeds = families(session)[0]
+    assert feeds.carried == {"h": "hn"}
+    assert feeds.states == frozenset()
