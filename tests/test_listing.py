@@ -278,7 +278,7 @@ def test_verify_judges_as_the_file_was_judged(tmp_path: Path) -> None:
     onnxzip.compress(source, out, tolerance=0.3, level=3, overwrite=True)
     loose = drift_on_cpu(onnxzip.verify(out, source))
     assert loose.limit == 0.3
-    assert loose.note.startswith("generated inputs: photographs, ")
+    assert loose.note.startswith("generated inputs: photographs (")
     model = onnx.load(out)
     (mark,) = (entry for entry in model.metadata_props if entry.key == "onnxzip")
     mark.value = mark.value.replace('"nrmse",0.3', '"os:getcwd",0.3')

@@ -33,6 +33,7 @@ class FeedSet:
         carried: by input, the output that it is in the next run, where a model hands states on: its own
             errors come back to it then.
         n_steps: runs from one start of states to the next.
+        judges_states: whether states count as outputs, because the model has no others.
     """
 
     feeds: tuple[Feeds, ...]
@@ -43,6 +44,7 @@ class FeedSet:
     is_like_real: bool = False
     carried: Mapping[str, str] = field(default_factory=dict)
     n_steps: int = 1
+    judges_states: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -62,7 +64,7 @@ class FeedSet:
     @property
     def states(self) -> frozenset[str]:
         """The outputs that are only handed on: they count by what becomes of them in the others."""
-        return frozenset(self.carried.values())
+        return frozenset() if self.judges_states else frozenset(self.carried.values())
 
     @property
     def can_hold_out(self) -> bool:

@@ -116,7 +116,7 @@ def test_computed_forms_and_kept_weights_are_left_alone() -> None:
 
 
 def test_targets_are_met_with_refits(tmp_path: Path) -> None:
-    proto, x = make_deep(), pictures(256, 1)
+    proto, x = make_deep(), pictures(96, 1)
     n_bytes = len(proto.SerializeToString()) // 8
     out = tmp_path / "out.onnx"
     result = onnxzip.compress(proto, out, calibration={"x": x}, target_size=n_bytes, passes="scalar")
@@ -130,7 +130,7 @@ def test_half_precision_is_refitted_too() -> None:
     for tensor in proto.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor).astype(np.float16)
         tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    x = pictures(256, 1).astype(np.float16)
+    x = pictures(96, 1).astype(np.float16)
     result = onnxzip.compress(proto, calibration={"x": x}, tolerance=0.2, passes="scalar")
     assert all(check.passed for check in result.report.checks)
     assert any(layer.settings.get("refit") for layer in result.report.layers)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnxzip.choose.chooser import _cap
 from onnxzip.choose.lagrangian import Sensitivity
-from onnxzip.choose.sensitivity import PROBE_ERROR, Prober
+from onnxzip.choose.sensitivity import PROBE_ERROR, Prober, _never_falling
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.aim import Outcome
 from onnxzip.measure.metrics import make_metric
@@ -140,3 +141,45 @@ def test_below_a_jump_the_squared_loss_is_proportional_to_the_error() -> None:
     loss, less = (jumping.at(error) * error for error in (0.1, 0.001))
     assert less / loss == pytest.approx(0.1)
     assert jumping.with_point(0.2, 3.0).jumps
+
+
+def test_what_jumps_loses_no_less_at_a_larger_error() -> None:
+    """A loss that falls is luck: it counts as the largest at a smaller error."""
+    points = ((0.01, 9.0), (0.05, 4.0), (0.1, 1.0), (0.2, 2.0))  # losses 0.09, 0.2, 0.1, 0.4
+    found = _never_falling(points, 0.05)
+    assert [error for error, _ in found] == [0.05, 0.1, 0.2], "what is below is left out"
+    losses = [error * value for error, value in found]
+    assert losses == pytest.approx([0.2, 0.2, 0.4])
+    assert _never_falling(points, 1.0) == ()
+
+
+def test_a_layer_that_jumps_is_known_from_there_on() -> None:
+    """It loses 0.5 from an error of 0.3 on and nothing below: what was measured there was luck."""
+    ladders = ladders_of("sign")
+    prober, _ = make_prober({"sign": lambda e: 0.5 if e > 0.3 else 0.0}, ladders)
+    prober.probe_all(lambda *_: None)
+    chosen = next(c for c in ladders["sign"] if c.error == 0.6)
+    prober._unseen.clear()
+    prober.sensitivities["sign"] = Sensitivity(((PROBE_ERROR, 0.01),))
+    assert prober.correct(Plan({"sign": chosen}, 0.1, 100, 0.6))
+    found = prober.sensitivities["sign"]
+    assert found.jumps
+    assert found.at(0.6) * 0.6 == pytest.approx(0.5)
+    losses = [found.at(error) * error for error in (0.001, 0.05, 0.2, 0.6)]
+    assert losses == sorted(losses)
+    assert losses[0] == pytest.approx(0.5 * (0.001 / 0.6) ** 0.5)
+
+
+def test_a_layer_that_jumps_keeps_its_most_exact_candidate() -> None:
+    """Even where it is predicted to lose more than its share: a trial tells what it costs."""
+    ladders = ladders_of("sign", "calm")
+    sensitivities = {
+        "sign": Sensitivity(((0.001, 1000.0),), jumps=True),
+        "calm": Sensitivity(((0.05, 1.0),)),
+    }
+    capped = _cap(ladders, sensitivities, ["sign"], 0.05)
+    assert [c.error for c in capped["sign"]] == [0.001]
+    assert capped["calm"] == ladders["calm"]
+    mild = {**sensitivities, "sign": Sensitivity(((0.2, 0.25),), jumps=True)}
+    assert sorted(c.error for c in _cap(ladders, mild, ["sign"], 0.05)["sign"]) == [0.001, 0.05, 0.2]
+    assert _cap({"sign": []}, sensitivities, ["sign"], 0.05) == {"sign": []}

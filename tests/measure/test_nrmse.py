@@ -35,6 +35,21 @@ def test_large_rows_do_not_hide_that_all_others_are_lost() -> None:
     assert 0.4 < loss(rows, kept) < 0.6, "half of what the sample in the middle loses"
 
 
+def test_large_rows_of_one_sign_do_not_hide_the_others() -> None:
+    """They make up the mean, from which all others are equally far: a constant would pass for them."""
+    n_large = 4
+    rows = 1 + 0.1 * RNG.standard_normal((200, 8))
+    rows[:n_large] *= 300
+    is_large = np.arange(len(rows))[:, None] < n_large
+    constant = np.where(is_large, rows, rows[n_large:].mean(axis=0))
+    mean = rows.mean(axis=0)
+    of_others = np.linalg.norm(rows - constant, axis=1) / np.linalg.norm(rows - mean, axis=1)
+    assert np.median(of_others) < 0.1, "by distances from the mean the others would lose little"
+    assert loss(rows, constant) > 0.3
+    fine = np.where(is_large, rows, rows + 0.005 * RNG.standard_normal(rows.shape))
+    assert loss(rows, fine) < 0.1
+
+
 def test_what_is_lost_of_the_large_rows_counts_as_well() -> None:
     rows = uneven()
     lost = np.where(np.arange(len(rows))[:, None] < 4, 0, rows)

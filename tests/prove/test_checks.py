@@ -118,7 +118,7 @@ def test_outputs_of_maps_are_compared():
     original = session(WEIGHT)
     feeds = runnable_families(original, seed=0)[0]
     reference = list(run_all(original, feeds))
-    assert reference[0]["z"].shape == (4, 3)
+    assert reference[0]["z"].shape == (12, 3)
     assert check_exact(reference, session(WEIGHT), feeds).passed
     drift = check_drift(reference, session(WEIGHT * np.float32(1.1)), feeds, make_metric("rel_l2", 0.2))
     assert drift.value == pytest.approx(0.1, rel=1e-3)

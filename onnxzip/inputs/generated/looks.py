@@ -112,9 +112,14 @@ def readings(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Reading, ...]:
         found += _sound_readings(spec, shape, says_sound)
     if says_spectrogram or len(shape) > 2:
         found += _spectrogram_readings(spec, shape, says_spectrogram, says_features or says_sound)
-    found = [(score, look) for score, look in found if not is_called_batch(spec.shape[look.time_axis])]
+    found = [(score, look) for score, look in found if not _lies_along_a_batch(look, spec)]
     found.sort(key=lambda scored: (not scored[1].is_named, -scored[0]))
     return tuple(reading for _, reading in found)
+
+
+def _lies_along_a_batch(look: Reading, spec: InputSpec) -> bool:
+    axes = (look.time_axis, look.band_axis)
+    return any(axis is not None and is_called_batch(spec.shape[axis]) for axis in axes)
 
 
 def _words(name: str) -> list[str]:

@@ -136,12 +136,7 @@ def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple
             Reading(label, draws.with_parts(draws.ids(ids, draw), parts, draw)) for label, draw in ways
         )
     found = _floats(spec, shape, context) if spec.dtype.kind == "f" else _integers(spec, shape, context)
-    return tuple(
-        Reading(
-            r.name, draws.with_parts(r.draw, parts, zipf_ids), r.is_scaled, r.is_like_real, r.is_fallback
-        )
-        for r in found
-    )
+    return tuple(replace(r, draw=draws.with_parts(r.draw, parts, zipf_ids)) for r in found)
 
 
 def is_free_sound(spec: InputSpec) -> bool:

@@ -195,7 +195,8 @@ class _Generator:
         sizes = drawn.sizes[: len(running)]
         found = replace(drawn, feeds=tuple(running), sizes=sizes, carried=self.pairs)
         if self.pairs:
-            found = replace(found, n_steps=n_steps_of(len(running)))
+            are_all = {output.name for output in self.session.outputs} <= set(self.pairs.values())
+            found = replace(found, n_steps=n_steps_of(len(running)), judges_states=are_all)
         return replace(found, is_like_real=drawn.is_like_real and found.can_hold_out)
 
     def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:

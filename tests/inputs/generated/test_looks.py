@@ -113,6 +113,23 @@ def test_rows_that_continue_each_other(symbol: str) -> None:
     assert not read("input", ("batch", 576))[0].rows_continue
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("x", ("batch",)),
+        ("waveform", ("batch",)),
+        ("waveform", ("batch", 3)),
+        ("mel", ("batch", 80)),
+        ("mel", (80, "batch_size")),
+        ("features", (1, "batch", 80)),
+    ],
+)
+def test_an_axis_that_is_called_a_batch_is_none_of_time_or_bands(name: str, shape: Shape) -> None:
+    """Nothing goes on from one sample to the next."""
+    assert read(name, shape) == ()
+    assert read("mel", ("frames", 80)) == (Reading("spectrogram", 0, 1, True),)
+
+
 def test_ambiguous_shapes_have_every_reading() -> None:
     """Forty frames of 80 bands, or 80 frames of 40."""
     found = {(reading.time_axis, reading.band_axis) for reading in read("mel_window", ("batch", 80, 40))}

@@ -160,7 +160,7 @@ def test_spectrograms_come_in_several_scalings() -> None:
     found = readings(spec, (2, 80, 100), PLAIN)
     scaled = [reading for reading in found if reading.is_scaled]
     assert len(scaled) > 1
-    assert all(r.name.startswith("spectrograms ()") and r.is_like_real for r in scaled)
+    assert all(r.name.startswith("spectrograms (") and r.is_like_real for r in scaled)
     assert len({r.name for r in scaled}) == len(scaled)
     for reading in scaled:
         assert np.isfinite(draw(reading, (2, 80, 100), 2)).all()
@@ -170,8 +170,38 @@ def test_what_may_be_turned_is_tried_both_ways() -> None:
     """Under names of their own: families are told apart by them, and scalings chosen."""
     scaled = [reading for reading in ways("mel", F32, (2, 80, 100)) if reading.is_scaled]
     for axis in (1, 2):
-        assert any(r.name.startswith(f"spectrograms with bands on axis {axis}, ") for r in scaled)
+        assert any(r.name.startswith(f"spectrograms with bands on axis {axis} (") for r in scaled)
     assert len({r.name for r in scaled}) == len(scaled)
+
+
+def test_what_only_a_shape_speaks_for_is_a_guess() -> None:
+    """A name or a free axis of time says more: so many fixed numbers may be anything."""
+    for name, shape, is_guess in (
+        ("x", (4, 16000), True),
+        ("x", ("batch", "time"), False),
+        ("waveform", (4, 16000), False),
+        ("x", (2, 80, 100), True),
+        ("x", ("batch", 80, "time"), False),
+        ("mel", (2, 80, 100), False),
+        ("x", (4, 3, 32, 32), False),
+    ):
+        sizes = {"batch": 4, "time": 16000}
+        resolved = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in shape)
+        found = readings(InputSpec(name, F32, shape), resolved, PLAIN)
+        assert {r.is_guess for r in found if r.is_like_real} == {is_guess}, (name, shape)
+        assert not any(r.is_guess for r in found if not r.is_like_real)
+
+
+def test_what_may_be_a_picture_and_a_spectrogram_is_tried_as_both() -> None:
+    """By turns, so that the first families have one of each kind."""
+    found = ways("x", F32, (4, 1, 96, 64))
+    kinds = [reading.name.split(" (")[0] for reading in found if reading.is_scaled]
+    assert kinds[:3] == [
+        *("spectrograms with bands on axis 3", "spectrograms with bands on axis 2"),
+        "photographs",
+    ]
+    assert kinds[3] == kinds[0]
+    assert all(r.is_guess == r.name.startswith("spectrograms") for r in found if r.is_scaled)
 
 
 def test_unnamed_vectors_are_noise_of_one_level_and_of_many() -> None:

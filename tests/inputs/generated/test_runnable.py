@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
+from onnxzip.inputs.generated.families import MAX_FAMILIES
 from onnxzip.inputs.generated.runnable import Helpers, runnable_families
+from onnxzip.inputs.generated.states import n_steps_of
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import Session, open_session
@@ -213,9 +215,9 @@ def test_what_is_like_real_is_enough_to_fit_to() -> None:
     """And is marked as such, so that weights are fitted to it."""
     session = one_input(["batch", 3, 16, 16], node("ReduceMean", "x", axes=[2, 3], keepdims=0))
     found = families(session)
-    assert len(found) == 5
+    assert len(found) == MAX_FAMILIES == 4, "of five scalings, where nothing tells them apart"
     for feeds in found:
-        assert feeds.family.startswith("photographs, ")
+        assert feeds.family.startswith("photographs (")
         assert feeds.is_like_real
         assert feeds.n_samples >= MIN_TO_HOLD_OUT
         assert feeds.hold_out() is not None
@@ -228,7 +230,16 @@ def test_what_is_like_real_is_enough_to_fit_to() -> None:
 def test_samples_per_run_is_the_batch() -> None:
     session = one_input(["batch", 8], node("Abs", "x"))
     shapes = {"x": session.run(families(session)[0].feeds[0])["y"].shape}
-    assert samples_per_run(session.inputs, shapes) == families(session)[0].sizes[0] == 4
+    assert samples_per_run(session.inputs, shapes) == families(session)[0].sizes[0] == 12
+
+
+def test_what_only_a_shape_speaks_for_is_just_enough_to_hold_out() -> None:
+    """2000 numbers may be anything: a longer refit to sounds is worth little."""
+    for name, n_samples in (("x", MIN_TO_HOLD_OUT), ("waveform", 256)):
+        session = make_session({name: ["batch", 2000]}, [node("ReduceMean", name, axes=[1], keepdims=1)])
+        (feeds,) = (found for found in families(session) if found.is_like_real)
+        assert feeds.can_hold_out
+        assert n_samples <= feeds.n_samples < n_samples + feeds.sizes[0]
 
 
 # Scalings
@@ -275,7 +286,23 @@ def test_states_come_from_the_model_itself() -> None:
         shapes={"y": [1, 8], "hn": [1, 8]},
     )
     feeds = families(session)[0]
+    assert feeds.n_steps == n_steps_of(len(feeds)) == 32
+    assert feeds.carried == {"h": "hn"}
+    assert feeds.states == {"hn"}
     assert not feeds.feeds[0]["h"].any()
-    assert not feeds.feeds[16]["h"].any(), "every 16 steps begin anew"
-    for before, after in zip(feeds.feeds[:15], feeds.feeds[1:16], strict=True):
+    assert not feeds.feeds[32]["h"].any(), "every 32 steps begin anew"
+    for before, after in zip(feeds.feeds[:31], feeds.feeds[1:32], strict=True):
         np.testing.assert_allclose(after["h"], 0.5 * before["h"] + before["x"], rtol=1e-6)
+
+
+def test_states_are_judged_where_a_model_answers_nothing_else() -> None:
+    """Else no weight of a single cell would count."""
+    session = make_session(
+        {"x": [1, 8], "h": [1, 8]},
+        [node("Add", "h", "x", output="sum"), node("Tanh", "sum", output="hn")],
+        outputs=("hn",),
+        shapes={"hn": [1, 8]},
+    )
+    feeds = families(session)[0]
+    assert feeds.carried == {"h": "hn"}
+    assert feeds.states == frozenset()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxzip.inputs.generated.states import pair_states, with_own_states
+from onnxzip.inputs.generated.states import n_steps_of, pair_states, with_own_states
 from onnxzip.runtime.input_spec import InputSpec
 
 F32, I64 = np.dtype("float32"), np.dtype("int64")
@@ -90,11 +90,17 @@ def step(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def test_a_run_goes_on_where_the_last_one_ended() -> None:
-    feeds = [{"x": np.full(2, 0.5), "h": np.full(3, 99.0)} for _ in range(20)]
+    feeds = [{"x": np.full(2, 0.5), "h": np.full(3, 99.0)} for _ in range(22)]
     found = with_own_states(feeds, {"h": "hn"}, step)
-    assert [feed["h"][0] for feed in found] == [*range(16), *range(4)], "every 16 runs begin anew"
+    starts = [*range(5), *range(5), *range(5), *range(5), *range(2)]
+    assert [feed["h"][0] for feed in found] == starts, "a quarter of the runs, then anew"
     assert all((feed["x"] == 0.5).all() for feed in found)
     assert all((feed["h"] == 99).all() for feed in feeds), "what was given stays as it is"
+
+
+def test_a_quarter_of_the_runs_hand_states_on_and_32_at_most() -> None:
+    """So that four sequences begin, of which one can be held out."""
+    assert [n_steps_of(n) for n in (1, 3, 4, 22, 127, 128, 10_000)] == [1, 1, 1, 5, 31, 32, 32]
 
 
 @pytest.mark.parametrize("bad", [np.full(3, np.nan), np.zeros(4)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxzip.measure.outputs.evidence import does_vary, why_no_evidence
+from onnxzip.measure.outputs.evidence import does_vary, is_quiet, why_no_evidence
 from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
 
 NOISE = np.random.default_rng(0).standard_normal((16, 4))
@@ -59,3 +59,23 @@ def test_saturated_is_told_of_what_is_squashed_only() -> None:
     logits = np.random.default_rng(1).standard_normal((16, 1000))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert why_no_evidence(of(probabilities), is_squashed=True) == ""
+
+
+def test_scores_that_hardly_move_beside_likelier_inputs_are_quiet() -> None:
+    """A detector that meets nothing it knows answers 0.001 ... 0.003: that is not what it is for."""
+    sounds = of(0.5 + 0.4 * np.tanh(NOISE))
+    noise, half = of(0.002 + 0.001 * np.tanh(NOISE)), of(0.5 + 0.2 * np.tanh(NOISE))
+    assert is_quiet(noise, sounds)
+    assert not is_quiet(half, sounds), "half of the usual variation is not quiet"
+    assert not is_quiet(sounds, noise)
+    assert not is_quiet(sounds, sounds)
+
+
+def test_only_scores_are_quiet() -> None:
+    """Other outputs have any size: a quiet input leads to a quiet sound."""
+    loud, low = of(NOISE), of(0.001 * NOISE)
+    assert not is_quiet(low, loud)
+    positive = of(2 + 0.001 * np.tanh(NOISE))
+    assert not is_quiet(positive, of(0.5 + 0.4 * np.tanh(NOISE))), "above 1"
+    classes = of(np.rint(NOISE).astype(np.int64))
+    assert not is_quiet(classes, classes)

@@ -123,8 +123,39 @@ def test_nothing_at_all() -> None:
 
 def test_float16_is_summed_in_float64() -> None:
     rows = np.full((4000, 2), 60000, np.float16)
-    rows[0] = -60000
-    assert of(rows).mean[0] == pytest.approx(rows.astype(np.float64).mean())
+    rows[::2] = 40000
+    assert of(rows).mean == pytest.approx(50000)
+    assert of(rows).deviation == pytest.approx(10000)
+
+
+def test_the_median_row_is_the_mean_where_a_few_rows_make_it_up() -> None:
+    """2 % of them are 300 times larger, all of one sign: the mean would be 6 from all others."""
+    rng = np.random.default_rng(0)
+    rows = 1 + 0.1 * rng.standard_normal((400, 3))
+    rows[::50] *= 300
+    found = of(*np.array_split(rows, 8))
+    np.testing.assert_array_equal(found.mean, np.median(rows, axis=0))
+    distance = rows - np.median(rows, axis=0)
+    assert found.deviation == pytest.approx(math.sqrt((distance**2).mean()))
+
+
+def test_what_is_uneven_otherwise_keeps_its_mean() -> None:
+    """Skewed rows, two kinds of them, large ones of either sign, and one of few that is far."""
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((400, 3))
+    either_sign = noise * np.where(np.arange(400) % 50, 1, 300)[:, None]
+    either_sign -= either_sign.mean(axis=0)
+    two_kinds = noise + np.where(np.arange(400) % 3, 0, 5)[:, None]
+    for rows in (np.exp(noise), two_kinds, either_sign, np.exp(noise[:8])):
+        np.testing.assert_allclose(of(rows).mean, rows.mean(axis=0), atol=1e-12)
+
+
+def test_rows_that_are_not_all_finite_keep_their_mean() -> None:
+    rows = np.ones((400, 1))
+    rows[::50] = 300
+    assert of(rows).mean == 1
+    rows[1] = np.nan
+    assert of(rows).mean == pytest.approx((8 * 300 + 391) / 399)
 
 
 def test_means_are_of_numbers() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onnxzip.inputs.generated import sources
-from onnxzip.inputs.generated.sources.photographs import photographs
+from onnxzip.inputs.generated.sources.photographs import _drawn, photographs
 
 FOLDER = resources.files(sources) / "pictures"
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".jpg"))
@@ -32,11 +32,38 @@ def test_shape_and_range(n_channels: int, height: int, width: int) -> None:
 
 
 def test_alpha_is_opaque_and_grey_is_luminance() -> None:
-    colour, alpha, grey = crops(6), crops(6, n_channels=4), crops(6, n_channels=1)
+    colour, alpha = crops(6), crops(6, n_channels=4)
     np.testing.assert_array_equal(alpha[:, :3], colour)
     assert (alpha[:, 3] == 1).all()
-    luminance = np.tensordot(colour, (0.299, 0.587, 0.114), axes=(1, 0))
+    # The second grey picture is drawn, with random numbers of its own: the first is the same crop.
+    grey = crops(1, n_channels=1)
+    luminance = np.tensordot(colour[:1], (0.299, 0.587, 0.114), axes=(1, 0))
     assert np.abs(grey[:, 0] - luminance).max() < 1 / 255
+
+
+def test_every_second_grey_picture_is_strokes_on_an_empty_sheet() -> None:
+    """Half of them or more is paper, white or black, which a photograph hardly ever has."""
+    grey = crops(2 * N_PICTURES, n_channels=1)[:, 0]
+    is_paper = np.maximum((grey == 0).mean(axis=(1, 2)), (grey == 1).mean(axis=(1, 2)))
+    shown, drawn = is_paper[::2], is_paper[1::2]
+    assert np.median(drawn) > 0.5
+    assert np.median(shown) < 0.05
+    papers = {int(np.median(sheet)) for sheet in grey[1::2][drawn > 0.5]}
+    assert papers == {0, 1}, "dark on bright and bright on dark"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_strokes_are_what_is_bright_or_dark(seed: int) -> None:
+    """On a ramp they are the bright end of it, on both kinds of paper, and end softly."""
+    ramp = np.tile(np.linspace(0, 1, 201), (4, 1))
+    drawn = _drawn(ramp, np.random.default_rng(seed))
+    strokes = drawn if drawn[0, -1] == 1 else 1 - drawn
+    assert (strokes[:, 0] == 0).all()
+    assert (strokes[:, -1] > 0.9).all()
+    assert (np.diff(strokes, axis=1) >= 0).all()
+    assert 0.05 <= (strokes >= 0.5).mean() <= 0.51
+    is_soft = (strokes > 0) & (strokes < 1)
+    assert 0.04 < is_soft.mean() < 0.11
 
 
 def test_same_state_same_pictures() -> None:
