@@ -35,6 +35,15 @@ _PAPER = (0.5, 0.95)
 _SOFTNESS = 0.1
 """Difference of brightness over which a stroke ends."""
 
+_MIN_FRAMED = 96
+"""Pixels: smaller inputs are those of classifiers, which are fed what fills them."""
+
+_FRAMED_SHARE, _FRAMED_SIZES = 0.25, (0.3, 1.0)
+"""Of pictures, and of their sides: detectors are fed pictures of other shapes, padded. Guesses."""
+
+_GROUNDS = ((0, 0, 0), (0, 0, 0), (114, 114, 114), (255, 255, 255))
+"""What is padded with: black, the grey of YOLO's letterboxes (Redmon et al.; ultralytics), white."""
+
 
 def photographs(
     n: int, n_channels: int, height: int, width: int, rng: np.random.Generator
@@ -45,6 +54,7 @@ def photographs(
     multiple of their number, so that samples that are held out show other pictures than the rest as
     long as there are not more of both than pictures.
 
+    Of large ones every fourth is padded, as detectors are fed pictures of another shape than their own.
     Of one channel every second one is drawn: grey inputs are as often letters, signs and plans.
 
     Args:
@@ -64,17 +74,35 @@ def photographs(
     crops[:, 3:] = 1.0  # alpha
     for i in range(n):
         picture = pictures[order[i % len(pictures)]]
-        crop = picture.resize(
-            (width, height), Image.Resampling.BICUBIC, _box(picture.size, width / height, rng)
-        )
+        is_framed = min(width, height) >= _MIN_FRAMED and rng.random() < _FRAMED_SHARE
+        crop = (_framed if is_framed else _resized)(picture, (width, height), rng)
         if rng.random() < 0.5:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         bands = crop.convert("L" if n_channels == 1 else "RGB").split()
         for channel, band in enumerate(bands):
-            np.divide(band, 255, out=crops[i, channel])
+            np.divide(np.asarray(band), 255, out=crops[i, channel])
         if n_channels == 1 and i % 2:
             crops[i, 0] = _drawn(crops[i, 0], rng)
     return crops
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """Return a random crop in a given width and height."""
+    box = _box(picture.size, size[0] / size[1], rng)
+    return picture.resize(size, Image.Resampling.BICUBIC, box)
+
+
+def _framed(picture: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """Return a random crop that leaves a part of the width and height empty, as letterboxes do."""
+    scales = rng.uniform(*_FRAMED_SIZES, 2)
+    inner = tuple(max(int(scale * side), 1) for scale, side in zip(scales, size, strict=True))
+    ground = Image.new("RGB", size, _GROUNDS[rng.integers(len(_GROUNDS))])
+    is_centred = rng.random() < 0.5
+    place = tuple(
+        (whole - part) // 2 if is_centred else 0 for whole, part in zip(size, inner, strict=True)
+    )
+    ground.paste(_resized(picture, (inner[0], inner[1]), rng), (place[0], place[1]))
+    return ground
 
 
 def _drawn(picture: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
