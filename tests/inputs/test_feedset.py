@@ -1,5 +1,7 @@
 """Sets of feeds: what is held out, and how several are mixed."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from onnxzip.inputs.feedset import FeedSet, interleaved
@@ -85,3 +87,8 @@ def test_runs_of_a_sequence_are_held_out_together():
 def test_interleaved_runs_hand_nothing_on():
     assert not interleaved([stream(4, 2)]).carried
     assert not interleaved([stream(4, 2), stream(4, 2)]).carried
+
+
+def test_states_count_only_where_they_are_all_there_is():
+    assert stream(4, 2).states == {"hn"}
+    assert replace(stream(4, 2), judges_states=True).states == set()
