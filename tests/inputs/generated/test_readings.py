@@ -152,7 +152,9 @@ def test_what_is_called_a_sound_is_one() -> None:
     assert found[0].is_like_real
     values = draw(found[0], (2, 16000))
     assert np.abs(values).max() <= 1
-    assert names_of(found, fallbacks=True) == ["noise", "noise of many levels", "numbers from 0 to 1"]
+    assert names_of(found, fallbacks=True) == [
+        *("noise", "noise of many levels", "noise around a point", "numbers from 0 to 1")
+    ]
 
 
 def test_spectrograms_come_in_several_scalings() -> None:
@@ -206,9 +208,10 @@ def test_what_may_be_a_picture_and_a_spectrogram_is_tried_as_both() -> None:
 
 def test_unnamed_vectors_are_noise_of_one_level_and_of_many() -> None:
     found = ways("x", F32, (4, 8))
-    assert names_of(found) == ["noise", "noise of many levels"]
+    assert names_of(found) == ["noise", "noise of many levels", "noise around a point"]
     assert names_of(found, fallbacks=True) == ["numbers from 0 to 1"]
-    steady, varied, positive = (draw(reading, (4, 500), 16) for reading in found)
+    steady, varied, around, positive = (draw(reading, (4, 500), 16) for reading in found)
+    assert around.mean(axis=(0, 1)).std() > 3 * around.std(axis=(0, 1)).max() / 2
     levels = steady.std(axis=-1), varied.std(axis=-1)
     assert levels[0].max() < 1.2 * levels[0].min()
     assert levels[1].max() > 4 * levels[1].min()
