@@ -218,6 +218,16 @@ class Prober:
         self._unseen -= blamed.keys()
         return bool(blamed)
 
+    def was_lucky(self, plan: Plan) -> bool:
+        """Whether a plan that passed has a layer that jumps, at an error that should cost too much."""
+        limit = self.aim.tolerance or np.inf
+        for name, candidate in plan.chosen.items():
+            known, least = self.sensitivities[name], min(c.error for c in self._proposal.ladders[name])
+            is_most_exact = candidate.error <= least
+            if known.jumps and not is_most_exact and known.at(candidate.error) * candidate.error > limit:
+                return True
+        return False
+
     def _set_right(self, candidate: Candidate, loss: float) -> None:
         """Correct the sensitivity of a layer that loses more than was predicted.
 

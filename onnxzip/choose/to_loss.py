@@ -123,6 +123,8 @@ class LossSearch:
         """Keep the plan if it is the best so far, of those that passed or of those that failed."""
         if not plan.chosen or n_saved_bytes(plan) <= 0:
             return
+        if self.best is not None and self._prober.was_lucky(self.best):
+            self.best = None  # it passed before a layer was found to jump
         if passed and (self.best is None or n_saved_bytes(plan) > n_saved_bytes(self.best)):
             self.best = plan
         higher = self._prober.subject.metric.higher_is_better
