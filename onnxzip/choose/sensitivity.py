@@ -40,6 +40,8 @@ _LEAST_SENSITIVITY = 1e-5
 """Of the outputs' variation, for an error as large as the weight: less may be float32's own noise, which
 is 1e-7 to 1e-6 (`prove.exact.EXACT_LIMIT` is 1e-5)."""
 
+_RUINED = 1e6  # stands for outputs that are no numbers any more; a prediction has to be finite
+
 _UNSEEN_QUANTILE = 0.75
 """Cautious, but not held to the one layer that is most sensitive: a guess."""
 
@@ -66,6 +68,7 @@ def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[s
     Returns:
         The sensitivities, an unreached layer's the upper quartile (1 without any), and their names.
     """
+    measured = {name: min(s, _RUINED) for name, s in measured.items()}
     seen = [s for s in measured.values() if s > _LEAST_SENSITIVITY]
     typical = float(np.quantile(seen, _UNSEEN_QUANTILE)) if seen else 1.0
     unseen = [name for name, s in measured.items() if s <= _LEAST_SENSITIVITY]
@@ -108,8 +111,6 @@ _FAR_BELOW = 4.0
 _SMOOTH = (0.75, 3.0)
 """Exponents of a layer's loss over its error that no jump has: 1 where the loss is proportional, 1/2
 where the error changes as many answers as it is large, and nothing or everything by luck."""
-
-_RUINED = 1e6  # stands for outputs that are no numbers any more; a prediction has to be finite
 
 _ROUNDING_SHARE = 0.1
 """Errors add up in squares: what has a tenth of the loss allowed adds half a percent to it."""
