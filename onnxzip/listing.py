@@ -119,7 +119,10 @@ def verify(
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
     subject, _ = examine(original, options, fits=False, is_limited=not advice)
     drifts = measure_drift(model, original, subject)
-    return (*checks, *(replace(check, note=check.note + advice) for check in drifts))
+    return (
+        *checks,
+        *(replace(check, note=(check.note + advice).removeprefix("; ")) for check in drifts),
+    )
 
 
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:
