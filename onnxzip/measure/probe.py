@@ -54,12 +54,11 @@ class Probe:
         for sums in found.sums:
             if sums.output not in self.energies:
                 continue
-            above, _ = sums.joined() if sums.above else (None, None)
-            if above is None or sums.finding:
+            if sums.finding:
                 losses.append(math.inf)
             elif not sums.is_number:
                 losses.append(found.by_output[sums.output])
-            elif above.any():
+            elif (above := sums.joined()[0]).any():
                 n_elements = sum(run[sums.output].size for run in self.reference)
                 energy = self.energies[sums.output] * n_elements
                 losses.append(math.sqrt(float(above.sum()) / energy) if energy else math.inf)

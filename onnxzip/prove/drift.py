@@ -88,7 +88,7 @@ def measure_drift(
     reason = "; ".join((*silent, *unproven))
     checks: list[Check] = []
     for provider in subject.providers:
-        found = _check_samples(emitted, original, subject, provider, subject.samples)
+        found = _check_samples(emitted, original, subject, provider)
         worst = worst_of(found, subject.samples)
         if reason and not worst.failed:
             worst = replace(worst, passed=False, unproven=reason)
@@ -96,9 +96,8 @@ def measure_drift(
     return checks
 
 
-def _check_samples(
-    emitted: Model, original: Model, subject: Subject, provider: str, samples: Sequence[Sample]
-) -> list[Check]:
+def _check_samples(emitted: Model, original: Model, subject: Subject, provider: str) -> list[Check]:
+    samples = subject.samples
     references: list[Runs] = [sample.reference for sample in samples]
     if provider != "CPU":
         with open_session(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.inputs.axes import IMAGE_CHANNELS, channel_axis
+from onnxzip.inputs.generated.draws import Draw
 from onnxzip.inputs.generated.scalings import Scaling
 from onnxzip.inputs.generated.sources.photographs import photographs
 from onnxzip.runtime.input_spec import InputSpec
-
-Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], NDArray[np.float64]]
 
 _LEAST_SIDE = 16
 """Of a single picture without a batch: a smaller (3, n, m) may be anything."""

@@ -142,13 +142,16 @@ def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple
 def is_free_sound(spec: InputSpec) -> bool:
     """Whether an input is called a sound, of any length."""
     shape = tuple(dim if isinstance(dim, int) else _SAMPLE_RATE_HZ for dim in spec.shape)
-    sounds = [look for look in looks_of(spec, shape) if look.is_named and look.band_axis is None]
-    return any(not isinstance(spec.shape[look.time_axis], int) for look in sounds)
+    return any(not isinstance(spec.shape[look.time_axis], int) for look in _named_sounds(spec, shape))
 
 
 def is_named_sound(spec: InputSpec, shape: tuple[int, ...]) -> bool:
     """Whether an input of this shape is called a sound."""
-    return any(look.is_named and look.band_axis is None for look in looks_of(spec, shape))
+    return bool(_named_sounds(spec, shape))
+
+
+def _named_sounds(spec: InputSpec, shape: tuple[int, ...]) -> list[Look]:
+    return [look for look in looks_of(spec, shape) if look.is_named and look.band_axis is None]
 
 
 def refuse_unsupported(inputs: Sequence[InputSpec]) -> None:
@@ -193,12 +196,10 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple[
     if _STEP.search(name):
         return (Reading("", lambda s, n, rng: np.floor(rng.random((n, *s)) * _N_DIFFUSION_STEPS)),)
     if not shape and (bound := _bound_of(name)):
-        ranges = (_HERTZ, _NEAR_1) if context.is_sound else (_NEAR_1, _HERTZ)
-        labels = {id(_NEAR_1): "bounds around 1", id(_HERTZ): "bounds in hertz"}
-        return tuple(
-            Reading(labels[id(r)], draws.between(*r[bound]), is_fallback=i > 0)
-            for i, r in enumerate(ranges)
-        )
+        ways = [("bounds around 1", _NEAR_1[bound]), ("bounds in hertz", _HERTZ[bound])]
+        (likely, near), (other, far) = reversed(ways) if context.is_sound else ways
+        fallback = Reading(other, draws.between(*far), is_fallback=True)
+        return Reading(likely, draws.between(*near)), fallback
     if not shape or _FACTOR.search(name):
         return Reading("", draws.factors), Reading(
             "numbers of either sign", draws.normal, is_fallback=True

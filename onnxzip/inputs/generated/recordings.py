@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.inputs.generated.draws import Draw
 from onnxzip.inputs.generated.looks import Reading as Look
 from onnxzip.inputs.generated.sources.sounds import sound_stream, sounds
 from onnxzip.inputs.generated.sources.spectrograms import Scaling, sound_energies
 from onnxzip.inputs.generated.states import n_steps_of
-
-Draw: TypeAlias = Callable[[tuple[int, ...], int, np.random.Generator], NDArray[np.float64]]
 
 
 def sound_of(look: Look, rate_hz: int, *, is_stream: bool) -> Draw:

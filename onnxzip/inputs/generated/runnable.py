@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -133,7 +134,7 @@ class _Generator:
     seed: int
     helpers: Helpers
 
-    @property
+    @cached_property
     def pairs(self) -> dict[str, str]:
         """States that are handed on, by input name."""
         return pair_states(self.session.inputs, self.session.outputs)
@@ -174,10 +175,9 @@ class _Generator:
 
     def run_all(self, families: Sequence[Family], tried: _Tried, n_samples: int | None) -> list[FeedSet]:
         """Return the families of which enough runs succeed."""
-        n_like_real = sum(family.is_like_real for family in families)
         sets = []
         for family in families:
-            n_alike = n_like_real if family.is_like_real else len(families)
+            n_alike = sum(f.is_like_real for f in families) if family.is_like_real else len(families)
             sets.append(self._run(family, tried, n_samples or self._n_samples(family, tried, n_alike)))
         return [feeds for feeds in sets if feeds is not None]
 
@@ -237,8 +237,8 @@ class _Generator:
             (feeds,) = family.draw(self.session.inputs, shapes, 1, self.seed)
             if survives is not None and not survives(feeds):
                 sizes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
-                label = self.session.label
-                finding = finding or f"{label}: onnxruntime crashes on inputs of the sizes {sizes}"
+                crash = f"{self.session.label}: onnxruntime crashes on inputs of the sizes {sizes}"
+                finding = finding or crash
                 continue
             try:
                 outputs = self.session.run(feeds)

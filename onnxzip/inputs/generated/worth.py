@@ -10,7 +10,7 @@ from onnxzip.runtime.outputs import Outputs
 NOT_FINITE, FINITE, TELLING, CLEAR = range(4)
 """Rising: outputs are NaN or Inf; finite; they vary; where they are scores, some are no zeros, too."""
 
-_TELLING_RANGE = 1e-4
+TELLING_RANGE = 1e-4
 """Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
 
 _LEAST_SCORE = 0.1
@@ -28,7 +28,7 @@ def worth_of(*runs: Outputs) -> int:
     if not all(np.isfinite(y).all() for some in found.values() for y in some):
         return NOT_FINITE
     ranges = [float(max(map(np.max, some)) - min(map(np.min, some))) for some in found.values()]
-    if ranges and max(ranges) <= _TELLING_RANGE:
+    if ranges and max(ranges) <= TELLING_RANGE:
         return FINITE
     return TELLING if any(all(map(_finds_nothing, some)) for some in found.values()) else CLEAR
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
+from onnxzip.inputs.generated.worth import TELLING_RANGE
 from onnxzip.measure.outputs.output_statistics import OutputStatistics
 
 _LEAST_VARIATION = 1e-4
 """Of an output's size. Float32 moves outputs by 1e-7 to 1e-6 of it when it adds up in another order
 (`prove.exact.EXACT_LIMIT` is 1e-5), which a loss relative to the variation must not be made of."""
-
-_SATURATED_RANGE = 1e-4
-"""Between the 1e-8 of a detector that finds nothing and probabilities of a thousand classes, 1e-3."""
 
 _QUIET = 0.05
 """Share of an output's usual variation that is as good as none. Measured on two models only: under
@@ -49,7 +47,7 @@ def why_no_evidence(found: OutputStatistics, *, is_squashed: bool = False) -> st
         return f"has values of {_power_of_ten(peak)}, whose squares leave float64"
     if not does_vary(found):
         return f"hardly varies: by {found.deviation / found.rms:.1g} of its size"
-    if is_squashed and found.high - found.low < _SATURATED_RANGE:
+    if is_squashed and found.high - found.low < TELLING_RANGE:
         return f"is saturated: all of it lies between {found.low:.3g} and {found.high:.3g}"
     return ""
 

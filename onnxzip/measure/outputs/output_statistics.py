@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +77,6 @@ def output_statistics(reference: Runs) -> dict[str, OutputStatistics]:
         name: found.statistics(means.get(name, np.zeros(())), squares.get(name, [0.0, 0.0]), peaks[name])
         for name, found in sums.items()
     }
-
-
-def means_of(statistics: Mapping[str, OutputStatistics]) -> dict[str, Array]:
-    """Return the means of the outputs that are numbers."""
-    return {name: found.mean for name, found in statistics.items() if found.kind == "f"}
 
 
 class _Sums:

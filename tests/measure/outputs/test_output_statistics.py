@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from onnxzip.measure.outputs.output_statistics import (
     OutputStatistics,
-    means_of,
     output_statistics,
 )
 
@@ -156,8 +155,3 @@ def test_rows_that_are_not_all_finite_keep_their_mean() -> None:
     assert of(rows).mean == 1
     rows[1] = np.nan
     assert of(rows).mean == pytest.approx((8 * 300 + 391) / 399)
-
-
-def test_means_are_of_numbers() -> None:
-    runs = [{"y": np.ones((8, 2)), "k": np.ones((8, 2), np.int64)}]
-    assert list(means_of(output_statistics(runs))) == ["y"]
