@@ -34,19 +34,33 @@ def fitting_scalings(
     Returns:
         All of them where no layer is found, or where none runs alone.
     """
-    exposed, layers = with_first_layers(model, name)
-    if not layers:
-        return list(runs)
     try:
-        with open_session(loadable(exposed), optimisation="off", custom_ops=custom_ops) as session:
-            dark = session.run(black)
-            answers = {
-                scaling: _answers(layers, [session.run(run) for run in some], dark)
-                for scaling, some in runs.items()
-            }
+        return plausible_scalings(first_answers(model, custom_ops, name, runs, black))
     except (ModelError, ProviderError, CalibrationError):
         return list(runs)
-    return plausible_scalings(answers)
+
+
+def first_answers(
+    model: Model,
+    custom_ops: Path | None,
+    name: str,
+    runs: Mapping[str, Sequence[Feeds]],
+    black: Feeds,
+) -> dict[str, list[Answer]]:
+    """Return what the layers that meet an input first answer, by scaling; see `fitting_scalings`.
+
+    Raises:
+        InputError: the layers do not run alone.
+    """
+    exposed, layers = with_first_layers(model, name)
+    if not layers:
+        return {scaling: [] for scaling in runs}
+    with open_session(loadable(exposed), optimisation="off", custom_ops=custom_ops) as session:
+        dark = session.run(black)
+        return {
+            scaling: _answers(layers, [session.run(run) for run in some], dark)
+            for scaling, some in runs.items()
+        }
 
 
 def _answers(layers: Sequence[FirstLayer], found: Sequence[Outputs], dark: Outputs) -> list[Answer]:

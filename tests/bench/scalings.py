@@ -15,25 +15,24 @@ import numpy as np
 
 from onnxzip.errors import OnnxzipError
 from onnxzip.graph import loadable, read_model
-from onnxzip.graph.changing.first_layers import with_first_layers
 from onnxzip.graph.reading.model import Model
 from onnxzip.inputs.axes import channel_axis
 from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.generated.scalings import SCALINGS, Answer, distance, plausible_scalings
 from onnxzip.inputs.generated.sources.photographs import photographs
-from onnxzip.records.aliases import Array, Feeds
-from onnxzip.runtime.session import Session, open_session
+from onnxzip.measure.first_answers import first_answers
+from onnxzip.records.aliases import Feeds
+from onnxzip.runtime.session import open_session
 
 N_PICTURES = 16
 
 
-def run(session: Session, feeds: list[Feeds], name: str, pictures: np.ndarray) -> dict[str, Array]:
-    """Return all outputs for pictures, (n, channels, height, width), put in an input's place."""
+def with_pictures(feeds: list[Feeds], name: str, pictures: np.ndarray) -> list[Feeds]:
+    """Return feeds with pictures, (n, channels, height, width), in an input's place."""
     is_first = channel_axis(feeds[0][name].shape) == 1
     values = (pictures if is_first else np.moveaxis(pictures, 1, 3)).astype(np.float32)
     parts = np.split(values, len(feeds))
-    outputs = [session.run({**feed, name: part}) for feed, part in zip(feeds, parts, strict=True)]
-    return {key: np.concatenate([output[key] for output in outputs]) for key in outputs[0]}
+    return [{**feed, name: part} for feed, part in zip(feeds, parts, strict=True)]
 
 
 def answers_of(model: Model) -> dict[str, list[Answer]]:
@@ -49,24 +48,9 @@ def answers_of(model: Model) -> dict[str, list[Answer]]:
     height, width = shape[2:] if axis == 1 else shape[1:3]
     n = len(feeds) * shape[0]
     pictures = photographs(n, shape[axis], height, width, np.random.default_rng(0))
-    exposed, layers = with_first_layers(model, name)
-    with open_session(loadable(exposed), optimisation="off") as session:
-        black = run(session, feeds, name, np.zeros_like(pictures))
-        found = {s.name: run(session, feeds, name, s.apply(pictures)) for s in SCALINGS}
-    return {
-        scaling: [
-            Answer(
-                values[layer.answer],
-                black[layer.answer],
-                layer.axis,
-                values.get(layer.normalised),
-                layer.mean,
-                layer.variance,
-            )
-            for layer in layers
-        ]
-        for scaling, values in found.items()
-    }
+    runs = {s.name: with_pictures(feeds, name, s.apply(pictures)) for s in SCALINGS}
+    black = {**feeds[0], name: np.zeros_like(feeds[0][name])}
+    return first_answers(model, None, name, runs, black)
 
 
 def row(model: str) -> str:
