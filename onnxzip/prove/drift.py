@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.confidence import interval_of, n_to_settle
 from onnxzip.measure.metric import Deviation, Metric, SumMetric
 from onnxzip.measure.outputs.constant_answer import constant_score
+from onnxzip.measure.outputs.output_statistics import OutputStatistics
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.measure.subject import Sample, Subject
@@ -23,7 +24,13 @@ _MIN_SAMPLES = 8
 """Samples whose losses are worth a median and a quantile, as with intervals."""
 
 
-def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Metric) -> Check:
+def check_drift(
+    reference: Runs,
+    candidate: Session,
+    feeds: FeedSet,
+    metric: Metric,
+    statistics: Mapping[str, OutputStatistics] | None = None,
+) -> Check:
     """Compare the emitted graph with the original model in the user's metric.
 
     Args:
@@ -31,6 +38,7 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         candidate: the emitted graph.
         feeds: what to run on.
         metric: unit and limit of the loss.
+        statistics: of the reference, where they are known.
 
     Raises:
         CalibrationError: the metric does not apply to the outputs, or the user's function fails.
@@ -52,7 +60,7 @@ def check_drift(reference: Runs, candidate: Session, feeds: FeedSet, metric: Met
         scale=metric.scale,
         n_decimals=metric.n_decimals,
         higher_is_better=metric.higher_is_better,
-        constant=constant_score(metric, reference),
+        constant=constant_score(metric, reference, statistics),
         by_output=found.by_output if len(found.by_output) > 1 else {},
         per_sample=_spread(metric, found),
         n_to_settle=None
@@ -106,7 +114,13 @@ def _check_samples(emitted: Model, original: Model, subject: Subject, provider: 
             references = [list(run_all(session, sample.feeds)) for sample in samples]
     with open_session(loadable(emitted), provider=provider, custom_ops=subject.custom_ops) as session:
         return [
-            check_drift(reference, session, sample.feeds, sample.metric)
+            check_drift(
+                reference,
+                session,
+                sample.feeds,
+                sample.metric,
+                sample.statistics if reference is sample.reference else None,
+            )
             for reference, sample in zip(references, samples, strict=True)
         ]
 

@@ -40,7 +40,9 @@ def second_opinion(emitted: Model, subject: Subject) -> Opinion | None:
     if not subject.opinions or "CPU" not in subject.providers:
         return None
     with open_session(loadable(emitted), custom_ops=subject.custom_ops) as session:
-        checks = [check_drift(s.reference, session, s.feeds, s.metric) for s in subject.opinions]
+        checks = [
+            check_drift(s.reference, session, s.feeds, s.metric, s.statistics) for s in subject.opinions
+        ]
         usual = max(_nrmse(session, sample) for sample in subject.samples)
     check = replace(worst_of(checks, subject.opinions), kind="opinion")
     if not check.value > max(_FAR * usual, _LEAST):
