@@ -19,7 +19,7 @@ from onnxzip.measure.outputs.running_sums import Numbers, OutputSums
 _PERCENTILES = (2.5, 97.5)
 """95 % lie between them."""
 
-_MIN_SAMPLES = 8
+MIN_SAMPLES = 8
 """Eight samples can be drawn in 6,435 ways, seven in 1,716: fewer than are drawn."""
 
 _N_DRAWS = 2000
@@ -39,7 +39,7 @@ def interval_of(metric: Metric, found: Deviation) -> Interval | None:
         return None
     sums = found.sums[0]
     above, below = sums.joined()
-    if len(above) < _MIN_SAMPLES or not (np.isfinite(above).all() and below.sum() > 0):
+    if len(above) < MIN_SAMPLES or not (np.isfinite(above).all() and below.sum() > 0):
         return None
     if metric.counts_events and not above.any():
         # Nothing happened, so nothing can be drawn: the exact binomial bound for no event.

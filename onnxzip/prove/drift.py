@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.confidence import interval_of, n_to_settle
+from onnxzip.measure.confidence import MIN_SAMPLES, interval_of, n_to_settle
 from onnxzip.measure.metric import Deviation, Metric, SumMetric
 from onnxzip.measure.outputs.constant_answer import constant_score
 from onnxzip.measure.outputs.output_statistics import OutputStatistics
@@ -19,9 +19,6 @@ from onnxzip.measure.subject import Sample, Subject
 from onnxzip.prove.notes import note_on
 from onnxzip.records.check import Check, SampleLosses
 from onnxzip.runtime.session import Session, open_session
-
-_MIN_SAMPLES = 8
-"""Samples whose losses are worth a median and a quantile, as with intervals."""
 
 
 def check_drift(
@@ -74,7 +71,7 @@ def _spread(metric: Metric, found: Deviation) -> SampleLosses | None:
     if not (found.sums and isinstance(metric, SumMetric)) or found.sums[0].finding:
         return None
     losses = metric.sample_values(found.sums[0])
-    if len(losses) < _MIN_SAMPLES or np.isnan(losses).any():
+    if len(losses) < MIN_SAMPLES or np.isnan(losses).any():
         return None
     ranked = np.sort(losses)[:: -1 if metric.higher_is_better else 1]
     median, high = (ranked[int(share * (len(ranked) - 1))] for share in (0.5, 0.95))

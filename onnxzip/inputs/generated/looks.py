@@ -21,7 +21,7 @@ from onnxzip.runtime.input_spec import InputSpec
 
 
 @dataclass(frozen=True)
-class Reading:
+class Look:
     """One thing that an input may be.
 
     Attributes:
@@ -86,7 +86,7 @@ _MOST_SOUND_CHANNELS = 2
 _MOST_CHANNELS = 4
 
 
-def readings(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Reading, ...]:
+def looks_of(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Look, ...]:
     """Say what a float input may be, likeliest first; nothing for ids, states, pictures and vectors.
 
     Args:
@@ -107,7 +107,7 @@ def readings(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Reading, ...]:
     )
     if is_other or is_unknown:
         return ()
-    found: list[tuple[float, Reading]] = []
+    found: list[tuple[float, Look]] = []
     if not (says_spectrogram or says_features):
         found += _sound_readings(spec, shape, says_sound)
     if says_spectrogram or len(shape) > 2:
@@ -117,7 +117,7 @@ def readings(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Reading, ...]:
     return tuple(reading for _, reading in found)
 
 
-def _lies_along_a_batch(look: Reading, spec: InputSpec) -> bool:
+def _lies_along_a_batch(look: Look, spec: InputSpec) -> bool:
     axes = (look.time_axis, look.band_axis)
     return any(axis is not None and is_called_batch(spec.shape[axis]) for axis in axes)
 
@@ -139,7 +139,7 @@ def _says(dim: int | str | None, pattern: re.Pattern[str]) -> bool:
 
 def _sound_readings(
     spec: InputSpec, shape: tuple[int, ...], is_named: bool
-) -> Iterator[tuple[float, Reading]]:
+) -> Iterator[tuple[float, Look]]:
     """Yield the axes that may be samples, where all others are a batch and at most two channels."""
     rank = len(shape)
     for axis in range(min(rank - 1, 1), rank if rank <= 3 else 0):
@@ -156,7 +156,7 @@ def _sound_readings(
             continue
         rows_continue = rank == 2 and not is_free and _says(spec.shape[0], _TIME_SYMBOLS)
         is_sure = is_named or says_samples
-        yield float(axis), Reading("sound", axis, None, is_sure, rows_continue)
+        yield float(axis), Look("sound", axis, None, is_sure, rows_continue)
 
 
 def _is_sound_channel(dim: int | str | None, is_named: bool) -> bool:
@@ -167,7 +167,7 @@ def _is_sound_channel(dim: int | str | None, is_named: bool) -> bool:
 
 def _spectrogram_readings(
     spec: InputSpec, shape: tuple[int, ...], is_named: bool, is_hinted: bool
-) -> Iterator[tuple[float, Reading]]:
+) -> Iterator[tuple[float, Look]]:
     """Yield the pairs of axes that may be frames and bands, where all others are a batch and channels.
 
     Args:
@@ -189,7 +189,7 @@ def _spectrogram_readings(
         score = sum(point for point in points if point is not None)
         score += 0.5 * (shape[time] > shape[band])
         is_sure = is_named or is_hinted or has_frames or _says(n_bands, _BAND_SYMBOLS)
-        yield score, Reading("spectrogram", time, band, is_sure)
+        yield score, Look("spectrogram", time, band, is_sure)
 
 
 def _axis_pairs(rank: int) -> tuple[tuple[int, int], ...]:

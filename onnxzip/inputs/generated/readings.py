@@ -17,8 +17,7 @@ from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import STATE_NAME
 from onnxzip.inputs.generated import draws
 from onnxzip.inputs.generated.draws import Draw
-from onnxzip.inputs.generated.looks import Reading as Look
-from onnxzip.inputs.generated.looks import readings as looks_of
+from onnxzip.inputs.generated.looks import Look, looks_of
 from onnxzip.inputs.generated.pictures import Layout, bytes_of, layout_of, pictures_of
 from onnxzip.inputs.generated.recordings import sound_of, spectrogram_of
 from onnxzip.inputs.generated.scalings import SCALINGS

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.inputs.generated.draws import Draw
-from onnxzip.inputs.generated.looks import Reading as Look
+from onnxzip.inputs.generated.looks import Look
 from onnxzip.inputs.generated.sources.sounds import sound_stream, sounds
 from onnxzip.inputs.generated.sources.spectrograms import Scaling, sound_energies
 from onnxzip.inputs.generated.states import n_steps_of

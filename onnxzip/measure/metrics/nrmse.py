@@ -11,14 +11,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from onnxzip.measure.confidence import MIN_SAMPLES
 from onnxzip.measure.metric import SumMetric
 from onnxzip.measure.outputs.evidence import does_vary
 from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
 from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
-
-_MIN_SAMPLES = 8
-"""Samples from which on the loss of the median one is looked at: as many as an interval takes."""
 
 _MEDIAN_FACTOR = 2.0
 """How much more the median sample may lose than all together. Of samples that differ by luck it loses
@@ -60,7 +58,7 @@ class Nrmse(SumMetric):
     def ratio(self, above: Numbers, below: Numbers) -> Numbers:
         """Return that of all samples or what half the median one's loss comes to, if that is larger."""
         whole = super().ratio(above, below)
-        if above.shape[-1] < _MIN_SAMPLES:
+        if above.shape[-1] < MIN_SAMPLES:
             return whole
         middle = np.median(self.sample_ratios(above, below), axis=-1)
         return np.maximum(whole, middle / _MEDIAN_FACTOR**2)

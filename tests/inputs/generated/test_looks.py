@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from onnxzip.inputs.generated.free_sizes import FreeSizes, resolve_shapes
-from onnxzip.inputs.generated.looks import Reading, readings
+from onnxzip.inputs.generated.looks import Look, looks_of
 from onnxzip.runtime.input_spec import InputSpec
 
 Shape = tuple[int | str | None, ...]
 
 
-def read(name: str, shape: Shape, dtype: str = "float32") -> tuple[Reading, ...]:
+def read(name: str, shape: Shape, dtype: str = "float32") -> tuple[Look, ...]:
     spec = InputSpec(name, np.dtype(dtype), shape)
-    return readings(spec, resolve_shapes([spec], FreeSizes())[name])
+    return looks_of(spec, resolve_shapes([spec], FreeSizes())[name])
 
 
 SOUNDS: list[tuple[str, Shape, int, bool]] = [
@@ -36,7 +36,7 @@ SOUNDS: list[tuple[str, Shape, int, bool]] = [
 
 @pytest.mark.parametrize(("name", "shape", "time", "is_named"), SOUNDS)
 def test_sounds(name: str, shape: Shape, time: int, is_named: bool) -> None:
-    assert read(name, shape)[0] == Reading("sound", time, None, is_named)
+    assert read(name, shape)[0] == Look("sound", time, None, is_named)
 
 
 SPECTROGRAMS: list[tuple[str, Shape, int, int, bool]] = [
@@ -61,7 +61,7 @@ SPECTROGRAMS: list[tuple[str, Shape, int, int, bool]] = [
 
 @pytest.mark.parametrize(("name", "shape", "time", "band", "is_named"), SPECTROGRAMS)
 def test_spectrograms(name: str, shape: Shape, time: int, band: int, is_named: bool) -> None:
-    assert read(name, shape)[0] == Reading("spectrogram", time, band, is_named)
+    assert read(name, shape)[0] == Look("spectrogram", time, band, is_named)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_neither(name: str, shape: Shape) -> None:
 
 def test_only_floats() -> None:
     assert read("audio", ("batch", "samples"), "int64") == ()
-    assert readings(InputSpec("audio", "tensor(string)", (1, 16000)), (1, 16000)) == ()
+    assert looks_of(InputSpec("audio", "tensor(string)", (1, 16000)), (1, 16000)) == ()
 
 
 @pytest.mark.parametrize("symbol", ["seq_len", "sequence_length", "frames", "time"])
 def test_rows_that_continue_each_other(symbol: str) -> None:
     """silero-vad's sequence model and faster-whisper's take the frames of one recording as rows."""
-    assert read("input", (symbol, 576)) == (Reading("sound", 1, None, False, rows_continue=True),)
+    assert read("input", (symbol, 576)) == (Look("sound", 1, None, False, rows_continue=True),)
     assert not read("input", ("batch", 576))[0].rows_continue
 
 
@@ -127,7 +127,7 @@ def test_rows_that_continue_each_other(symbol: str) -> None:
 def test_an_axis_that_is_called_a_batch_is_none_of_time_or_bands(name: str, shape: Shape) -> None:
     """Nothing goes on from one sample to the next."""
     assert read(name, shape) == ()
-    assert read("mel", ("frames", 80)) == (Reading("spectrogram", 0, 1, True),)
+    assert read("mel", ("frames", 80)) == (Look("spectrogram", 0, 1, True),)
 
 
 def test_ambiguous_shapes_have_every_reading() -> None:
@@ -141,17 +141,17 @@ def test_ambiguous_shapes_have_every_reading() -> None:
 @pytest.mark.parametrize(
     ("reading", "shape", "n_rows"),
     [
-        (Reading("sound", 1), (4, 100), 4),
-        (Reading("sound", 2), (4, 2, 100), 8),
-        (Reading("sound", 1), (4, 100, 1), 4),
-        (Reading("sound", 0), (100,), 1),
-        (Reading("spectrogram", 1, 2), (4, 7, 9), 4),
-        (Reading("spectrogram", 2, 1), (4, 9, 7), 4),
-        (Reading("spectrogram", 1, 2), (4, 7, 9, 2), 8),
-        (Reading("spectrogram", 0, 1), (7, 9), 1),
+        (Look("sound", 1), (4, 100), 4),
+        (Look("sound", 2), (4, 2, 100), 8),
+        (Look("sound", 1), (4, 100, 1), 4),
+        (Look("sound", 0), (100,), 1),
+        (Look("spectrogram", 1, 2), (4, 7, 9), 4),
+        (Look("spectrogram", 2, 1), (4, 9, 7), 4),
+        (Look("spectrogram", 1, 2), (4, 7, 9, 2), 8),
+        (Look("spectrogram", 0, 1), (7, 9), 1),
     ],
 )
-def test_rows_are_laid_out(reading: Reading, shape: tuple[int, ...], n_rows: int) -> None:
+def test_rows_are_laid_out(reading: Look, shape: tuple[int, ...], n_rows: int) -> None:
     assert reading.n_rows(shape) == n_rows
     sizes = [shape[axis] for axis in (reading.time_axis, reading.band_axis) if axis is not None]
     rows = np.arange(float(np.prod(shape))).reshape(n_rows, *sizes)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxzip.inputs.generated.looks import Reading as Look
+from onnxzip.inputs.generated.looks import Look
 from onnxzip.inputs.generated.recordings import overlap_of, sound_of, spectrogram_of
 from onnxzip.inputs.generated.sources.spectrograms import scalings
 from onnxzip.inputs.generated.states import n_steps_of

@@ -127,24 +127,6 @@ def scalings(n_bands: int) -> tuple[Scaling, ...]:
     return (*_SCALINGS, *([Scaling("mfcc", _mfcc)] if n_bands in _CEPSTRA else []))
 
 
-def spectrograms(
-    n: int, n_bands: int, n_frames: int, rng: np.random.Generator
-) -> dict[str, NDArray[np.float64]]:
-    """Make spectrograms of the same n sounds in every scaling.
-
-    Args:
-        n: rows.
-        n_bands: mel bands, cepstral coefficients or bins of a Fourier transform.
-        n_frames: steps of 10 ms.
-        rng: source of the random numbers.
-
-    Returns:
-        By name of the scaling, likeliest first, (n, n_frames, n_bands).
-    """
-    energies = sound_energies(n, n_bands, n_frames, rng)
-    return {scaling.name: scaling.scale(energies) for scaling in scalings(n_bands)}
-
-
 def sound_energies(n: int, n_bands: int, n_frames: int, rng: np.random.Generator) -> Energies:
     """Return the energies of n sounds by frame and band, (n, n_frames, n_bands), 0 or more.
 

@@ -7,8 +7,14 @@ from onnxzip.inputs.generated.sources.spectrograms import (
     _band_energies,
     scalings,
     sound_energies,
-    spectrograms,
 )
+
+
+def spectrograms(n: int, n_bands: int, n_frames: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Make spectrograms of the same n sounds, (n, n_frames, n_bands), by scaling."""
+    energies = sound_energies(n, n_bands, n_frames, rng)
+    return {scaling.name: scaling.scale(energies) for scaling in scalings(n_bands)}
+
 
 RANGES = {
     "normalised": (-12, 12),
