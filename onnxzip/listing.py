@@ -10,7 +10,8 @@ import numpy as np
 from onnxzip import graph
 from onnxzip.errors import InputError, ModelError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
-from onnxzip.measure.examination import examine, make_feeds
+from onnxzip.measure.examination import examine
+from onnxzip.measure.inputs.feeding import make_feeds
 from onnxzip.measure.metrics import metrics
 from onnxzip.options import Options
 from onnxzip.prove.decoded_weights import decode_weights

@@ -14,6 +14,7 @@ from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
+from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
@@ -98,6 +99,7 @@ __all__ = [
     "plain_model",
     "prune",
     "raise_opset",
+    "random_outputs",
     "read_judgement",
     "read_mark",
     "read_model",

@@ -42,8 +42,8 @@ pixels of 0 ... 1."""
 _EXTREMES = ((1e-3, 1e6), (1e-9, 1e9), (1e-18, 1e18))
 """Largest absolute values, from the least to the greatest, that an input may well have: of coloured
 pictures (the first step above black is 1/255; 16 bits end at 65,535), of other large samples (power
-spectra of silence; times in microseconds), and of a few features in any unit. float32 reaches to 3.4e38, its squares do not
-reach to 1e20."""
+spectra of silence; times in microseconds), and of a few features in any unit: float32 reaches to 3.4e38,
+and cannot square more than 1.8e19."""
 
 _MEND = "does the model expect 0 ... 1 or normalised values? feed what it is fed in use"
 
