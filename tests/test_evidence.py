@@ -273,6 +273,36 @@ def test_best_effort_writes_the_file_and_warns(
     assert again.value == pytest.approx(check.value, rel=1e-3)
 
 
+@pytest.mark.parametrize("tolerance", ["1e-7", "1e-12", "1e-30"])
+def test_best_effort_writes_the_nearest_file_where_no_budget_has_a_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tolerance: str
+) -> None:
+    path, out, report_path = write(PLAIN, tmp_path)
+    line = ["--tolerance", tolerance, "--passes", "scalar", "--report", str(report_path), str(path)]
+    assert main([*line, str(out)]) == 3
+    message = capsys.readouterr().err
+    assert "the best of 1 plans changes" in message
+    assert not out.exists()
+    assert drift_of(from_json(report_path.read_text())).failed
+    assert main([*line, "--best-effort", str(out)]) == 0
+    assert "not within the tolerance" in capsys.readouterr().err
+    check = drift_of(from_json(report_path.read_text()))
+    assert check.failed
+    assert check.value < 1e-3
+    assert out.stat().st_size < path.stat().st_size
+
+
+def test_best_effort_says_why_there_is_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out, _ = write(PLAIN.replace("32, 64", "32, 2").replace("64, 8", "2, 8"), tmp_path)
+    assert main(["--best-effort", "--tolerance", "1e-7", str(path), str(out)]) == 3
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "no weight can be made smaller: none has 256 elements or more" in message
+    assert not out.exists()
+
+
 def test_the_error_carries_the_report() -> None:
     with pytest.raises(ToleranceError) as caught:
         compress(PLAIN, tolerance=1e-5, level=1)

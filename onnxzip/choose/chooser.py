@@ -140,16 +140,16 @@ class Chooser:
     def tighter(self, plan: Plan, drifts: Sequence[Check]) -> Plan:
         """Return a plan of less predicted loss than one that failed a provider's drift check.
 
-        Raises:
-            ToleranceError: there were enough of them.
+        Where there were enough of them, it is the last one again, and `refused` says so.
         """
         if self._n_tightenings == _MAX_TIGHTENINGS:
             failed = next(check for check in drifts if check.failed)
-            raise ToleranceError(
+            self.refused = (
                 f"{self._proposal.model.source}: {failed.metric} is {failed.value:.3g} on "
                 f"{failed.provider}, the tolerance is {failed.limit:.3g}, and no tighter plan meets it; "
                 f"{advice(self._subject)}"
             )
+            return self.settle(plan)
         self._n_tightenings += 1
         tighter = self._refit(self._plan_for(plan.budget * _TIGHTEN))
         self._rest()
@@ -181,16 +181,16 @@ class Chooser:
         )
 
     @property
-    def unproven(self) -> str:
-        """Why the verdict says nothing about some weights; "" where it says something about all.
+    def doubts(self) -> list[str]:
+        """Why the verdict says nothing about some weights; nothing where it says something about all.
 
         What the user's own inputs do not reach changes nothing for them.
         """
         unreached = [name for name, why in self._blind.items() if why == _UNREACHED]
         if not (unreached and self._subject.is_generated):
-            return ""
+            return []
         others = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
-        return f"no input reached weight {unreached[0]!r}{others}"
+        return [f"no input reached weight {unreached[0]!r}{others}"]
 
     @property
     def sensitivities(self) -> tuple[LayerSensitivity, ...]:

@@ -51,12 +51,15 @@ from onnxzip.graph.writing.mark import (
     is_marked,
     read_judgement,
     read_mark,
+    read_origin,
     write_mark,
 )
+from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksum
 
 __all__ = [
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
+    "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",
     "GraphBuilder",
@@ -66,6 +69,7 @@ __all__ = [
     "ModelLike",
     "ModelProto",
     "Operand",
+    "Origin",
     "Partition",
     "PartitionedModel",
     "PlainModel",
@@ -103,6 +107,7 @@ __all__ = [
     "read_judgement",
     "read_mark",
     "read_model",
+    "read_origin",
     "read_ports",
     "release_pages",
     "replace_file",
@@ -113,6 +118,7 @@ __all__ = [
     "to_proto",
     "varying_outputs",
     "weights_behind",
+    "weights_checksum",
     "with_constants",
     "with_first_layers",
     "with_operand_outputs",
