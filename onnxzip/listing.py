@@ -10,11 +10,13 @@ import numpy as np
 from onnxzip import graph
 from onnxzip.errors import InputError, ModelError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
-from onnxzip.measure.examination import examine, make_feeds
+from onnxzip.measure.examination import examine
+from onnxzip.measure.inputs.feeding import make_feeds
 from onnxzip.measure.metrics import metrics
 from onnxzip.options import Options
 from onnxzip.prove.decoded_weights import decode_weights
 from onnxzip.prove.drift import measure_drift
+from onnxzip.prove.origin import doubted, doubts_since, held_to_a_constant, note_on_original
 from onnxzip.records.aliases import Array
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
@@ -111,18 +113,23 @@ def verify(
         checks += _check_decoder(model, options.custom_ops)
     if any(check.metric == "damage" and check.failed for check in checks):
         return tuple(checks)
+    made_from = graph.read_origin(model) if graph.is_marked(model) else graph.UNKNOWN_ORIGIN
     if against is None:
         with open_session(loadable(model), custom_ops=options.custom_ops) as session:
             session.run(make_feeds(session, model, options)[0][0].feeds[0])
-        return tuple(checks)
+        return doubted(checks, made_from.unproven)
     original = _read(against)
+    notes = []
+    if graph.is_marked(model):
+        has_tolerance = options.tolerance is not None
+        notes = [note_on_original(model, original, made_from, has_tolerance=has_tolerance)]
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
     subject, _ = examine(original, options, fits=False, is_limited=not advice)
-    drifts = measure_drift(model, original, subject)
-    return (
-        *checks,
-        *(replace(check, note=(check.note + advice).removeprefix("; ")) for check in drifts),
-    )
+    drifts = measure_drift(model, original, subject, doubts_since(made_from, subject))
+    if made_from.checksum is None:
+        drifts = [held_to_a_constant(check) for check in drifts]
+    told = ((check, "; ".join(filter(None, (check.note, advice, *notes)))) for check in drifts)
+    return (*checks, *(replace(check, note=note) for check, note in told))
 
 
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:
@@ -132,13 +139,13 @@ def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     if judged is None or options.tolerance is not None or is_named:
         return options, ""
     if judged.on_data and options.calibration is None:
-        return options, "; the file was fitted to real inputs: pass some to have it judged"
+        return options, "the file was fitted to real inputs: pass some to have it judged"
     # A mark is no more to be trusted than its file: it must not name a function to import.
     known = metrics().get(judged.metric)
     if known is None or judged.limit is None:
         return options, ""
     if known.takes_labels and options.labels is None:
-        return options, f"; the file was judged by {judged.metric}: pass labels to have it judged again"
+        return options, f"the file was judged by {judged.metric}: pass labels to have it judged again"
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 
 

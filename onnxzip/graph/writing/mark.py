@@ -5,7 +5,8 @@ decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of
 methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
 produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
 tensors that come last: they take what the decoder takes in the file beyond the bytes of the others. In
-older files bytes are estimates. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and
+older files bytes are estimates. `m` says what the file was judged by (`Judgement`), `o` and `u` what it
+was made from (origin.py). In version 1 `w` is a list of `[pass name, form, bytes, error]`, and
 there is no `p` and no `r`.
 """
 
@@ -25,6 +26,7 @@ from onnxzip.errors import ModelError
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.tensors import float_dtype, tensor_array
 from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoded_shapes, decoder_bytes
+from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, origin_fields, parse_origin
 from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
@@ -88,6 +90,7 @@ def write_mark(
     origin: Mapping[str, tuple[str, str, int, float]],
     rounded: RoundedValues = RoundedValues(),
     judged: Judgement | None = None,
+    made_from: Origin = UNKNOWN_ORIGIN,
 ) -> None:
     """Write the mark.
 
@@ -97,6 +100,7 @@ def write_mark(
         origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
         rounded: the small tensors.
         judged: what to judge the file by when it is tested; None for the defaults.
+        made_from: the original, and what is not proven.
     """
     names = decoded_names(model, n_nodes)
     planned = names[: len(names) - rounded.n_values]
@@ -108,11 +112,18 @@ def write_mark(
         for number in (methods.index((name, form[:1])), n_bytes, float(f"{error:.2g}"))
     ]
     checksum = payload_checksum(model, n_nodes)
-    record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
+    record: dict[str, object] = {
+        "v": FORMAT_VERSION,
+        "n": n_nodes,
+        "c": checksum,
+        "p": methods,
+        "w": entries,
+    }
     if rounded.n_values:
         record["r"] = [rounded.n_values, rounded.n_bits]
     if judged:
         record["m"] = [judged.metric, judged.limit, int(judged.on_data)]
+    record |= origin_fields(made_from)
     text = json.dumps(record, separators=(",", ":"))
     model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
 
@@ -180,6 +191,15 @@ def read_judgement(model: Model) -> Judgement | None:
     return _find_mark(model).judged
 
 
+def read_origin(model: Model) -> Origin:
+    """Return what a marked model was made from.
+
+    Raises:
+        ModelError: there is no mark, or it is damaged.
+    """
+    return _find_mark(model).made_from
+
+
 def _find_mark(model: Model) -> _Mark:
     texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
     if not texts:
@@ -202,6 +222,7 @@ class _Mark:
     entries: tuple[tuple[str, str, int, float], ...] = ()
     rounded: RoundedValues = RoundedValues()
     judged: Judgement | None = None
+    made_from: Origin = UNKNOWN_ORIGIN
 
 
 def _parse_mark(text: str, source: str) -> _Mark:
@@ -214,7 +235,7 @@ def _parse_mark(text: str, source: str) -> _Mark:
         rounded = RoundedValues(int(n_values), int(n_bits))
         entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
         judged = _parse_judgement(*record["m"]) if "m" in record else None
-        mark = _Mark(version, int(record["n"]), entries, rounded, judged)
+        mark = _Mark(version, int(record["n"]), entries, rounded, judged, parse_origin(record))
         if mark.n_nodes < 1 or rounded.n_values < 0 or (not entries and not rounded.n_values):
             raise ValueError("nothing is decoded")
         if rounded.n_values and rounded.n_bits not in (8, 16):
