@@ -51,6 +51,12 @@ class Frontier:
     def __iter__(self) -> Iterator[LiveValues]:
         return (self[run] for run in range(len(self._feeds)))
 
+    def copy(self) -> Frontier:
+        """Return a frontier that goes on from here by itself; what was made is not copied."""
+        other = Frontier(FeedSet((), ()))
+        other._feeds, other._made, other._n_bytes = self._feeds, list(self._made), self._n_bytes
+        return other
+
     def replace(self, run: int, values: LiveValues, live: frozenset[str]) -> None:
         """Add a run's values and drop what no later partition reads; on disk where it is much in all."""
         before = self._made[run]
