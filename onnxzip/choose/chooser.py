@@ -242,10 +242,7 @@ class Chooser:
     def _refit(self, plan: Plan) -> Plan:
         """Fit the plan's weights and biases again, where there is data to fit them to."""
         last, _ = last_layers(plan, self._refitter.order, self._prober.sensitivities)
-        first_moved = last[0] if last else ""
-        return self._refitter.refit(
-            plan, self._restorer, lambda stage, _: self._show(stage, 0.75), first_moved
-        )
+        return self._refitter.refit(plan, self._restorer, self._show, last[0] if last else "")
 
     def _rest(self) -> None:
         """Give back memory that checks need; what was given back is made again when it is asked for."""
