@@ -1,11 +1,12 @@
 """Compresses a sentence transformer with calibration sentences and prints what that costs on STS-B.
 
     python -m tests.bench.stsb MODEL.onnx TOKENIZER.json STSB.csv SENTENCES.npz -- --tolerance 0.45
+    python -m tests.bench.stsb MODEL.onnx TOKENIZER.json STSB.csv
 
 MODEL takes input_ids, attention_mask and token_type_ids and returns token embeddings first; a sentence
 is their mean. STSB.csv has two sentences and their similarity a row, and is used for nothing but the
-Spearman correlation. SENTENCES.npz is the calibration data. Needs the package tokenizers. What stands
-behind -- goes to onnxzip.
+Spearman correlation. SENTENCES.npz is the calibration data, if any. Needs the package tokenizers. What
+stands behind -- goes to onnxzip.
 """
 
 from __future__ import annotations
@@ -60,14 +61,15 @@ def correlation(model: Path, tokenizer_file: Path, rows: list[list[str]]) -> flo
 def main(arguments: list[str]) -> int:
     """Print one row."""
     files, options = split(arguments)
-    model, tokenizer_file, table, calibration = map(Path, files)
+    model, tokenizer_file, table, *calibration = map(Path, files)
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     print("| model | bytes before | bytes after | ratio | Spearman before | after | seconds | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as work:
         output = Path(work) / "out.onnx"
-        seconds = compress(model, output, "-c", str(calibration), *options)
+        data = [word for path in calibration for word in ("-c", str(path))]
+        seconds = compress(model, output, *data, *options)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
         before, after = model.stat().st_size, output.stat().st_size
         figures = [f"{correlation(path, tokenizer_file, rows):.4f}" for path in (model, output)]
