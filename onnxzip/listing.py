@@ -32,7 +32,8 @@ def inspect(source: ModelLike) -> Inspection:
     model = _read(source)
     n_nodes, values = graph.read_mark(model) if graph.is_marked(model) else (0, [])
     types = graph.decoded_types(model, n_nodes)
-    zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
+    # Of the size that the file says, which may be any, without the memory.
+    zeros = {v.name: np.broadcast_to(np.zeros((), types[v.name]), v.shape) for v in values}
     plain = graph.with_plain_weights(model, n_nodes, zeros) if values else model
     n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
     n_decoder_bytes = min(graph.decoder_bytes(model, n_nodes), model.n_bytes)

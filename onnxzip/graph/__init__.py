@@ -42,8 +42,6 @@ from onnxzip.graph.writing.files import (
 )
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
-    Judgement,
-    RoundedValues,
     StoredValue,
     float_initializers,
     is_intact,
@@ -52,6 +50,7 @@ from onnxzip.graph.writing.mark import (
     read_mark,
     write_mark,
 )
+from onnxzip.graph.writing.mark_text import Judgement, RoundedValues
 
 __all__ = [
     "MAX_INLINE_BYTES",
