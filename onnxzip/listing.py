@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from onnxzip import graph
-from onnxzip.errors import InputError, ModelError
+from onnxzip.errors import ModelError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
-from onnxzip.measure.examination import examine, make_feeds
+from onnxzip.measure.examination import examine, run_alone
 from onnxzip.measure.metrics import metrics
 from onnxzip.options import Options
-from onnxzip.prove.decoded_weights import decode_weights
+from onnxzip.prove.decoded_weights import decode_apart
 from onnxzip.prove.drift import measure_drift
 from onnxzip.records.aliases import Array
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.record import Inspection, StoredWeight
+from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
 from onnxzip.runtime.optimised import optimised_model
-from onnxzip.runtime.session import open_session
+
+_RUN_S, _BYTES_A_S = 6, 500_000
+"""CPU seconds that a model may take for one run, and bytes of weights that give it a second more: 20
+times what a convolution of a large picture takes."""
+
+_RUN_BYTES, _RUN_FACTOR = 2 << 30, 16
+"""Memory that a model may take, and that for each byte of weights: a picture of 1024 x 1024 takes 1 GB
+in a small network."""
 
 
 def inspect(source: ModelLike) -> Inspection:
@@ -86,7 +95,7 @@ def decompress(
     n_nodes, _ = graph.read_mark(model)
     if not graph.is_intact(model):
         raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")
-    plain = graph.with_plain_weights(model, n_nodes, _decode(model, n_nodes))
+    plain = graph.with_plain_weights(model, n_nodes, decode_apart(model, n_nodes))
     if target is not None:
         graph.write_model(plain, target)
     n_bytes = sum(array.nbytes for array in plain.arrays.values())
@@ -109,12 +118,8 @@ def verify(
     model = _read(source)
     checks: list[Check] = []
     if graph.is_marked(model) or against is None:
-        checks += _check_decoder(model, options.custom_ops)
-    if any(check.metric == "damage" and check.failed for check in checks):
-        return tuple(checks)
-    if against is None:
-        with open_session(loadable(model), custom_ops=options.custom_ops) as session:
-            session.run(make_feeds(session, model, options)[0][0].feeds[0])
+        checks += _check_decoder(model, options, runs=against is None)
+    if against is None or any(check.metric == "damage" and check.failed for check in checks):
         return tuple(checks)
     original = _read(against)
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
@@ -143,21 +148,25 @@ def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 
 
-def _check_decoder(model: Model, custom_ops: Path | None) -> list[Check]:
-    """Check the payload, then what it decodes to: a damaged one may ask for any amount of memory."""
+def _check_decoder(model: Model, options: Options, *, runs: bool) -> list[Check]:
+    """Check the payload, then what it decodes to, and that the model `runs` where this is asked for."""
     n_nodes, _ = graph.read_mark(model)
     is_intact = graph.is_intact(model)
     note = "checksum of the payload"
     damage = Check("exact", "CPU", "damage", int(not is_intact), 0, is_intact, 0, None, note)
     if not is_intact:
         return [damage]
-    decoded = _decode(model, n_nodes)
+    decoded = decode_apart(model, n_nodes)
     n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
-    plain = graph.with_plain_weights(model, n_nodes, decoded)
-    found, wanted = (
-        graph.structure(optimised_model(loadable(m), custom_ops=custom_ops)) for m in (model, plain)
-    )
-    n_different = graph.count_differences(found, wanted)
+    n_bytes = graph.inline_bytes(model) + sum(array.nbytes for array in decoded.values())
+    limits = Limits(_RUN_S + n_bytes // _BYTES_A_S, _RUN_BYTES + _RUN_FACTOR * n_bytes)
+    try:
+        n_different = run_apart(limits, _run_alone, model, n_nodes, decoded, options, runs)
+    except LostProcessError as error:
+        raise ModelError(
+            f"{model.source}: its weights are decoded, but the model itself {error}; "
+            "run it on inputs of your own"
+        ) from error
     note = f"{len(decoded)} values decoded"
     return [
         damage,
@@ -166,19 +175,29 @@ def _check_decoder(model: Model, custom_ops: Path | None) -> list[Check]:
     ]
 
 
-def _decode(model: Model, n_nodes: int) -> dict[str, Array]:
-    """Return the decoded weights.
+def _run_alone(
+    model: Model, n_nodes: int, decoded: Mapping[str, Array], options: Options, runs: bool
+) -> int:
+    """Return how many nodes BASIC optimisation leaves of the decoder; a task for `run_apart`.
+
+    Args:
+        model: the file.
+        n_nodes: its decode nodes.
+        decoded: what they make.
+        options: what the user asked for.
+        runs: whether the model is run, too, once, on inputs that it accepts.
 
     Raises:
-        ModelError: the decode nodes fail, which they do on damaged data only.
+        InputError: onnxruntime refuses the model, or no inputs of ours run.
     """
-    try:
-        return decode_weights(model, n_nodes)
-    except InputError as error:
-        finding = str(error).removeprefix(f"{model.source}: ")
-        raise ModelError(
-            f"{model.source}: is damaged, its weights cannot be decoded; fetch it again ({finding})"
-        ) from error
+    plain = graph.with_plain_weights(model, n_nodes, decoded)
+    found, wanted = (
+        graph.structure(optimised_model(loadable(m), custom_ops=options.custom_ops))
+        for m in (model, plain)
+    )
+    if runs:
+        run_alone(model, options)
+    return graph.count_differences(found, wanted)
 
 
 def _read(source: ModelLike) -> Model:

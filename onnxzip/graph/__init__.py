@@ -17,11 +17,12 @@ from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
-from onnxzip.graph.reading.shapes import annotate_layers, read_ports
+from onnxzip.graph.reading.shapes import annotate_layers, count_in_use, read_ports
 from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
+from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import (
     decoded_names,
     decoded_shapes,
@@ -71,7 +72,9 @@ __all__ = [
     "StoredValue",
     "annotate_layers",
     "check_output",
+    "claims_of",
     "count_differences",
+    "count_in_use",
     "decoded_names",
     "decoded_shapes",
     "decoded_types",

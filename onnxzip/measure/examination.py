@@ -14,8 +14,9 @@ from onnxzip import graph
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
+from onnxzip.inputs.generated.attempts import Helpers, run_on_any
 from onnxzip.inputs.generated.readings import Hints
-from onnxzip.inputs.generated.runnable import Helpers, runnable_families
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
 from onnxzip.measure.data_findings import data_findings
@@ -235,12 +236,27 @@ def make_feeds(
 def _generated(
     session: Session, model: Model, options: Options, n_samples: int | None = None
 ) -> tuple[FeedSet, ...]:
-    helpers = Helpers(
+    helpers = _helpers(model, options)
+    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
+
+
+def _helpers(model: Model, options: Options) -> Helpers:
+    return Helpers(
         Hints(graph.index_ranges(model), graph.part_ranges(model)),
         lambda feeds: survives(loadable(model), feeds, options.custom_ops),
         partial(fitting_scalings, model, options.custom_ops),
+        partial(graph.count_in_use, model),
     )
-    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
+
+
+def run_alone(model: Model, options: Options) -> None:
+    """Run a model once, on the first inputs of ours that it accepts.
+
+    Raises:
+        InputError: it does not load, or accepts none.
+    """
+    with open_session(loadable(model), custom_ops=options.custom_ops) as session:
+        run_on_any(session, seed=options.seed, helpers=_helpers(model, options))
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

@@ -5,14 +5,16 @@ Inferred to count multiply-accumulates, and to tell which value_info entries are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx
 
+from onnxzip.graph.reading.liveness import most_in_use
 from onnxzip.graph.reading.model import Model
-from onnxzip.graph.reading.scope import read_by
+from onnxzip.graph.reading.scope import read_by, sorted_nodes
 from onnxzip.records.layer import Layer
 from onnxzip.report.record import Port
 
@@ -84,6 +86,14 @@ def annotate_layers(
     """
     shapes = _infer(model, input_shapes)
     return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
+
+
+def count_in_use(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return how many numbers a run has in use at once, as far as shapes follow from the inputs'."""
+    shapes = _infer(model, input_shapes)
+    graph = model.proto.graph
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    return most_in_use(sorted_nodes(graph, model.source), sizes, [v.name for v in graph.output])
 
 
 def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfoProto]:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.reading.liveness import most_in_use
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import read_by
 from onnxzip.graph.writing.decoder_rules import ForeignError, Value, is_number_type, outputs_of
@@ -21,14 +22,15 @@ _MOST_DECODED = 1000
 factors of rank 1 come nearest: 300 for a matrix of 256 MB."""
 
 _MOST_NEEDED = 64
-"""Bytes in use at once for each byte of the decoder and of what it makes: models/ need up to 25, where
-entropy coded (tests/graph/writing/test_decoder_claims.py)."""
+"""Bytes in use at once for each byte of the decoder and of what it makes: of 469 files up to 44, where
+little is entropy coded."""
 
-_MOST_WORK = 4096
-"""Operations for each number made, beyond the free ones: a product with a basis of so many rows."""
+_MOST_WORK = 1 << 16
+"""Operations for each byte of the decoder, beyond the free ones: a byte holds up to 16 numbers, each of
+which is multiplied with a basis of 4096 rows at most. Of 469 files up to 2,100."""
 
 _FREE_WORK = 1 << 31
-"""Operations that any decoder may do: a second or two of one core."""
+"""Operations that any decoder may do: one to three seconds of a core."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,8 @@ class Claims:
             return f"makes {n_decoded:,} bytes of {n_decoder_bytes:,}"
         if n_needed > _FREE_BYTES + _MOST_NEEDED * (n_decoded + n_decoder_bytes):
             return f"needs {n_needed:,} bytes to make {n_decoded:,}"
-        n_numbers = sum(self.values[name].n_elements for name in self.decoded)
-        if self.n_operations > _FREE_WORK + _MOST_WORK * n_numbers:
-            return f"needs {self.n_operations:,} operations to make {n_numbers:,} numbers"
+        if self.n_operations > _FREE_WORK + _MOST_WORK * n_decoder_bytes:
+            return f"needs {self.n_operations:,} operations for {n_decoder_bytes:,} bytes"
         return ""
 
 
@@ -92,7 +93,7 @@ def claims_of(model: Model, n_nodes: int) -> Claims:
                 "onnxzip wrote no such decoder; get the file from where it was made"
             ) from error
     decoded = tuple(_read_behind(model, n_nodes, made))
-    needed = _most_in_use(nodes, made, decoded)
+    needed = most_in_use(nodes, {name: value.n_bytes for name, value in made.items()}, decoded)
     return Claims(made, decoded, n_stored_bytes, needed, sum(_work_of(node, known) for node in nodes))
 
 
@@ -114,24 +115,6 @@ def _stored_values(model: Model, read: Collection[str]) -> Iterator[tuple[str, V
         is_list = len(shape) == 1 and tensor.data_type == onnx.TensorProto.INT64
         numbers = tuple(map(int, np.asarray(model.array(tensor)))) if is_list else None
         yield tensor.name, Value(tensor.data_type, shape, numbers)
-
-
-def _most_in_use(
-    nodes: Collection[onnx.NodeProto], made: Mapping[str, Value], kept: Collection[str]
-) -> int:
-    """Return the most bytes in use at once, where each value goes after its last reader."""
-    stays = frozenset(kept)
-    last = {name: index for index, node in enumerate(nodes) for name in (*node.output, *node.input)}
-    dying: dict[int, list[str]] = {}
-    for name, index in last.items():
-        if name in made and name not in stays:
-            dying.setdefault(index, []).append(name)
-    in_use = most = 0
-    for index, node in enumerate(nodes):
-        in_use += sum(made[name].n_bytes for name in node.output)
-        most = max(most, in_use)
-        in_use -= sum(made[name].n_bytes for name in dying.get(index, ()))
-    return most
 
 
 def _work_of(node: onnx.NodeProto, known: Mapping[str, Value]) -> int:

@@ -143,9 +143,11 @@ def _broadcast(a: Shape, b: Shape) -> Shape:
 def _matmul(call: _Call) -> list[Value]:
     left, right = call.take(2)
     a, b = left.shape, right.shape
-    if left.data_type != right.data_type or min(len(a), len(b)) < 2 or a[-1] != b[-2]:
+    is_fitting = a and b and a[-1] == b[-2 if len(b) > 1 else 0]
+    if left.data_type != right.data_type or not is_fitting:
         raise ForeignError(f"multiplies {list(a)} by {list(b)}")
-    return [Value(left.data_type, (*_broadcast(a[:-2], b[:-2]), a[-2], b[-1]))]
+    outer = (*a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
+    return [Value(left.data_type, (*_broadcast(a[:-2], b[:-2]), *outer))]
 
 
 def _concat(call: _Call) -> list[Value]:
