@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ _OUT_OF_MEMORY, _FAILED = 3, 4
 
 _WALL_S, _WALL_FACTOR = 60, 20
 """Seconds, and seconds for each of CPU time, after which a process hangs: others may have the cores."""
+
+_WATCH_S = 1.0
+"""Between two looks for a parent: nothing to a processor, and little to whoever waits."""
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h: the signal that comes when the parent ends."""
@@ -160,6 +164,23 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """End this process, one of a pool, soon after its parent: the initializer of such pools.
+
+    A pool is no child for `die_with_parent`: it may outlive the thread that started it.
+
+    Args:
+        parent: the process that made the pool.
+    """
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _limit(name: str, value: int) -> None:
