@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
 from onnxzip.errors import OnnxzipError, UsageError
+from onnxzip.records.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def _names_its_place(message: str, request: Request | None) -> bool:
         return True
     files = (request.source, request.output, request.report, request.against)
     data = (request.options.calibration, request.options.labels, request.options.custom_ops)
-    return any(str(path) in message for path in (*files, *data) if path is not None)
+    return any(printable(str(path)) in message for path in (*files, *data) if path is not None)
 
 
 def untouched(request: Request | None) -> str:
