@@ -1,8 +1,11 @@
-"""Compressed files after the fact: list them, test them, turn them back into plain weights."""
+"""Compressed files after the fact: list them, test them, turn them back into plain weights.
+
+A file may come from anybody: it is decoded and run in another process (`prove.decoded_files`). What only
+a comparison needs is loaded for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,26 +13,12 @@ import numpy as np
 
 from onnxzip import graph
 from onnxzip.errors import ModelError
-from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
-from onnxzip.measure.examination import examine, run_alone
-from onnxzip.measure.metrics import metrics
+from onnxzip.graph import Model, ModelLike, ModelProto, check_output
 from onnxzip.options import Options
-from onnxzip.prove.decoded_weights import decode_apart
-from onnxzip.prove.drift import measure_drift
-from onnxzip.records.aliases import Array
+from onnxzip.prove.decoded_files import decode_apart, try_apart
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.record import Inspection, StoredWeight
-from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
-from onnxzip.runtime.optimised import optimised_model
-
-_RUN_S, _BYTES_A_S = 6, 500_000
-"""CPU seconds that a model may take for one run, and bytes of weights that give it a second more: 20
-times what a convolution of a large picture takes."""
-
-_RUN_BYTES, _RUN_FACTOR = 2 << 30, 16
-"""Memory that a model may take, and that for each byte of weights: a picture of 1024 x 1024 takes 1 GB
-in a small network."""
 
 
 def inspect(source: ModelLike) -> Inspection:
@@ -121,6 +110,9 @@ def verify(
         checks += _check_decoder(model, options, runs=against is None)
     if against is None or any(check.metric == "damage" and check.failed for check in checks):
         return tuple(checks)
+    from onnxzip.measure.examination import examine
+    from onnxzip.prove.drift import measure_drift
+
     original = _read(against)
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
     subject, _ = examine(original, options, fits=False, is_limited=not advice)
@@ -133,6 +125,8 @@ def verify(
 
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     """Take metric and limit from the mark where the user names none; return what to tell him as well."""
+    from onnxzip.measure.metrics import metrics
+
     judged = graph.read_judgement(model)
     is_named = options.metric not in (Options().metric, judged.metric if judged else "")
     if judged is None or options.tolerance is not None or is_named:
@@ -156,48 +150,14 @@ def _check_decoder(model: Model, options: Options, *, runs: bool) -> list[Check]
     damage = Check("exact", "CPU", "damage", int(not is_intact), 0, is_intact, 0, None, note)
     if not is_intact:
         return [damage]
-    decoded = decode_apart(model, n_nodes)
-    n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
-    n_bytes = graph.inline_bytes(model) + sum(array.nbytes for array in decoded.values())
-    limits = Limits(_RUN_S + n_bytes // _BYTES_A_S, _RUN_BYTES + _RUN_FACTOR * n_bytes)
-    try:
-        n_different = run_apart(limits, _run_alone, model, n_nodes, decoded, options, runs)
-    except LostProcessError as error:
-        raise ModelError(
-            f"{model.source}: its weights are decoded, but the model itself {error}; "
-            "run it on inputs of your own"
-        ) from error
-    note = f"{len(decoded)} values decoded"
+    found = try_apart(model, n_nodes, options, runs=runs)
+    n_bad, n_different = found.n_not_finite, found.n_different
+    note = f"{found.n_decoded} values decoded"
     return [
         damage,
         Check("exact", "CPU", "non-finite weights", n_bad, 0, n_bad == 0, 0, None, note),
         Check("structure", "CPU", "nodes", n_different, 0, n_different == 0, 0, None, "after BASIC"),
     ]
-
-
-def _run_alone(
-    model: Model, n_nodes: int, decoded: Mapping[str, Array], options: Options, runs: bool
-) -> int:
-    """Return how many nodes BASIC optimisation leaves of the decoder; a task for `run_apart`.
-
-    Args:
-        model: the file.
-        n_nodes: its decode nodes.
-        decoded: what they make.
-        options: what the user asked for.
-        runs: whether the model is run, too, once, on inputs that it accepts.
-
-    Raises:
-        InputError: onnxruntime refuses the model, or no inputs of ours run.
-    """
-    plain = graph.with_plain_weights(model, n_nodes, decoded)
-    found, wanted = (
-        graph.structure(optimised_model(loadable(m), custom_ops=options.custom_ops))
-        for m in (model, plain)
-    )
-    if runs:
-        run_alone(model, options)
-    return graph.count_differences(found, wanted)
 
 
 def _read(source: ModelLike) -> Model:

@@ -7,33 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxzip.errors import InputError, ModelError, VerificationError
-from onnxzip.graph import (
-    Model,
-    claims_of,
-    decoded_names,
-    decoded_types,
-    decoder,
-    loadable,
-    share_with_disk,
-)
+from onnxzip.errors import VerificationError
+from onnxzip.graph import Model, decoded_names, decoded_types, decoder, loadable, share_with_disk
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import settled
-from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
 from onnxzip.runtime.survival import run_once
 
 _N_COMPARED = 1 << 20
 """Numbers that are compared at once: a float32 copy of a layer may be half of the model."""
-
-
-_DECODE_S, _OPERATIONS_A_S = 5, 10_000_000
-"""Seconds for starting onnxruntime, and operations a second: a twentieth of what a core of 2020 does."""
-
-_DECODE_BYTES = 1 << 30
-"""Address space, mostly untouched, of onnxruntime's threads and allocators on 64 cores."""
 
 
 def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -> dict[str, Array]:
@@ -42,37 +26,9 @@ def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -
     The arrays lie in a temporary file: as long as one lives in the session's memory, all of it stays.
     """
     values = run_once(loadable(decoder(model, n_nodes)), {}, "off", custom_ops)
-    values = _narrowed(values, model, n_nodes)
-    return dict(zip(values, share_with_disk(list(values.values())), strict=True))
-
-
-def decode_apart(model: Model, n_nodes: int) -> dict[str, Array]:
-    """Return what the runtime decodes of a file that anybody may have made; see `decode_weights`.
-
-    It decodes in a process of its own, with no more time and memory than the decoder claims to need.
-
-    Raises:
-        ModelError: the decode nodes fail, or do something else than to decode.
-    """
-    claims = claims_of(model, n_nodes)
-    n_bytes = 2 * (claims.n_needed_bytes + claims.n_decoded_bytes + claims.n_stored_bytes)
-    limits = Limits(_DECODE_S + claims.n_operations // _OPERATIONS_A_S, _DECODE_BYTES + n_bytes)
-    try:
-        values = run_apart(limits, run_once, loadable(decoder(model, n_nodes)), {}, "off", None)
-    except LostProcessError as error:
-        raise ModelError(f"{model.source}: its decoder {error}; get the file anew") from error
-    except InputError as error:
-        finding = str(error).removeprefix(f"{model.source}: ")
-        raise ModelError(
-            f"{model.source}: is damaged, its weights cannot be decoded; fetch it again ({finding})"
-        ) from error
-    return _narrowed(values, model, n_nodes)
-
-
-def _narrowed(values: Mapping[str, Array], model: Model, n_nodes: int) -> dict[str, Array]:
-    """Return decoded values in their own types again."""
     types = decoded_types(model, n_nodes)
-    return {name: array.astype(types[name], copy=False) for name, array in values.items()}
+    arrays = [array.astype(types[name], copy=False) for name, array in values.items()]
+    return dict(zip(values, share_with_disk(arrays), strict=True))
 
 
 def check_decoded(
