@@ -11,13 +11,14 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
+from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
-from onnxzip.graph.reading.shapes import annotate_layers, count_in_use, read_ports
+from onnxzip.graph.reading.shapes import annotate_layers, read_ports
 from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
@@ -74,7 +75,6 @@ __all__ = [
     "check_output",
     "claims_of",
     "count_differences",
-    "count_in_use",
     "decoded_names",
     "decoded_shapes",
     "decoded_types",
@@ -106,6 +106,7 @@ __all__ = [
     "read_ports",
     "release_pages",
     "replace_file",
+    "run_cost",
     "share_with_disk",
     "shorten_names",
     "squashed_outputs",

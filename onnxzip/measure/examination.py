@@ -245,7 +245,7 @@ def _helpers(model: Model, options: Options) -> Helpers:
         Hints(graph.index_ranges(model), graph.part_ranges(model)),
         lambda feeds: survives(loadable(model), feeds, options.custom_ops),
         partial(fitting_scalings, model, options.custom_ops),
-        partial(graph.count_in_use, model),
+        partial(graph.run_cost, model),
     )
 
 

@@ -5,16 +5,14 @@ Inferred to count multiply-accumulates, and to tell which value_info entries are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx
 
-from onnxzip.graph.reading.liveness import most_in_use
 from onnxzip.graph.reading.model import Model
-from onnxzip.graph.reading.scope import read_by, sorted_nodes
+from onnxzip.graph.reading.scope import read_by
 from onnxzip.records.layer import Layer
 from onnxzip.report.record import Port
 
@@ -84,16 +82,8 @@ def annotate_layers(
     positions reads: macs = n_output_elements * n_weights / n_out. Layers whose shape stays unknown
     keep macs None, and are never put in computed form.
     """
-    shapes = _infer(model, input_shapes)
+    shapes = infer_shapes(model, input_shapes)
     return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
-
-
-def count_in_use(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return how many numbers a run has in use at once, as far as shapes follow from the inputs'."""
-    shapes = _infer(model, input_shapes)
-    graph = model.proto.graph
-    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    return most_in_use(sorted_nodes(graph, model.source), sizes, [v.name for v in graph.output])
 
 
 def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfoProto]:
@@ -161,7 +151,10 @@ def inferred_model(proto: onnx.ModelProto, *, data_prop: bool) -> onnx.ModelProt
         return None
 
 
-def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def infer_shapes(
+    model: Model, input_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the main graph's values that follow from those of the inputs, by name."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     for value in proto.graph.input:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError
-from onnxzip.graph.reading.liveness import most_in_use
+from onnxzip.graph.reading.costs.liveness import most_in_use
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import read_by
 from onnxzip.graph.writing.decoder_rules import ForeignError, Value, is_number_type, outputs_of

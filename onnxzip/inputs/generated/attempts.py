@@ -30,6 +30,7 @@ from onnxzip.inputs.generated.readings import (
 )
 from onnxzip.inputs.generated.states import pair_states
 from onnxzip.records.aliases import Feeds
+from onnxzip.records.run_cost import RunCost
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 
@@ -51,14 +52,14 @@ class Helpers:
     Attributes:
         hints: what the graph says about its inputs.
         survives: whether a run outlives these feeds; asked before sizes that are guessed are tried.
-        count_in_use: how many numbers a run at these sizes has in use at once; None for few.
+        cost_of: what a run at these sizes takes.
         choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
     """
 
     hints: Hints = field(default_factory=Hints)
     survives: Callable[[Feeds], bool] | None = None
     choose_scalings: ChooseScalings | None = None
-    count_in_use: Callable[[Shapes], int] | None = None
+    cost_of: Callable[[Shapes], RunCost] = field(default=lambda shapes: RunCost())
 
 
 def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
@@ -147,8 +148,7 @@ class Attempts:
         fitting = self._fitting(SOUND_LADDER if is_sound else LADDER) or self._fitting(SHORT_LADDER)
         postponed: list[tuple[int, Shapes]] = []
         for shapes in fitting:
-            count = self._helpers.count_in_use
-            n_in_use = 0 if count is None or len(fitting) == 1 else count(shapes)
+            n_in_use = 0 if len(fitting) == 1 else self._helpers.cost_of(shapes).n_in_use
             if n_in_use <= _MAX_IN_USE:
                 yield shapes
             else:

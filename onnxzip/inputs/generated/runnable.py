@@ -42,6 +42,18 @@ _FITTED_ELEMENTS = 1 << 20
 _MAX_ELEMENTS = 1 << 24
 """Numbers in all inputs together, 64 MB: the bound that refits have."""
 
+_MAX_NUMBERS = 1 << 25
+"""Numbers in what all families feed, and in what a model answers: 128 MB of float32."""
+
+_MAX_OPERATIONS = 1 << 38
+"""Multiplications for one answer to all samples of all families: 64 of ResNet-50, minutes of a core."""
+
+_FEWEST = 2
+"""Samples that are fed however large they are: of one, nobody knows whether an answer varies."""
+
+_MAX_LOOKED_AT = 1 << 23
+"""Numbers that are drawn at once only to choose by: 32 MB."""
+
 _LEAST_SHARE = 0.5
 """Of the runs of a family that must succeed: some numbers may be out of a model's range."""
 
@@ -87,12 +99,18 @@ def runnable_families(
 
 @dataclass(frozen=True)
 class _Tried:
-    """An attempt that ran: what its outputs are worth, its sizes and family, its smallest output."""
+    """An attempt that ran: what its outputs are worth, its sizes and family, how much it answered.
+
+    Attributes:
+        n_values: numbers in the smallest output.
+        n_answered: numbers in all of them.
+    """
 
     worth: int
     shapes: Shapes
     family: Family
     n_values: int
+    n_answered: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +140,7 @@ class _Generator:
         if choose is None:
             return result
         n_runs = math.ceil(_N_ASKED / samples_per_run(self.session.inputs, shapes))
+        n_runs = _bounded(n_runs, _MAX_LOOKED_AT, sum(map(math.prod, shapes.values())))
         base = {name: ways[0] for name, ways in found.items()}
         for name, ways in found.items():
             scaled = [reading for reading in ways if reading.is_scaled]
@@ -144,7 +163,9 @@ class _Generator:
         sets = []
         for family in families:
             n_alike = sum(f.is_like_real for f in families) if family.is_like_real else len(families)
-            sets.append(self._run(family, tried, n_samples or self._n_samples(family, tried, n_alike)))
+            n_drawn = n_samples or self._n_samples(family, tried, n_alike)
+            n_drawn = self._bounded_samples(n_drawn, tried, len(families))
+            sets.append(self._run(family, tried, n_drawn))
         return [feeds for feeds in sets if feeds is not None]
 
     def _run(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet | None:
@@ -191,6 +212,14 @@ class _Generator:
         n_fitted = min(max(n_most, MIN_TO_HOLD_OUT), n_fitting)
         return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples
 
+    def _bounded_samples(self, n_samples: int, tried: _Tried, n_families: int) -> int:
+        """Return as many samples of each family as fit the bounds of memory and time."""
+        per_run = samples_per_run(self.session.inputs, tried.shapes)
+        n_numbers = sum(map(math.prod, tried.shapes.values())) + tried.n_answered
+        n_operations = self.helpers.cost_of(tried.shapes).n_operations
+        n_samples = _bounded(n_samples, _MAX_NUMBERS // n_families * per_run, n_numbers)
+        return _bounded(n_samples, _MAX_OPERATIONS // n_families * per_run, n_operations)
+
     def best_that_runs(self) -> _Tried:
         """Return the best sizes, and a family that runs at them."""
         best: _Tried | None = None
@@ -205,7 +234,8 @@ class _Generator:
             if worth in (FINITE, TELLING):  # of one number a run, several runs tell
                 worth = max(worth, self._worth_of_more(attempt.family, attempt.shapes))
             if best is None or worth > best.worth:
-                best = _Tried(worth, attempt.shapes, attempt.family, n_values)
+                n_answered = sum(array.size for array in outputs.values())
+                best = _Tried(worth, attempt.shapes, attempt.family, n_values, n_answered)
             if worth == CLEAR:
                 break
         if best is None:
@@ -214,7 +244,8 @@ class _Generator:
 
     def _worth_of_more(self, family: Family, shapes: Shapes) -> int:
         """Return what outputs are worth at their best: a detector need not find something each time."""
-        drawn = family.draw(self.session.inputs, shapes, _N_LOOKED_AT, self.seed)
+        n_runs = _bounded(_N_LOOKED_AT, _MAX_LOOKED_AT, sum(map(math.prod, shapes.values())))
+        drawn = family.draw(self.session.inputs, shapes, n_runs, self.seed)
         found = [outputs for feeds in drawn if (outputs := self._outputs_of(feeds)) is not None]
         return max([worth_of(*found), *map(worth_of, found)], default=0)
 
@@ -223,6 +254,11 @@ class _Generator:
             return self.session.run(feeds)
         except (CalibrationError, ModelError):
             return None
+
+
+def _bounded(n_wanted: int, most: int, n_each: int) -> int:
+    """Return how many of a size fit together below a bound: as many as wanted, and two at least."""
+    return min(n_wanted, max(most // max(n_each, 1), _FEWEST))
 
 
 def _tells(session: Session, feeds: FeedSet) -> bool:
