@@ -54,6 +54,9 @@ _FEWEST = 2
 _MAX_LOOKED_AT = 1 << 23
 """Numbers that are drawn at once only to choose by: 32 MB."""
 
+_MAX_ASKED = 1 << 24
+"""Numbers in the runs that scalings are told apart on, 64 MB each: what layers answer is kept."""
+
 _LEAST_SHARE = 0.5
 """Of the runs of a family that must succeed: some numbers may be out of a model's range."""
 
@@ -140,7 +143,8 @@ class _Generator:
         if choose is None:
             return result
         n_runs = math.ceil(_N_ASKED / samples_per_run(self.session.inputs, shapes))
-        n_runs = _bounded(n_runs, _MAX_LOOKED_AT, sum(map(math.prod, shapes.values())))
+        n_in_use = sum(map(math.prod, shapes.values())) + self.helpers.cost_of(shapes).n_in_use
+        n_runs = _bounded(n_runs, _MAX_ASKED, n_in_use)
         base = {name: ways[0] for name, ways in found.items()}
         for name, ways in found.items():
             scaled = [reading for reading in ways if reading.is_scaled]
