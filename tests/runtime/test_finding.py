@@ -16,8 +16,8 @@ TEXTS = {
     + NODE.format("Reshape")
     + PLACE
     + "providers/cpu/tensor/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper("
-    "const onnxruntime::TensorShape&, std::function<void(int)>, bool) const a == b was false. The input tensor cannot be "
-    "reshaped. Input shape:{3}, requested shape:{7}\n": (
+    "const onnxruntime::TensorShape&, std::function<void(int)>, bool) const a == b was false. "
+    "The input tensor cannot be reshaped. Input shape:{3}, requested shape:{7}\n": (
         "Reshape 'n': The input tensor cannot be reshaped. Input shape:{3}, requested shape:{7}"
     ),
     NODE.format("MatMul") + "matmul_helper.h:59 Compute MatMul dimension mismatch": (
