@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
@@ -22,14 +23,22 @@ def explain(error: Exception, request: Request | None) -> str:
             message = error.worded(flag_of)
             is_placed = isinstance(error, UsageError) or _names_its_place(message, request)
             return message if is_placed else f"{source}: {message}"
-        case MemoryError():
+        case MemoryError() | ImportError() if _is_out_of_memory(error):
             return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
+        case OSError() if error.errno in (errno.EMFILE, errno.ENFILE):
+            return f"{source}: {error.strerror}; allow more of them (ulimit -n)" + untouched(request)
         case OSError():
             place = error.filename or source
             return f"{place}: {error.strerror or error}"
     finding = f"internal error: {type(error).__name__}: {error}"
     is_shown = request is not None and request.verbose
     return finding if is_shown else f"{finding} (run with -v for the traceback)"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, be it for a library that was to be loaded."""
+    words = ("failed to map segment", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _names_its_place(message: str, request: Request | None) -> bool:

@@ -111,7 +111,7 @@ _TOO_LONG = "is not done after {} s of CPU time"
 def _ending(code: int, limits: Limits) -> str:
     """Say how a process ended that returned nothing."""
     if code == _OUT_OF_MEMORY:
-        return f"needs more than {limits.n_bytes or 0:,} bytes of memory"
+        return f"needs more than {limits.n_bytes or 0:,} bytes of memory, or than there are"
     if code == -getattr(signal, "SIGXCPU", 0):
         return _TOO_LONG.format(limits.cpu_s)
     if code == -getattr(signal, "SIGKILL", 0):

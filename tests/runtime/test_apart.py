@@ -49,7 +49,7 @@ def test_what_a_task_raises_is_raised() -> None:
         (tasks.crash, "SIGSEGV"),
         (tasks.divide, "SIGFPE"),
         (tasks.leave, "exit code 7"),
-        pytest.param(tasks.fill, "more than 536,870,912 bytes", marks=linux_only),
+        pytest.param(tasks.fill, "more than 536,870,912 bytes of memory", marks=linux_only),
     ],
 )
 def test_each_way_to_end_has_a_line(task: Callable[[], object], finding: str) -> None:
