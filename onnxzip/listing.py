@@ -108,19 +108,28 @@ def verify(
     checks: list[Check] = []
     if graph.is_marked(model) or against is None:
         checks += _check_decoder(model, options, runs=against is None)
-    if against is None or any(check.metric == "damage" and check.failed for check in checks):
+    if any(check.metric == "damage" and check.failed for check in checks):
         return tuple(checks)
+    from onnxzip.prove.origin import doubted, doubts_since, held_to_a_constant, note_on_original
+
+    made_from = graph.read_origin(model) if graph.is_marked(model) else graph.UNKNOWN_ORIGIN
+    if against is None:
+        return doubted(checks, made_from.unproven)
     from onnxzip.measure.examination import examine
     from onnxzip.prove.drift import measure_drift
 
     original = _read(against)
+    notes = []
+    if graph.is_marked(model):
+        has_tolerance = options.tolerance is not None
+        notes = [note_on_original(model, original, made_from, has_tolerance=has_tolerance)]
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
     subject, _ = examine(original, options, fits=False, is_limited=not advice)
-    drifts = measure_drift(model, original, subject)
-    return (
-        *checks,
-        *(replace(check, note=(check.note + advice).removeprefix("; ")) for check in drifts),
-    )
+    drifts = measure_drift(model, original, subject, doubts_since(made_from, subject))
+    if made_from.checksum is None:
+        drifts = [held_to_a_constant(check) for check in drifts]
+    told = ((check, "; ".join(filter(None, (check.note, advice, *notes)))) for check in drifts)
+    return (*checks, *(replace(check, note=note) for check, note in told))
 
 
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:
@@ -132,13 +141,13 @@ def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     if judged is None or options.tolerance is not None or is_named:
         return options, ""
     if judged.on_data and options.calibration is None:
-        return options, "; the file was fitted to real inputs: pass some to have it judged"
+        return options, "the file was fitted to real inputs: pass some to have it judged"
     # A mark is no more to be trusted than its file: it must not name a function to import.
     known = metrics().get(judged.metric)
     if known is None or judged.limit is None:
         return options, ""
     if known.takes_labels and options.labels is None:
-        return options, f"; the file was judged by {judged.metric}: pass labels to have it judged again"
+        return options, f"the file was judged by {judged.metric}: pass labels to have it judged again"
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
 from onnxzip.errors import ToleranceError, UsageError
-from onnxzip.graph import Model, ModelLike, PlainModel
+from onnxzip.graph import Model, ModelLike, Origin, PlainModel
 from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options, Result
@@ -71,8 +71,9 @@ def compress(
         show("folding", 0.08)
         proposal = propose(original, subject, options, show)
         restorer = Restorer(proposal.passes, proposal.codecs)
-        emitter = _emitter(proposal, subject, options, restorer)
         chooser = Chooser(proposal, subject, options, restorer, show)
+        made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
+        emitter = _emitter(proposal, subject, options, restorer, made_from)
         plan = _first_plan(chooser, emitter, options)
         plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
         show("writing", 0.98)
@@ -150,11 +151,15 @@ def _read(source: PlainModel, options: Options) -> Model:
     return original
 
 
-def _emitter(proposal: Proposal, subject: Subject, options: Options, restorer: Restorer) -> Emitter:
+def _emitter(
+    proposal: Proposal, subject: Subject, options: Options, restorer: Restorer, made_from: Origin
+) -> Emitter:
     keeps_names = options.keep_names or not proposal.level.renames
     judged = judgement_of(subject)
     emit_stored = proposal.level.emit
-    return Emitter(proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged)
+    return Emitter(
+        proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged, made_from
+    )
 
 
 def _proven(
@@ -172,10 +177,9 @@ def _proven(
         emitted = emitter.emit(plan)
         show("checking", 0.88)
         settled, is_last = emitter.settled(plan), bool(chooser.refused)
-        unproven = [chooser.unproven] if chooser.unproven else []
         proof = prove(
             *(original, settled, emitted, plan, restorer, subject),
-            unproven=unproven,
+            unproven=chooser.doubts,
             is_last=is_last,
         )
         if proof.passed or is_last:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,9 +19,17 @@ from onnxzip.errors import ModelError, OutputError
 from onnxzip.report.record import Port
 from tests.cases import CASES
 from tests.judge import drift_on_cpu, open_session, relative_drift, run
+from tests.test_evidence import UNREACHED
 from tests.test_models import MODELS
+from tests.textmodels import model_from_text
 
 LEVELS = (1, 6)
+PERCEPTRON = """<ir_version: 8, opset_import: ["" : 17]> g (float[n, 16] x) => (float[n, 8] y) <
+    float[16, 32] w1, float[32, 8] w2> {
+    a = MatMul(x, w1)
+    r = Relu(a)
+    y = MatMul(r, w2)
+}"""
 STORED = [
     "residual_network",
     "lstm_bidirectional",
@@ -299,10 +308,89 @@ def test_labels_say_that_answers_are_judged(tmp_path: Path) -> None:
     assert drift.limit == math.inf
 
 
-def test_verify_against_another_model(tmp_path: Path) -> None:
-    """A model with other outputs is no match, and says so instead of failing inside."""
-    _, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())
-    assert main(["-t", str(out), "--against", str(MODELS / "digits_gru.onnx")]) == 1
+def perceptron(seed: int, text: str = PERCEPTRON) -> onnx.ModelProto:
+    return model_from_text(text, seed)
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+def test_verify_tells_a_model_that_is_not_the_original(tmp_path: Path, with_data: bool) -> None:
+    """Of the same inputs and outputs, but other weights, whether or not the loss can be judged."""
+    data = {"x": np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)}
+    settings = {"calibration": data} if with_data else {}
+    out = tmp_path / "out.onnx"
+    onnxzip.compress(perceptron(0), out, level=1, **settings)
+    assert all(check.passed for check in onnxzip.verify(out, perceptron(0)))
+    with pytest.raises(ModelError, match="its weights are others; pass the original, or a tolerance"):
+        onnxzip.verify(out, perceptron(1))
+    with pytest.raises(ModelError, match="its weights are others"):
+        onnxzip.verify(out, out)
+    drift = drift_on_cpu(onnxzip.verify(out, perceptron(1), tolerance=0.1))
+    assert drift.failed
+    assert "made from other weights than these" in drift.note
+
+
+def test_the_original_is_known_however_it_is_saved(tmp_path: Path) -> None:
+    out, outside = tmp_path / "out.onnx", tmp_path / "outside.onnx"
+    onnxzip.compress(perceptron(0), out, level=1)
+    onnx.save(perceptron(0), outside, save_as_external_data=True, size_threshold=0)
+    renamed = perceptron(0, PERCEPTRON.replace("w1", "first"))
+    for original in (outside, renamed):
+        assert all(check.passed for check in onnxzip.verify(out, original))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("x", "z", "it has no input 'x'"),
+        ("float[n, 8] y", "float[n, 9] y", r"its output 'y' is float32\[n, 9\], that of the file"),
+        ("float[n, 8] y", "float[n, 8] y, float[n, 32] a", "it has one output more, 'a'"),
+    ],
+)
+def test_verify_tells_other_inputs_and_outputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, finding: str
+) -> None:
+    out, other = tmp_path / "out.onnx", tmp_path / "other.onnx"
+    onnxzip.compress(perceptron(0), out, level=1)
+    text = PERCEPTRON.replace(old, new)
+    onnx.save(
+        perceptron(0, text.replace("float[32, 8]", "float[32, 9]") if "9]" in new else text), other
+    )
+    assert main(["-t", str(out), "--against", str(other)]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert re.search(f"{other}: is not what {out} was made from: {finding}", err)
+
+
+def test_an_old_file_is_held_to_a_constant_answer(tmp_path: Path) -> None:
+    """It does not say what it was made from, and was fitted to data that are not at hand."""
+    data = {"x": np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)}
+    model = onnxzip.compress(perceptron(0), calibration=data, level=1).model
+    (mark,) = (entry for entry in model.metadata_props if entry.key == "onnxzip")
+    record = json.loads(mark.value)
+    del record["o"]
+    mark.value = json.dumps(record)
+    assert drift_on_cpu(onnxzip.verify(model, perceptron(0))).passed
+    drift = drift_on_cpu(onnxzip.verify(model, perceptron(1)))
+    assert drift.failed
+    assert drift.limit == pytest.approx(1)
+    assert "is this the original?" in drift.note
+
+
+def test_what_was_not_proven_is_not_when_it_is_tested(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights that no input reached cannot be found again in the outputs: the mark says so."""
+    path, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(model_from_text(UNREACHED), path)
+    onnxzip.compress(path, out, level=1)
+    for line in (["-t", str(out)], ["-t", str(out), "--against", str(path)]):
+        assert main(line) == 0
+        printed = capsys.readouterr()
+        assert "not proven" in printed.out
+        assert "passed" not in printed.out
+        assert f"{out}: not proven: no input reached weight 'far'" in printed.err
+    data = {"embedding": 200 + np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)}
+    assert drift_on_cpu(onnxzip.verify(out, path, calibration=data)).unproven == ""
 
 
 def test_verify_needs_a_mark() -> None:

@@ -74,12 +74,12 @@ class Chooser:
         others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
         self._prober = Prober(proposal, subject, restorer, others)
         self._by_macs = options.objective == "speed"
-        self._unseen = self._prober.reached_by_none(self._prober.probe_all(show))
+        unseen = self._prober.reached_by_none(self._prober.probe_all(show))
         aim = self._prober.aim
         self._is_proportional = aim.is_proportional
         aimed = aim.tolerance if aim.is_proportional and options.target_size is None else None
         self._first_budget = aimed or _FIRST_BUDGET
-        self._blind = {**_silent(proposal, subject), **dict.fromkeys(self._unseen, _UNREACHED)}
+        self._blind = {**dict.fromkeys(unseen, _UNREACHED), **_silent(proposal, subject)}
         self._ladders = _harmless(proposal.ladders, self._blind)
         self._rounding = self._prober.choose_rounding(
             proposal.small_layers, self._first_budget, keeps_names=options.keep_names
@@ -140,16 +140,16 @@ class Chooser:
     def tighter(self, plan: Plan, drifts: Sequence[Check]) -> Plan:
         """Return a plan of less predicted loss than one that failed a provider's drift check.
 
-        Raises:
-            ToleranceError: there were enough of them.
+        Where there were enough of them, it is the last one again, and `refused` says so.
         """
         if self._n_tightenings == _MAX_TIGHTENINGS:
             failed = next(check for check in drifts if check.failed)
-            raise ToleranceError(
+            self.refused = (
                 f"{self._proposal.model.source}: {failed.metric} is {failed.value:.3g} on "
                 f"{failed.provider}, the tolerance is {failed.limit:.3g}, and no tighter plan meets it; "
                 f"{advice(self._subject)}"
             )
+            return self.settle(plan)
         self._n_tightenings += 1
         tighter = self._refit(self._plan_for(plan.budget * _TIGHTEN))
         self._rest()
@@ -181,15 +181,16 @@ class Chooser:
         )
 
     @property
-    def unproven(self) -> str:
-        """Why the verdict says nothing about some weights; "" where it says something about all.
+    def doubts(self) -> list[str]:
+        """Why the verdict says nothing about some weights; nothing where it says something about all.
 
         What the user's own inputs do not reach changes nothing for them.
         """
-        if not (self._unseen and self._subject.is_generated):
-            return ""
-        others = f" and {len(self._unseen) - 1} more" if len(self._unseen) > 1 else ""
-        return f"no input reached weight {self._unseen[0]!r}{others}"
+        unreached = [name for name, why in self._blind.items() if why == _UNREACHED]
+        if not (unreached and self._subject.is_generated):
+            return []
+        others = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
+        return [f"no input reached weight {unreached[0]!r}{others}"]
 
     @property
     def sensitivities(self) -> tuple[LayerSensitivity, ...]:
@@ -252,20 +253,19 @@ class Chooser:
 
 
 _UNREACHED = "no input reached it: it keeps 12 bits or more"
-_SILENT = "the outputs behind it tell nothing: it keeps 12 bits or more"
+_SILENT = "no output behind it tells anything: it keeps 12 bits or more"
 
 
 def _silent(proposal: Proposal, subject: Subject) -> dict[str, str]:
-    """Return why layers are not to be judged by what is measured: outputs behind them tell nothing.
+    """Return why layers are not to be judged by what is measured: no output behind them tells anything.
 
-    On generated inputs one such output is enough: it may well move on real ones.
+    One that does is enough: the errors of weights that outputs share are seen there. What an output that
+    tells nothing loses by them is not known, and the verdict says so.
     """
     if not subject.unproven:
         return {}
-    silent = weights_behind(proposal.model, subject.unproven)
-    if not subject.is_generated:
-        telling = set(subject.samples[0].statistics) - set(subject.unproven)
-        silent -= weights_behind(proposal.model, telling)
+    telling = set(subject.samples[0].statistics) - set(subject.unproven)
+    silent = weights_behind(proposal.model, subject.unproven) - weights_behind(proposal.model, telling)
     return {name: _SILENT for name in proposal.ladders if name in silent}
 
 

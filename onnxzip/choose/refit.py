@@ -77,6 +77,7 @@ class Refitter:
         if (
             self._feeds.is_like_real
             and measured
+            and not self._feeds.unasked  # what is random is no target
             and all(la.weight.dtype.name in NUMPY_FLOATS for la in floats)
         ):
             try:

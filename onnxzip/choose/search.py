@@ -51,7 +51,7 @@ _STEPS_ABOVE = (1.1, 1.2, 1.35, 1.5)
 SMALLEST_BUDGET = 1e-6
 """Float32 moves outputs by more than that when it adds up in another order (EXACT_LIMIT is 1e-5)."""
 
-_LARGEST_BUDGET = 2.0
+LARGEST_BUDGET = 2.0
 """Outputs that are all zero have a loss of 1, and predictions may overstate."""
 
 _MAX_CORRECTIONS = 6
@@ -211,7 +211,7 @@ def search(
         if n_tried >= (max_trials if state.below > 0 else n_until_passed) or close:
             break
         nothing_left = not trial.passed and not trial.plan.chosen
-        if nothing_left or not SMALLEST_BUDGET <= budget <= _LARGEST_BUDGET:
+        if nothing_left or not SMALLEST_BUDGET <= budget <= LARGEST_BUDGET:
             break
         budget = state.next_budget(budget)
         if n_tried >= max_trials:

@@ -9,7 +9,16 @@ from dataclasses import replace
 
 from onnxzip.choose.finish import Finish, Fitted
 from onnxzip.choose.lagrangian import n_saved_bytes
-from onnxzip.choose.search import MAX_TRIALS, Planner, Trial, aim, best_trial, search
+from onnxzip.choose.search import (
+    LARGEST_BUDGET,
+    MAX_TRIALS,
+    SMALLEST_BUDGET,
+    Planner,
+    Trial,
+    aim,
+    best_trial,
+    search,
+)
 from onnxzip.choose.sensitivity import Prober
 from onnxzip.measure.aim import as_loss
 from onnxzip.progress import ShowProgress
@@ -38,6 +47,9 @@ _N_FINISHES = 2
 
 _FINISH = 0.993
 """Share of the tolerance that they aim at."""
+
+_LEAST_STEP = 2.0
+"""Ratio of budgets on the way to the least one that has a plan: one bit more."""
 
 _USUAL_GAIN = 1.2
 """How much larger a budget refits allow: a guess that the search corrects, at the cost of a trial."""
@@ -81,13 +93,20 @@ class LossSearch:
         Where weights can be fitted again, plans are searched without that first, with few trials, and
         then with it, from the budget on that was found: a plan that is fitted again loses less.
         """
+        self._search(first_budget)
+        if self.best is None and self.least is None:
+            self._try_least(first_budget)
+        return self._tried
+
+    def _search(self, first_budget: float) -> None:
+        """Try plans, and keep the best one."""
         tolerance = self._prober.aim.tolerance
         # What is not fitted again is not moved either: its layers were measured at the rates they have,
         # and chosen for what they lose there (digits_cnn and _autoencoder: 11 and 7 % smaller).
         planner = replace(self._planner, moved=None)
         if self._refit is None:
             search(planner, self._measure, first_budget, tolerance, enough=_ENOUGH)
-            return self._tried
+            return
         is_generated = self._prober.subject.fitted_feeds.seed is not None
         n_trials = _N_GENERATED_TRIALS if is_generated else _N_REFIT_TRIALS
         if tolerance:
@@ -101,7 +120,20 @@ class LossSearch:
         search(self._planner, measure, start, tolerance, n_trials, _ENOUGH)
         if tolerance:
             self._close_in(tolerance)
-        return self._tried
+
+    def _try_least(self, first_budget: float) -> None:
+        """Try the plan of the least budget that saves anything: no budget that was tried had one.
+
+        It is the nearest file that there is, and tells how near that comes.
+        """
+        budget = max(first_budget, SMALLEST_BUDGET)
+        while budget <= LARGEST_BUDGET:
+            plan = self._planner.plan_for(budget)
+            if plan.chosen and n_saved_bytes(plan) > 0:
+                self._tried = []
+                self._measure(plan)
+                return
+            budget *= _LEAST_STEP
 
     def _measure(self, plan: Plan) -> tuple[float, bool]:
         """Return the plan's loss, and whether it is within the tolerance."""

@@ -59,6 +59,20 @@ def n_ideal_bits(integers: NDArray[np.signedinteger[Any]]) -> float:
     return bits
 
 
+N_LISTED = 256
+"""Values that a byte tells apart."""
+
+_N_BYTES_PER_LIST = 120
+"""What looks them up takes in a file, measured: the difference of nodes and names."""
+
+
+def n_step_bytes(steps: NDArray[np.float32]) -> int:
+    """Return what steps take in a file: few values are listed, and told by a byte each."""
+    plain = step_dtype(steps).itemsize * steps.size
+    n_values = np.unique(steps).size
+    return min(plain, steps.size + 4 * n_values + _N_BYTES_PER_LIST) if n_values <= N_LISTED else plain
+
+
 def step_dtype(steps: NDArray[np.float32]) -> np.dtype[np.generic]:
     """Return float16 when that holds every step exactly, else float32."""
     with np.errstate(over="ignore"):

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.codec.coding.packed import MIN_OF_TWO_BYTES
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.codec.emit.packed import emit_packed
-from onnxzip.codec.fixed_rate import FixedRate
+from onnxzip.codec.fixed_rate import LARGE_RATES, FixedRate
 from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
 from onnxzip.errors import UsageError
 from onnxzip.passbase import Builder, Codec
@@ -65,11 +66,14 @@ class Level:
         # With calibration data passes without feedback did not gain by it (vgg8: 54x instead of 63x).
         is_measured = any(layer.statistics is not None for layer in layers)
         coder = VariableRate(plain_bit_price=0.0 if is_measured else BIT_PRICE)
-        packer = FixedRate(n_sharing=max(len(layers), 1))
+        n_sharing = max(len(layers), 1)
+        packer = FixedRate(n_sharing=n_sharing)
+        large_packer = FixedRate(LARGE_RATES, n_sharing=n_sharing)
         n_coded = 0
         for layer in sorted(layers, key=lambda layer: (layer.weight.size, layer.name)):
             n_coded += layer.weight.size
-            codecs[layer.name] = coder if n_coded <= limit else packer
+            pack = large_packer if layer.weight.size >= MIN_OF_TWO_BYTES else packer
+            codecs[layer.name] = coder if n_coded <= limit else pack
         return codecs
 
 

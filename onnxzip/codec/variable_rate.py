@@ -162,7 +162,7 @@ def _n_coded_bytes(c: Coefficients) -> float:
     total = 0.0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
     high, shift = c.integers, choose_shift(c.integers)
     if shift:
-        high, _ = split(high, shift)
+        high, _ = split(high, 1 << shift)
         total += high.size * shift / 8 + N_BYTES_PER_SPLIT
     return total + n_ideal_bits(high) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
 

@@ -15,6 +15,7 @@ from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
+from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
@@ -50,13 +51,16 @@ from onnxzip.graph.writing.mark import (
     is_marked,
     read_judgement,
     read_mark,
+    read_origin,
     write_mark,
 )
 from onnxzip.graph.writing.mark_text import Judgement, RoundedValues
+from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksum
 
 __all__ = [
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
+    "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",
     "GraphBuilder",
@@ -66,6 +70,7 @@ __all__ = [
     "ModelLike",
     "ModelProto",
     "Operand",
+    "Origin",
     "Partition",
     "PartitionedModel",
     "PlainModel",
@@ -100,9 +105,11 @@ __all__ = [
     "plain_model",
     "prune",
     "raise_opset",
+    "random_outputs",
     "read_judgement",
     "read_mark",
     "read_model",
+    "read_origin",
     "read_ports",
     "release_pages",
     "replace_file",
@@ -114,6 +121,7 @@ __all__ = [
     "to_proto",
     "varying_outputs",
     "weights_behind",
+    "weights_checksum",
     "with_constants",
     "with_first_layers",
     "with_operand_outputs",

@@ -34,6 +34,7 @@ class FeedSet:
             errors come back to it then.
         n_steps: runs from one start of states to the next.
         judges_states: whether states count as outputs, because the model has no others.
+        unasked: outputs that are not looked at, as they are random.
     """
 
     feeds: tuple[Feeds, ...]
@@ -45,6 +46,7 @@ class FeedSet:
     carried: Mapping[str, str] = field(default_factory=dict)
     n_steps: int = 1
     judges_states: bool = False
+    unasked: frozenset[str] = frozenset()
 
     @property
     def n_samples(self) -> int:
@@ -78,7 +80,11 @@ class FeedSet:
         Args:
             run: runs the model.
         """
-        return (outputs for _, outputs in steps(self.feeds, self.carried, self.n_steps, run))
+        return map(self.asked, (made for _, made in steps(self.feeds, self.carried, self.n_steps, run)))
+
+    def asked(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the outputs of a run that are looked at."""
+        return {name: array for name, array in outputs.items() if name not in self.unasked}
 
     def hold_out(self) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]] | None:
         """Set every fourth run aside, so that a loss can be measured on what nothing was fitted to.

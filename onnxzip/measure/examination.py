@@ -3,58 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip import graph
-from onnxzip.errors import CalibrationError, ModelError, ProviderError
+from onnxzip.errors import ProviderError
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
-from onnxzip.inputs.generated.attempts import Helpers, run_on_any
-from onnxzip.inputs.generated.readings import Hints
-from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.given.arrays import ArrayLike
-from onnxzip.inputs.given.from_files import join_labels, load_calibration, load_labels
+from onnxzip.inputs.given.from_files import join_labels, load_labels
 from onnxzip.measure.data_findings import data_findings
-from onnxzip.measure.first_answers import fitting_scalings
+from onnxzip.measure.inputs.feeding import make_feeds
+from onnxzip.measure.inputs.own_inputs import OwnInputs, own_inputs
 from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics import make_metric, without_limit
-from onnxzip.measure.metrics.rel_l2 import exact_deviation
-from onnxzip.measure.outputs.evidence import is_quiet, why_no_evidence
+from onnxzip.measure.outputs.random_answers import random_answers
 from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs
+from onnxzip.measure.outputs.telling_samples import find_evidence
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.options import Options
-from onnxzip.records.aliases import Feeds
 from onnxzip.records.plan import Skip
 from onnxzip.runtime.providers import resolve_providers
 from onnxzip.runtime.session import Session, open_session, probe_provider
-from onnxzip.runtime.survival import survives
 
 _log = logging.getLogger(__name__)
-
-STABLE_LIMIT = 1e-6
-"""Largest relative deviation between two runs of the same model on the same inputs."""
-
-_N_OPINION_SAMPLES = 16
-"""Of each family of inputs that a second opinion is taken on: twice what an interval is stated from."""
-
-
-def unstable_outputs(session: Session, feeds: Feeds) -> tuple[str, ...]:
-    """Return the outputs that differ between two runs on the same inputs (random operators)."""
-    first, second = session.run(feeds), session.run(feeds)
-    return tuple(
-        name
-        for name in {**first, **second}
-        if exact_deviation(
-            [{key: a for key, a in first.items() if key == name}],
-            [{key: a for key, a in second.items() if key == name}],
-        ).value
-        > STABLE_LIMIT
-    )
 
 
 def examine(
@@ -81,22 +55,24 @@ def examine(
 
     with open_original() as session:
         families, given_labels = make_feeds(session, original, options)
-        if unstable := unstable_outputs(session, families[0].feeds[0]):
-            raise ModelError(
-                f"{original.source}: output '{unstable[0]}' differs between two runs on the same input "
-                "(a random operator?), so no loss can be measured; export the model without it"
-            )
+        random = random_answers(original, session, families[0], options.custom_ops)
         n_samples = sum(feeds.n_samples for feeds in families)
         names = ", ".join(spec.name for spec in session.inputs)
         _log.info("examined inputs %s: %d samples, on %s", names, n_samples, ", ".join(providers))
         labels = _labels(options, given_labels, families[0].n_samples)
 
+        def record(feeds: FeedSet, metric: Metric) -> Sample:
+            asked = replace(feeds, unasked=frozenset(random))
+            return _recorded(session, asked, open_original, metric)
+
         def sample(feeds: FeedSet, labels: NDArray[np.int64] | None) -> Sample:
-            return _recorded(session, feeds, open_original, metric_of(options, labels, is_limited))
+            return record(feeds, metric_of(options, labels, is_limited))
 
         pairs = [_split(feeds, labels, sample, fits=fits) for feeds in families]
-        opinions = _opinions(session, original, options, open_original) if fits else ()
-    telling, unproven = _find_evidence(original, [held for held, _ in pairs])
+        own = OwnInputs()
+        if fits and options.calibration is not None:
+            own = own_inputs(session, original, options, families[0], record)
+    telling, unproven = find_evidence(original, [held for held, _ in pairs])
     samples, fitted = (tuple(pairs[i][side] for i in telling) for side in (0, 1))
     return Subject(
         samples=samples,
@@ -105,9 +81,9 @@ def examine(
         custom_ops=options.custom_ops,
         findings=[]
         if options.calibration is None
-        else data_findings(original, families[0], pairs[0][0], opinions, fits=fits),
-        unproven=unproven,
-        opinions=opinions,
+        else data_findings(original, families[0], pairs[0][0], own.likely, fits=fits),
+        unproven={**random, **unproven},
+        opinions=own.alike,
     ), unusable
 
 
@@ -140,66 +116,6 @@ def _recorded(
     return Sample(feeds, reference, metric)
 
 
-def _opinions(
-    session: Session, original: Model, options: Options, open_original: Callable[[], Session]
-) -> tuple[Sample, ...]:
-    """Return inputs of ours beside the user's, where some run: the loss on them is a second opinion."""
-    if options.calibration is None:
-        return ()
-    metric = without_limit(make_metric(Options().metric))  # the user's may need labels, or his own data
-    try:
-        families = _generated(session, original, options, n_samples=_N_OPINION_SAMPLES)
-        samples = [_recorded(session, feeds, open_original, metric) for feeds in families]
-    except (CalibrationError, ModelError) as error:
-        _log.info("no second opinion on generated inputs: %s", error)
-        return ()
-    telling, unproven = _find_evidence(original, samples)
-    return () if unproven else tuple(samples[i] for i in telling)
-
-
-def _find_evidence(original: Model, samples: Sequence[Sample]) -> tuple[list[int], dict[str, str]]:
-    """Return which samples tell anything, all where none does, and why outputs tell nothing on any.
-
-    An output that depends on no value of an input (a table of anchors) tells nothing by nature, and is
-    not asked.
-    """
-    asked, squashed = graph.varying_outputs(original), graph.squashed_outputs(original)
-    reasons = [
-        {
-            name: why
-            for name, found in sample.statistics.items()
-            if name in asked and (why := why_no_evidence(found, is_squashed=name in squashed))
-        }
-        for sample in samples
-    ]
-    telling = [
-        i
-        for i, silent in enumerate(reasons)
-        if asked.intersection(samples[i].statistics) - silent.keys()
-    ]
-    unproven = {name: why for name, why in reasons[0].items() if all(name in r for r in reasons)}
-    return _lively(samples, asked, telling) or list(range(len(samples))), unproven
-
-
-def _lively(samples: Sequence[Sample], asked: Collection[str], telling: Sequence[int]) -> list[int]:
-    """Leave out the families on which scores stay near 0 or 1, though they move on the likeliest one.
-
-    What is left out is noise, or a scaling that is not the model's.
-    """
-    if not telling:
-        return []
-    likeliest = samples[telling[0]].statistics
-    return [
-        i
-        for i in telling
-        if not any(
-            is_quiet(found, likeliest[name])
-            for name, found in samples[i].statistics.items()
-            if name in asked
-        )
-    ]
-
-
 def metric_of(
     options: Options, labels: NDArray[np.int64] | None = None, is_limited: bool = True
 ) -> Metric:
@@ -221,42 +137,6 @@ def _labels(options: Options, given: Sequence[ArrayLike], n_samples: int) -> NDA
     if options.metric == "top1" and given:
         return load_labels(join_labels(given), n_samples)
     return None
-
-
-def make_feeds(
-    session: Session, model: Model, options: Options
-) -> tuple[tuple[FeedSet, ...], Sequence[ArrayLike]]:
-    """Return the user's data and the labels that came with it, or families of generated inputs."""
-    if options.calibration is None:
-        return _generated(session, model, options), ()
-    feeds, labels = load_calibration(options.calibration, session.inputs)
-    return (replace(feeds, is_like_real=True),), labels
-
-
-def _generated(
-    session: Session, model: Model, options: Options, n_samples: int | None = None
-) -> tuple[FeedSet, ...]:
-    helpers = _helpers(model, options)
-    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
-
-
-def _helpers(model: Model, options: Options) -> Helpers:
-    return Helpers(
-        Hints(graph.index_ranges(model), graph.part_ranges(model)),
-        lambda feeds: survives(loadable(model), feeds, options.custom_ops),
-        partial(fitting_scalings, model, options.custom_ops),
-        partial(graph.run_cost, model),
-    )
-
-
-def run_alone(model: Model, options: Options) -> None:
-    """Run a model once, on the first inputs of ours that it accepts.
-
-    Raises:
-        InputError: it does not load, or accepts none.
-    """
-    with open_session(loadable(model), custom_ops=options.custom_ops) as session:
-        run_on_any(session, seed=options.seed, helpers=_helpers(model, options))
 
 
 def _usable_providers(requested: Sequence[str] | None) -> tuple[list[str], list[Skip]]:

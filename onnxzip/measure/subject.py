@@ -78,6 +78,11 @@ class Subject:
         return self.samples[0].feeds.seed is not None
 
     @property
+    def doubts(self) -> list[str]:
+        """Why outputs prove nothing, in words."""
+        return [f"output {name!r} {why}" for name, why in self.unproven.items()]
+
+    @property
     def is_held_out(self) -> bool:
         """Whether the verdict is on other inputs than those that are fitted to."""
         return self.fitted is not self.samples

@@ -109,7 +109,7 @@ def _decode_limits(model: Model, n_nodes: int) -> Limits:
 
 def _try_here(model: Model, n_nodes: int, options: Options, runs: bool) -> FileTest:
     """Do what `try_apart` promises, in this process."""
-    from onnxzip.measure.examination import run_alone
+    from onnxzip.measure.inputs.feeding import run_alone
 
     try:
         values = run_once(loadable(decoder(model, n_nodes)), {}, "off", None)

@@ -89,8 +89,7 @@ def measure_drift(
         subject: what to run on.
         unproven: what else the outputs say nothing about.
     """
-    silent = [f"output {name!r} {why}" for name, why in subject.unproven.items()]
-    reason = "; ".join((*silent, *unproven))
+    reason = "; ".join(dict.fromkeys((*subject.doubts, *unproven)))
     checks: list[Check] = []
     for provider in subject.providers:
         found = _check_samples(emitted, original, subject, provider)

@@ -122,7 +122,7 @@ def _open_exact(model: Model, provider: str, level: Optimisation, subject: Subje
 def _run_exact(model: Model, provider: str, level: Optimisation, subject: Subject) -> list[Outputs]:
     """Return a model's outputs on what exact checks run on."""
     with _open_exact(model, provider, level, subject) as session:
-        return [session.run(feeds) for feeds in subject.exact_feeds]
+        return list(run_all(session, subject.exact_feeds))
 
 
 def _limit_on(accelerated: Runs, on_cpu: Runs) -> float:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnxzip.graph import (
+    UNKNOWN_ORIGIN,
     EmitStored,
     GraphBuilder,
     Judgement,
     Model,
+    Origin,
     RoundedValues,
     decoded_shapes,
     decoder_bytes,
@@ -61,6 +63,7 @@ class Emitter:
         emit_stored: emits the decoders of all coefficients and integers.
         keeps_names: whether internal names stay.
         judged: what the file is judged by; None for the defaults.
+        made_from: the original, and what is not proven.
     """
 
     model: Model
@@ -69,6 +72,7 @@ class Emitter:
     emit_stored: EmitStored
     keeps_names: bool
     judged: Judgement | None = None
+    made_from: Origin = UNKNOWN_ORIGIN
 
     def settled(self, plan: Plan) -> Model:
         """Return the model with the values that the plan's small tensors decode to."""
@@ -92,7 +96,7 @@ class Emitter:
         emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes)
         _log.info("emitted: %d nodes decode %d weights", n_nodes, len(plan.chosen))
         small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits)
-        write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged)
+        write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged, self.made_from)
         return emitted
 
     def _sizes(self, plan: Plan, n_bytes: int) -> tuple[dict[str, int], int]:

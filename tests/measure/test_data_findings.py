@@ -66,5 +66,5 @@ def test_labels_are_compared_with_what_the_original_answers() -> None:
     right = SCORES.argmax(axis=1)
     mixed = np.random.default_rng(2).permutation(right)
     assert kinds(sample(ROWS, SCORES, mixed)) == ["labels"]
-    assert kinds(sample(ROWS, SCORES, np.full(128, 3))) == ["labels", "labels"]
+    assert kinds(sample(ROWS, SCORES, np.full(128, 3))) == ["labels"]
     assert kinds(sample(ROWS, SCORES, np.minimum(right + 1, 4))) == ["labels"]

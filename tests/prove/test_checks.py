@@ -6,9 +6,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.generated.runnable import runnable_families
-from onnxzip.measure.examination import unstable_outputs
 from onnxzip.measure.metrics import make_metric
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
+from onnxzip.measure.outputs.random_answers import unstable_outputs
 from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs, run_all
 from onnxzip.prove.drift import check_drift
 from onnxzip.prove.exact import EXACT_LIMIT, check_exact

@@ -39,7 +39,9 @@ class NoisySession:
         self._session.close()
 
 
-def compress_on_noisy(monkeypatch: pytest.MonkeyPatch, noise: Sequence[float]) -> onnxzip.Result:
+def compress_on_noisy(
+    monkeypatch: pytest.MonkeyPatch, noise: Sequence[float], **settings: Any
+) -> onnxzip.Result:
     """Compress a model with checks on a provider; `noise` of its first sessions, and of all others."""
     rng, levels = np.random.default_rng(0), list(noise)
 
@@ -52,7 +54,7 @@ def compress_on_noisy(monkeypatch: pytest.MonkeyPatch, noise: Sequence[float]) -
     monkeypatch.setattr(exact, "open_session", open_noisy)
     monkeypatch.setattr(drift, "open_session", open_noisy)
     monkeypatch.setattr(examination, "_usable_providers", lambda _: (["CPU", "Noisy"], []))
-    return onnxzip.compress(MODEL, passes=("scalar",), level=1)
+    return onnxzip.compress(MODEL, passes=("scalar",), level=1, **settings)
 
 
 def test_what_a_provider_itself_differs_from_the_cpu_is_no_failure(
@@ -113,7 +115,18 @@ def test_where_no_tighter_plan_helps_the_provider_is_named(
 ) -> None:
     with pytest.raises(ToleranceError, match=r"nrmse is 0\.\d+ on Noisy, the tolerance is 0\.1, and no"):
         compress_on_noisy(monkeypatch, [*ROUND * 5, QUIET])
-    assert budgets == pytest.approx([0.85**i * budgets[0] for i in range(5)])
+    assert budgets == pytest.approx([0.85 ** min(i, 4) * budgets[0] for i in range(6)])
+
+
+def test_best_effort_takes_the_last_of_them(
+    monkeypatch: pytest.MonkeyPatch, budgets: list[float]
+) -> None:
+    """Its exact checks, four sessions more, are made as well."""
+    levels = [*ROUND * 5, QUIET, QUIET, QUIET, LOUD, QUIET]
+    checks = compress_on_noisy(monkeypatch, levels, best_effort=True).report.checks
+    assert [check.provider for check in checks if check.failed] == ["Noisy"]
+    assert {check.provider for check in checks if check.kind == "exact"} == {"CPU", "Noisy"}
+    assert len(budgets) == 6
 
 
 def with_decoded(monkeypatch: pytest.MonkeyPatch, change: float) -> onnxzip.Result:

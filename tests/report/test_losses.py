@@ -76,7 +76,7 @@ def test_the_worst_provider_is_named_where_there_are_several() -> None:
 
 
 def test_a_second_opinion_is_a_line_and_no_verdict() -> None:
-    line = "a second opinion, on generated inputs: 0.213"
+    line = "a second opinion, on generated inputs: nrmse 0.213"
     assert opinion_lines([DRIFT, OPINION, replace(OPINION, provider="CUDA")]) == [line]
     text = text_of(render_checks([DRIFT, OPINION]))
     assert line in text.splitlines()
@@ -93,7 +93,7 @@ def test_a_second_opinion_is_a_line_and_no_verdict() -> None:
 
 def test_files_have_everything() -> None:
     checks = [DRIFT, OPINION]
-    opinion = "second opinion, on generated inputs"
+    opinion = "second opinion (nrmse), on generated inputs"
     assert loss_table(checks).columns == ("loss", "nrmse", opinion)
     assert loss_table(checks).rows == (
         ("worst output", "0.0974", "0.213"),

@@ -45,6 +45,8 @@ OPINION = replace(
             "passed, may be just beyond the limit (95 %); about 13,000 samples would settle it",
             "doubtful",
         ),
+        ([replace(SURE, interval=None, n_samples=1)], "passed, on 1 sample only", "doubtful"),
+        ([replace(SURE, interval=None, n_samples=7)], "passed, on 7 samples only", "doubtful"),
         ([DECIBELS], "passed, may be down to 29.1 dB (95 %)", "doubtful"),
         ([replace(DECIBELS, interval=(30.0, 33.0))], "passed", "passed"),
         ([POINTS], "passed, may be up to 1.56 pt (95 %)", "doubtful"),
@@ -59,7 +61,7 @@ OPINION = replace(
 def test_verdicts(checks: list[Check], verdict: str, tone: str) -> None:
     (row,) = verdict_table(checks).rows
     assert row[-1] == verdict
-    assert row[-2] == "128"
+    assert row[-2] == f"{checks[0].n_samples}"
     assert tone_of(verdict) == tone
 
 

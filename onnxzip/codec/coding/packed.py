@@ -1,8 +1,9 @@
-"""Fixed-rate packing: several small integers in one byte, decoded by one table look-up.
+"""Fixed-rate packing: several small integers in one or two bytes, decoded by one table look-up.
 
-A symbol of an alphabet of `base` integers is one digit; `digits` of them make the number stored in a
-byte: byte = sum_i digit_i * base^(digits - 1 - i), with base^digits <= 256. Rates in bits per integer:
-base 2: 1, 3: 1.6, 4: 2, 6: 2.67, 16: 4. Larger integers are stored as they are, in 8, 16 or 32 bits.
+A symbol of an alphabet of `base` integers is one digit; `digits` of them make one stored number:
+sum_i digit_i * base^(digits - 1 - i), with base^digits <= 256, or <= 65536 where an array is large
+enough for a table of so many rows. Rates in bits per integer: base 2: 1, 3: 1.6, 4: 2, 6: 2.67, 9: 3.2,
+16: 4, 40: 5.33. Larger integers are stored as they are, in 8, 16 or 32 bits.
 """
 
 from __future__ import annotations
@@ -18,8 +19,18 @@ from onnxzip.records.aliases import Array
 
 Integers: TypeAlias = NDArray[np.signedinteger[Any]]
 
-DIGITS_BY_BASE = {2: 8, 3: 5, 4: 4, 6: 3, 16: 2, 256: 1, 65536: 1, 2**32: 1}
+DIGITS_BY_BASE = {2: 8, 3: 5, 4: 4, 6: 3, 9: 5, 16: 2, 40: 3, 256: 1, 65536: 1, 2**32: 1}
 """Integers that one stored number holds, by alphabet size."""
+
+TWO_BYTES = (9, 40)
+"""Alphabets of several digits whose stored numbers take two bytes."""
+
+MIN_OF_TWO_BYTES = 1 << 17
+"""Integers from which on an array is packed so: the table of base 40 takes 0.8 MB at load, twice while
+it is made, as much as 12 bytes an integer then, and it is the only one however many arrays there are."""
+
+_N_BYTES_PER_LARGE_TABLE = 900
+"""What makes such a table takes in a file, measured: 690 bytes with 3 digits, 1,020 with 5."""
 
 _STORED_DTYPES = {65536: (np.uint16, np.int16), 2**32: (np.uint32, np.int32)}
 """Unsigned and signed types with so many values; 256 is the default."""
@@ -43,13 +54,15 @@ class Alphabet:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of the stored numbers."""
+        if self.base in TWO_BYTES:
+            return np.dtype(np.uint16)
         if self.digits > 1 or (self.base == 256 and self.offset == 0):
             return np.dtype(np.uint8)
         unsigned, signed = _STORED_DTYPES.get(self.base, (np.uint8, np.int8))
         return np.dtype(signed if self.offset < 0 else unsigned)
 
     def table(self) -> NDArray[np.int8]:
-        """Return what each byte decodes to, for several digits: (base ** digits, digits)."""
+        """Return what each stored number decodes to, for several digits: (base ** digits, digits)."""
         codes = np.arange(self.base**self.digits)[:, None]
         places = self.base ** np.arange(self.digits - 1, -1, -1)
         symbols = codes // places % self.base + self.offset
@@ -63,6 +76,8 @@ def choose_alphabet(integers: Integers) -> Alphabet:
     """
     low, high = (int(integers.min()), int(integers.max())) if integers.size else (0, 0)
     for base, digits in DIGITS_BY_BASE.items():
+        if base in TWO_BYTES and integers.size < MIN_OF_TWO_BYTES:
+            continue
         offsets = {0, -(base // 2)} if digits == 1 else {0, -(base // 2), -((base - 1) // 2)}
         for offset in sorted(offsets, reverse=True):
             if offset <= low and high < offset + base:
@@ -85,16 +100,23 @@ def _pack_one(flat: Integers, alphabet: Alphabet) -> Array:
     padded = np.zeros(n_padded(flat.size, alphabet), np.int16)
     np.subtract(flat, alphabet.offset, out=padded[: flat.size], casting="unsafe", dtype=np.int32)
     digits = padded.reshape(-1, alphabet.digits)
-    codes = digits[:, 0].copy()
+    codes = digits[:, 0].astype(np.int32)
     for i in range(1, alphabet.digits):
         codes *= alphabet.base
         codes += digits[:, i]
-    return codes.astype(np.uint8)
+    return codes.astype(alphabet.dtype)
 
 
 def n_padded(size: int, alphabet: Alphabet) -> int:
-    """Return how many integers `size` of them become when padded to whole bytes."""
+    """Return how many integers `size` of them become when padded to whole stored numbers."""
     return -(-size // alphabet.digits) * alphabet.digits
+
+
+def n_table_bytes(alphabet: Alphabet) -> int:
+    """Return what a file takes for the table of an alphabet; 0 where there is none."""
+    if alphabet.base in TWO_BYTES:
+        return _N_BYTES_PER_LARGE_TABLE
+    return alphabet.table().nbytes if alphabet.digits > 1 else 0
 
 
 def n_packed_bytes(integers: Integers) -> int:

@@ -1,11 +1,11 @@
-"""Splits wide integers into a high part worth coding and low bits that are noise.
+"""Splits wide integers into a high part worth coding and a low one that is noise.
 
-    high = (x + 2^(k-1)) >> k,   low = x + 2^(k-1) - 2^k high,   0 <= low < 2^k
-    x = 2^k high + (low - 2^(k-1))
+    high = floor((x + floor(f / 2)) / f),   low = x - f high,   -floor(f / 2) <= low < f - floor(f / 2)
 
-Within a cell of 2^k integers a smooth density is nearly flat, so the low bits are incompressible: for a
-Gaussian, storing them plainly costs about (2^k / s)^2 / 24 nats, s being the standard deviation of x;
-0.015 bit where the high part's is 2. What it saves is memory: high parts go two and more to a code word.
+With f = 2^k the low part is k bits. Within a cell of 2^k integers a smooth density is nearly flat, so
+that the low bits are incompressible: for a Gaussian, storing them plainly costs about (2^k / s)^2 / 24
+nats, s being the standard deviation of x; 0.015 bit where the high part's is 2. What it saves is memory:
+high parts go two and more to a code word.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnxzip.codec.coding.packed import MIN_OF_TWO_BYTES
 
 Integers = NDArray[np.signedinteger[Any]]
 
@@ -34,11 +36,33 @@ _SHIFT_BY_DEVIATION = ((512.0, 8), (WIDE, 4), (8.0, 2), (4.0, 1))
 LARGEST_OF_12_BITS = 2039
 """16 * 127 + 7: the high part of no integer up to it is above 127, so that a byte and 4 bits hold it."""
 
+LARGEST_OF_6_BITS = 29
+"""4 * 7 + 1: the high part of no integer up to it is above 7, so that 4 bits and 2 bits hold it."""
 
-def is_of_12_bits(integers: Integers) -> bool:
-    """Whether integers are too wide for a byte, but not for a byte and a half (`split` by 4)."""
+LARGEST_OF_7_BITS = 44
+"""6 * 7 + 2: likewise, with 4 bits and a low part of 6 values, three to a byte (6.67 bits in all)."""
+
+_MIN_OF_6_BITS = 1 << 12
+"""Integers: fewer save less than the nodes that join two parts, and their tables, take in the file."""
+
+_LARGEST_OF_4_BITS = 7
+
+_LARGEST_OF_2_BYTES = 19
+"""Of three integers together, in alphabets of 40 (`packed`)."""
+
+
+def packed_factor(integers: Integers) -> int:
+    """Return the f by which integers are split where they are packed; 1 packs them whole.
+
+    Too wide for a byte, but not for a byte and a half: 16. Too wide for half a byte, and not for 6 bits:
+    4, unless there are enough of them for three to share two bytes. And not for 6.67 bits: 6.
+    """
     low, high = (int(integers.min()), int(integers.max())) if integers.size else (0, 0)
-    return max(-low, high) > 128 and max(-low, high) <= LARGEST_OF_12_BITS
+    largest = max(-low, high)
+    least = _LARGEST_OF_4_BITS if integers.size < MIN_OF_TWO_BYTES else _LARGEST_OF_2_BYTES
+    if least < largest <= LARGEST_OF_7_BITS and integers.size >= _MIN_OF_6_BITS:
+        return 4 if largest <= LARGEST_OF_6_BITS else 6
+    return 16 if 128 < largest <= LARGEST_OF_12_BITS else 1
 
 
 def choose_shift(integers: Integers) -> int:
@@ -53,11 +77,11 @@ def choose_shift(integers: Integers) -> int:
     return next((k for least, k in _SHIFT_BY_DEVIATION if deviation >= least), 0)
 
 
-def split(integers: Integers, shift: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-    """Return the high parts (int32) and the low parts less 2^(k-1) (int8), for 1 <= k <= 8."""
+def split(integers: Integers, factor: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+    """Return the high parts (int32) and the low parts (int8), for 2 <= factor <= 256."""
     moved = integers.astype(np.int32)
-    moved += 1 << (shift - 1)
-    high = moved >> shift
-    moved -= high << shift
-    moved -= 1 << (shift - 1)
+    moved += factor // 2
+    high = moved // factor
+    moved -= high * factor
+    moved -= factor // 2
     return high, moved.astype(np.int8)

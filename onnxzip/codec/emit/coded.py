@@ -50,7 +50,7 @@ def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Bu
     lows: dict[int, Integers] = {}
     for i, shift in enumerate(shifts):
         if shift:
-            whole[i], lows[i] = split(whole[i], shift)
+            whole[i], lows[i] = split(whole[i], 1 << shift)
     streams = encode(whole)
     steps = emit_steps([item for item in items if isinstance(item, Coefficients)], builder)
     parts = emit_streams(streams, builder, {i for i, f in enumerate(is_float) if not f})
@@ -58,7 +58,7 @@ def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Bu
     names: list[str] = []
     for i, (item, part) in enumerate(zip(items, parts, strict=True)):
         if i in low_parts:
-            part = join(part, low_parts[i], shifts[i], whole[i].shape, builder)
+            part = join(part, low_parts[i], 1 << shifts[i], whole[i].shape, builder)
         if isinstance(item, Coefficients):
             part = emit_scaled(item, part, steps[id(item)], builder)
         names.append(part)

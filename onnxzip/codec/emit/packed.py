@@ -12,8 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.coding.packed import Alphabet, Integers, choose_alphabet, n_padded, pack
-from onnxzip.codec.coding.split import is_of_12_bits, split
+from onnxzip.codec.coding.packed import (
+    TWO_BYTES,
+    Alphabet,
+    Integers,
+    choose_alphabet,
+    n_padded,
+    pack,
+)
+from onnxzip.codec.coding.split import packed_factor, split
 from onnxzip.codec.emit.nodes import cast, cut, split_if_many
 from onnxzip.codec.emit.steps import emit_scaled, emit_steps
 from onnxzip.passbase import Builder
@@ -28,32 +35,32 @@ def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Buil
     names: dict[int, str] = {}
     for is_float in (True, False):
         members = [i for i, item in enumerate(items) if isinstance(item, Coefficients) == is_float]
-        arrays = [integers_of(items[i]) for i in members]
+        arrays = [_as_multiplied(items[i]) for i in members]
         parts = _emit_wide(arrays, builder) if is_float else emit_groups(arrays, False, builder)
         names.update(zip(members, parts, strict=True))
     coefficients = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
     steps = emit_steps(list(coefficients.values()), builder)
     for i, item in coefficients.items():
-        names[i] = emit_scaled(item, names[i], steps[id(item)], builder)
+        names[i] = emit_scaled(item, names[i], steps[id(item)], builder, is_viewed=True)
     return [names[i] for i in range(len(items))]
 
 
 def _emit_wide(arrays: Sequence[Integers], builder: Builder) -> list[str]:
-    """Emit packed arrays as floats; those of 12 bits as a byte and four bits an integer."""
-    wide = [i for i, array in enumerate(arrays) if is_of_12_bits(array)]
-    halves = {i: split(arrays[i], 4) for i in wide}
+    """Emit packed arrays as floats; those of 6, 6.67 and 12 bits in two parts."""
+    factors = {i: f for i, array in enumerate(arrays) if (f := packed_factor(array)) > 1}
+    halves = {i: split(arrays[i], factor) for i, factor in factors.items()}
     whole = [halves[i][0] if i in halves else array for i, array in enumerate(arrays)]
     names = emit_groups(whole, True, builder)
-    lows = emit_groups([halves[i][1] for i in wide], True, builder)
-    for i, low in zip(wide, lows, strict=True):
-        names[i] = join(names[i], low, 4, arrays[i].shape, builder)
+    lows = emit_groups([low for _, low in halves.values()], True, builder)
+    for (i, factor), low in zip(factors.items(), lows, strict=True):
+        names[i] = join(names[i], low, factor, arrays[i].shape, builder)
     return names
 
 
-def join(high: str, low: str, shift: int, shape: tuple[int, ...], builder: Builder) -> str:
+def join(high: str, low: str, factor: int, shape: tuple[int, ...], builder: Builder) -> str:
     """Emit the integers that were split (`coding.split`), as floats."""
-    factor = builder.constant(np.array([1 << shift], np.float32))
-    high = builder.node("Mul", [high, factor], shape, np.float32)
+    step = builder.constant(np.array([factor], np.float32))
+    high = builder.node("Mul", [high, step], shape, np.float32)
     return builder.node("Add", [high, low], shape, np.float32)
 
 
@@ -74,6 +81,11 @@ def integers_of(item: Coefficients | NDArray[np.int32]) -> Integers:
     return item.integers if isinstance(item, Coefficients) else item
 
 
+def _as_multiplied(item: Coefficients | NDArray[np.int32]) -> Integers:
+    """Return the integers of coefficients in the shape that steps broadcast to: a Reshape less."""
+    return item.integers.reshape(item.view) if isinstance(item, Coefficients) else item
+
+
 def _emit_payload(
     arrays: Sequence[Integers], alphabet: Alphabet, is_float: bool, builder: Builder
 ) -> list[str]:
@@ -83,14 +95,34 @@ def _emit_payload(
         stored = [builder.constant(a.astype(alphabet.dtype)) for a in arrays]
         pairs = zip(stored, arrays, strict=True)
         return [cast(name, array.shape, dtype, builder) for name, array in pairs]
-    table = alphabet.table()
-    wide = cast(builder.constant(table), table.shape, dtype, builder)
+    wide = _emit_table(alphabet, dtype, builder)
     names: dict[int, str] = {}
     small = [i for i, array in enumerate(arrays) if array.size < _LARGE_ARRAY]
     for members in (small, *([i] for i in range(len(arrays)) if i not in small)):
         parts = _look_up([arrays[i] for i in members], alphabet, wide, dtype, builder)
         names.update(zip(members, parts, strict=True))
     return [names[i] for i in range(len(arrays))]
+
+
+def _emit_table(alphabet: Alphabet, dtype: type[np.generic], builder: Builder) -> str:
+    """Emit what each stored number decodes to, (base ** digits, digits).
+
+    That of two bytes is made of its columns: stored it would take more than what it packs.
+    """
+    if alphabet.base not in TWO_BYTES:
+        table = alphabet.table()
+        return cast(builder.constant(table), table.shape, dtype, builder)
+    digits = (alphabet.base,) * alphabet.digits
+    symbols = np.arange(alphabet.base).astype(dtype) + dtype(alphabet.offset)
+    whole = builder.constant(np.array([*digits, 1], np.int64))
+    columns = []
+    for i in range(alphabet.digits):
+        shape = np.ones(alphabet.digits + 1, np.int64)
+        shape[i] = alphabet.base
+        axis = builder.constant(symbols.reshape(shape))
+        columns.append(builder.node("Expand", [axis, whole], (*digits, 1), dtype))
+    rows = builder.node("Concat", columns, (*digits, alphabet.digits), dtype, axis=-1)
+    return builder.reshape(rows, (alphabet.base**alphabet.digits, alphabet.digits), dtype)
 
 
 def _look_up(

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.emit.nodes import cast, split_if_many
-from onnxzip.codec.estimates import step_dtype
+from onnxzip.codec.estimates import N_LISTED, n_step_bytes, step_dtype
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients
 
 
-def emit_scaled(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
-    """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6)."""
+def emit_scaled(
+    item: Coefficients, part: str, steps: str, builder: Builder, *, is_viewed: bool = False
+) -> str:
+    """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6).
+
+    Args:
+        item: whose integers `part` is.
+        part: (n_segments, length) float32.
+        steps: they broadcast to `item.view`.
+        builder: emits the nodes.
+        is_viewed: whether `part` has the shape of `item.view` instead.
+    """
     shape, view = item.integers.shape, item.view
-    if view != shape:
+    if view != shape and not is_viewed:
         part = builder.reshape(part, view)
     part = builder.node("Mul", [part, steps], view, np.float32)
     return builder.reshape(part, shape)
 
 
 def emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
-    """Store the steps of all coefficients, float16 ones apart, in one initializer a type."""
+    """Store the steps of all coefficients, in one initializer a type: bytes, float16 and float32."""
     names = _emit_grids([item for item in items if item.outer is not None], builder)
     items = [item for item in items if item.outer is None]
+    for members in _with_few_values(items):
+        arrays = [item.steps.ravel() for item in members]
+        values, index = np.unique(np.concatenate(arrays), return_inverse=True)
+        parts = _look_up(values, index.astype(np.uint8), arrays, builder)
+        for item, part in zip(members, parts, strict=True):
+            names[id(item)] = builder.reshape(part, item.steps.shape)
+    items = [item for item in items if id(item) not in names]
     for dtype in (np.dtype(np.float16), np.dtype(np.float32)):
         members = [item for item in items if step_dtype(item.steps) == dtype]
         if not members:
@@ -62,7 +80,34 @@ def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> lis
     lowest, highest = int(exponents.min()), int(exponents.max())
     powers = np.exp2(np.arange(lowest, highest + 1) / STEPS_PER_OCTAVE).astype(np.float32)
     stored = (exponents - lowest).astype(np.min_scalar_type(highest - lowest))
-    index = cast(builder.constant(stored), joined.shape, np.int32, builder)
-    table = builder.constant(powers)
-    value = builder.node("Gather", [table, index], joined.shape, np.float32, axis=0)
+    return _look_up(powers, stored, arrays, builder)
+
+
+def _look_up(
+    values: NDArray[np.float32],
+    stored: NDArray[np.unsignedinteger[Any]],
+    arrays: Sequence[NDArray[np.float32]],
+    builder: Builder,
+) -> list[str]:
+    """Emit the values that stored numbers stand for, split like arrays that differ in length only."""
+    index = cast(builder.constant(stored), stored.shape, np.int32, builder)
+    value = builder.node("Gather", [builder.constant(values), index], stored.shape, np.float32, axis=0)
     return split_if_many(value, [array.shape for array in arrays], np.float32, builder)
+
+
+def _with_few_values(items: Sequence[Coefficients]) -> list[list[Coefficients]]:
+    """Return items whose steps take least in bytes, in groups that have few values together."""
+    groups: list[tuple[list[Coefficients], set[float]]] = []
+    for item in items:
+        steps = item.steps
+        if n_step_bytes(steps) >= step_dtype(steps).itemsize * steps.size:
+            continue
+        values = set(np.unique(steps).tolist())
+        for members, known in groups:
+            if len(known | values) <= N_LISTED:
+                members.append(item)
+                known |= values
+                break
+        else:
+            groups.append(([item], values))
+    return [members for members, _ in groups]

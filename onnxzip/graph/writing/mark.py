@@ -5,7 +5,8 @@ decode nodes `n` (they are the first nodes of the main graph), a checksum `c` of
 methods `p`, `[pass name, form]` each, and `w`: for each decoded value, in the order in which the nodes
 produce it, the three numbers method, bytes, error; `r`, `[how many, bits]`, stands for the small rounded
 tensors that come last: they take what the decoder takes in the file beyond the bytes of the others. In
-older files bytes are estimates. In version 1 `w` is a list of `[pass name, form, bytes, error]`, and
+older files bytes are estimates. `m` says what the file was judged by (`Judgement`), `o` and `u` what it
+was made from (origin.py). In version 1 `w` is a list of `[pass name, form, bytes, error]`, and
 there is no `p` and no `r`.
 """
 
@@ -32,6 +33,7 @@ from onnxzip.graph.writing.mark_text import (
     RoundedValues,
     parse_mark,
 )
+from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, origin_fields
 from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
@@ -63,6 +65,7 @@ def write_mark(
     origin: Mapping[str, tuple[str, str, int, float]],
     rounded: RoundedValues = _NOTHING_ROUNDED,
     judged: Judgement | None = None,
+    made_from: Origin = UNKNOWN_ORIGIN,
 ) -> None:
     """Write the mark.
 
@@ -72,6 +75,7 @@ def write_mark(
         origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
         rounded: the small tensors.
         judged: what to judge the file by when it is tested; None for the defaults.
+        made_from: the original, and what is not proven.
 
     Raises:
         VerificationError: the decoder makes so much of so little that `read_mark` would refuse it.
@@ -91,11 +95,18 @@ def write_mark(
         for number in (methods.index((name, form[:1])), n_bytes, float(f"{error:.2g}"))
     ]
     checksum = payload_checksum(model, n_nodes)
-    record = {"v": FORMAT_VERSION, "n": n_nodes, "c": checksum, "p": methods, "w": entries}
+    record: dict[str, object] = {
+        "v": FORMAT_VERSION,
+        "n": n_nodes,
+        "c": checksum,
+        "p": methods,
+        "w": entries,
+    }
     if rounded.n_values:
         record["r"] = [rounded.n_values, rounded.n_bits]
     if judged:
         record["m"] = [judged.metric, judged.limit, int(judged.on_data)]
+    record |= origin_fields(made_from)
     text = json.dumps(record, separators=(",", ":"))
     model.proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
 
@@ -164,6 +175,15 @@ def read_judgement(model: Model) -> Judgement | None:
         ModelError: there is no mark, or it is damaged.
     """
     return _find_mark(model).judged
+
+
+def read_origin(model: Model) -> Origin:
+    """Return what a marked model was made from.
+
+    Raises:
+        ModelError: there is no mark, or it is damaged.
+    """
+    return _find_mark(model).made_from
 
 
 def _no_fit(model: Model, finding: str) -> ModelError:

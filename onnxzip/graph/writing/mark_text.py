@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.writing.origin import Origin, parse_origin
 
 FORMAT_VERSION = 2
 """Counts the changes of the record that `mark` describes."""
@@ -32,7 +33,7 @@ _METHOD_NAME = re.compile(r"\w{0,64}", re.ASCII)
 """A pass is called like its file; "" where none is named."""
 
 _FORMS = ("s", "c", "stored", "computed")
-_FIELDS = frozenset({"v", "n", "c", "p", "w", "r", "m"})
+_FIELDS = frozenset({"v", "n", "c", "p", "w", "r", "m", "o", "u"})
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class MarkText:
         entries: (pass name, form, bytes, error) of each weight that is no rounded one.
         rounded: the others.
         judged: what the file was judged by, None for the defaults.
+        made_from: what it was made from.
     """
 
     n_nodes: int
@@ -80,6 +82,7 @@ class MarkText:
     entries: tuple[tuple[str, str, int, float], ...]
     rounded: RoundedValues
     judged: Judgement | None
+    made_from: Origin
 
 
 def parse_mark(text: str, source: str) -> MarkText:
@@ -126,7 +129,8 @@ def _parse(record: dict[str, object], version: int) -> MarkText:
     if n_values and n_bits not in (8, 16):
         raise ValueError("no number of bits")
     judged = _judgement(*_list(record["m"])) if "m" in record else None
-    return MarkText(_count(record["n"]), checksum, entries, RoundedValues(n_values, n_bits), judged)
+    rounded, made_from = RoundedValues(n_values, n_bits), parse_origin(record)
+    return MarkText(_count(record["n"]), checksum, entries, rounded, judged, made_from)
 
 
 def _rows(record: dict[str, object], version: int) -> Iterator[list[object]]:

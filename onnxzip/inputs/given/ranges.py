@@ -39,6 +39,12 @@ _SMALL, _LARGE, _NEGATIVE = 4.0, 16.0, -0.5
 """Values below the first are normalised, or 0 ... 1; above the second they are raw; below the last no
 pixels of 0 ... 1."""
 
+_EXTREMES = ((1e-3, 1e6), (1e-9, 1e9), (1e-18, 1e18))
+"""Largest absolute values, from the least to the greatest, that an input may well have: of coloured
+pictures (the first step above black is 1/255; 16 bits end at 65,535), of other large samples (power
+spectra of silence; times in microseconds), and of a few features in any unit: float32 reaches to 3.4e38,
+and cannot square more than 1.8e19."""
+
 _MEND = "does the model expect 0 ... 1 or normalised values? feed what it is fed in use"
 
 
@@ -51,15 +57,37 @@ def odd_range(column: Column, scaling: InputScaling | None = None) -> Iterator[F
     """
     low, high = column.ends
     expected = "unknown" if scaling is None else scaling.expected
-    if low == high or expected == "any" or not (math.isfinite(low) and math.isfinite(high)):
+    if low == high or not (math.isfinite(low) and math.isfinite(high)):
         return
-    text = ""
-    if scaling is not None and column.n_most >= _MIN_ELEMENTS:
-        text = _against_graph(scaling, low, high)
-    if not text and expected != "large":
-        text = _raw(column, low, high)
+    text = _beyond_all(column, max(-low, high), is_normalised=expected == "any")
+    if not text and expected != "any":
+        if scaling is not None and column.n_most >= _MIN_ELEMENTS:
+            text = _against_graph(scaling, low, high)
+        if not text and expected != "large":
+            text = _raw(column, low, high)
     if text:
         yield Finding("range", f"input {column.name!r} has values from {low:g} to {high:g}: {text}")
+
+
+def _beyond_all(column: Column, peak: float, *, is_normalised: bool) -> str:
+    """Say that values are larger, or smaller, than any that are measured; "" if they are not.
+
+    Args:
+        column: of a mask, which may add what is as good as -Inf, nothing is said.
+        peak: largest absolute value.
+        is_normalised: whether the model takes any scale that float32 has room for.
+    """
+    if column.is_mask or {*np.unique(np.sign(column.values))} == {0.0, -1.0}:
+        return ""
+    picture, large, few = _EXTREMES
+    shape = (1, *column.samples[0].shape[-3:])
+    axis = channel_axis(shape)  # of one channel may be a spectrogram's power as well
+    least, most = picture if axis is not None and shape[axis] > 1 else large
+    if column.n_most < _MIN_ELEMENTS or is_normalised:
+        least, most = few
+    if least <= peak <= most:
+        return ""
+    return f"far too {'small' if peak < least else 'large'} for any that were measured; {_MEND}"
 
 
 def _against_graph(scaling: InputScaling, low: float, high: float) -> str:

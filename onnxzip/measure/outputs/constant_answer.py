@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from onnxzip.measure.metric import Metric, SumMetric
+from onnxzip.measure.outputs.evidence import does_vary
 from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
 from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.records.aliases import Array
@@ -18,6 +19,9 @@ def constant_score(
 ) -> float | None:
     """Return the value of the mean answer; None for a user's function, and where not all are numbers.
 
+    None as well where no output varies, be it that all of it is NaN: nothing would be lost by a constant
+    that the model itself does not lose.
+
     Args:
         metric: what to measure in.
         reference: outputs of the original, run by run.
@@ -26,7 +30,7 @@ def constant_score(
     if not isinstance(metric, SumMetric):
         return None
     statistics = output_statistics(reference) if statistics is None else statistics
-    if any(s.kind != "f" for s in statistics.values()):
+    if any(s.kind != "f" for s in statistics.values()) or not any(map(does_vary, statistics.values())):
         return None
     return metric.measure(reference, _constants(reference, statistics)).value
 

@@ -58,7 +58,7 @@ class RecordedOutputs:
         yield from islice(self._kept, n_kept)
         if n_kept < len(self._feeds):
             with self._open_session() as session:
-                rest = (session.run(run) for run in islice(self._feeds, n_kept, None))
+                rest = (self._feeds.asked(session.run(run)) for run in islice(self._feeds, n_kept, None))
                 for index, outputs in enumerate(rest, n_kept):
                     self._keep(index, outputs)
                     yield outputs

@@ -44,9 +44,8 @@ def opinion_lines(checks: Sequence[Check]) -> list[str]:
     lines = []
     for check in checks:
         if check.kind == "opinion":
-            value = (
-                f"tell nothing: {check.unproven}" if check.unproven else format_loss(check, check.value)
-            )
+            loss = f"{format_metric_name(check.metric)} {format_loss(check, check.value)}"
+            value = f"tell nothing: {check.unproven}" if check.unproven else loss
             lines.append(f"a second opinion, {_place(check)}: {value}")
     return list(dict.fromkeys(lines))
 
@@ -100,7 +99,8 @@ def _measured(checks: Sequence[Check]) -> dict[str, Check]:
     }
     for check in opinions:
         where = f" ({check.provider})" if len(opinions) > 1 else ""
-        named[f"second opinion, {_place(check)}{where}"] = check
+        metric = format_metric_name(check.metric)
+        named[f"second opinion ({metric}), {_place(check)}{where}"] = check
     return named
 
 

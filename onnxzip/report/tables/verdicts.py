@@ -22,6 +22,9 @@ from onnxzip.report.numbers import (
 from onnxzip.report.record import Report
 from onnxzip.report.tables.table import Table
 
+FEWEST_SAMPLES = 8
+"""As many as a confidence interval needs (measure/confidence.py): of fewer, others may well differ."""
+
 Tone: TypeAlias = Literal["passed", "doubtful", "failed"]
 
 
@@ -147,6 +150,9 @@ def _verdict(checks: Sequence[Check]) -> str:
     drifts = [check for check in checks if check.kind == "drift"]
     if not all(math.isfinite(check.limit) for check in drifts):
         return "passed, loss not judged"
+    n_samples = min((check.n_samples for check in drifts), default=FEWEST_SAMPLES)
+    if n_samples < FEWEST_SAMPLES:
+        return f"passed, on {n_samples} sample{'s' * (n_samples > 1)} only"
     doubts = [doubt for check in drifts if (doubt := _doubt(check))]
     return ", ".join(["passed", *doubts[:1]])
 

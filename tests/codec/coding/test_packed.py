@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from onnxzip.codec.coding.packed import (
     DIGITS_BY_BASE,
+    MIN_OF_TWO_BYTES,
+    TWO_BYTES,
     Alphabet,
     choose_alphabet,
     n_packed_bytes,
     n_padded,
     pack,
 )
-from onnxzip.codec.coding.split import choose_shift, is_of_12_bits, split
+from onnxzip.codec.coding.split import choose_shift, packed_factor, split
 from tests.codec.coding.decoder import join, unpack
 
 DTYPES = (np.int8, np.int16, np.int32)
@@ -51,11 +53,11 @@ def test_round_trip_of_every_alphabet(alphabet: Alphabet) -> None:
 
 
 @pytest.mark.parametrize("alphabet", [a for a in ALPHABETS if a.digits > 1], ids=str)
-def test_table_lists_what_each_byte_means(alphabet: Alphabet) -> None:
+def test_table_lists_what_each_number_means(alphabet: Alphabet) -> None:
     """Rows count upwards in the alphabet's base, most significant digit first."""
     table = alphabet.table()
     assert table.shape == (alphabet.base**alphabet.digits, alphabet.digits)
-    assert len(table) <= 256
+    assert len(table) <= (65536 if alphabet.base in TWO_BYTES else 256)
     assert table[0].tolist() == [alphabet.offset] * alphabet.digits
     assert table[-1].tolist() == [alphabet.offset + alphabet.base - 1] * alphabet.digits
     assert [tuple(row) for row in table] == sorted({tuple(row) for row in table})
@@ -73,7 +75,7 @@ def test_chosen_alphabet_is_the_smallest(numbers: list[int], shift: int) -> None
     assert alphabet in ALPHABETS
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     assert alphabet.offset <= low <= high < alphabet.offset + alphabet.base
-    smaller = [a for a in ALPHABETS if a.base < alphabet.base]
+    smaller = [a for a in ALPHABETS if a.base < alphabet.base and a.base not in TWO_BYTES]
     assert not any(a.offset <= low and high < a.offset + a.base for a in smaller)
     payload = pack([array], alphabet)
     assert payload.nbytes == n_packed_bytes(array)
@@ -91,10 +93,13 @@ def test_extremes_of_narrow_integers(dtype: type[np.signedinteger]) -> None:
         assert restored.tolist() == array.tolist()
 
 
-@pytest.mark.parametrize(("low", "high", "bits"), [(0, 1, 1), (-1, 1, 1.6), (-2, 1, 2), (-2, 2, 2.667)])
+@pytest.mark.parametrize(
+    ("low", "high", "bits"),
+    [(0, 1, 1), (-1, 1, 1.6), (-2, 1, 2), (-2, 2, 2.667), (-4, 4, 3.2), (-7, 8, 4), (-19, 20, 5.333)],
+)
 def test_bits_per_integer(low: int, high: int, bits: float) -> None:
-    """The rates in the module's text are those that come out."""
-    array = np.tile(np.arange(low, high + 1, dtype=np.int8), 240)[None, :240]
+    """The rates in the module's text are those that come out, of arrays that are large enough."""
+    array = np.resize(np.arange(low, high + 1, dtype=np.int8), (1, MIN_OF_TWO_BYTES))
     assert n_packed_bytes(array) * 8 / array.size == pytest.approx(bits, abs=0.01)
 
 
@@ -116,7 +121,7 @@ def test_integers_beyond_32_bits_are_refused() -> None:
 def test_split_integers_come_back(shift: int) -> None:
     """The low parts fill -2^(k-1) ... 2^(k-1) - 1, and the high parts round to the nearest."""
     integers = np.array([[*range(-140, 141), 2**30, -(2**30), 2**30 + 1]], np.int32)
-    high, low = split(integers, shift)
+    high, low = split(integers, 1 << shift)
     assert (high.dtype, low.dtype) == (np.int32, np.int8)
     np.testing.assert_array_equal(join(high, low, shift), integers)
     assert (low.min(), low.max()) == (-(1 << (shift - 1)), (1 << (shift - 1)) - 1)
@@ -147,7 +152,24 @@ def test_twelve_bits_are_a_byte_and_a_half() -> None:
     """-2040 ... 2039 less a few: high parts of -128 ... 127, low parts of 4 bits."""
     for largest in (129, 2039):
         ends = np.array([[largest, -largest]], np.int16)
-        assert is_of_12_bits(ends)
-        assert np.abs(split(ends, 4)[0]).max() <= 127
-    for largest in (0, 127, 128, 2040):
-        assert not is_of_12_bits(np.array([[largest, -largest]], np.int16))
+        assert packed_factor(ends) == 16
+        assert np.abs(split(ends, 16)[0]).max() <= 127
+    for largest in (0, 29, 127, 128, 2040):
+        assert packed_factor(np.array([[largest, -largest]], np.int16)) == 1
+
+
+@pytest.mark.parametrize(("size", "least"), [(MIN_OF_TWO_BYTES, 20), (4096, 8)])
+def test_less_than_a_byte_is_half_a_byte_and_a_part(size: int, least: int) -> None:
+    """-29 ... 29 take 6 bits and -44 ... 44 6.67 where fewer do not hold them; few are left whole."""
+    for largest, factor in ((least, 4), (29, 4), (30, 6), (44, 6)):
+        ends = np.resize(
+            np.append(np.arange(-least, least), [largest, -largest]).astype(np.int8), (1, size)
+        )
+        assert packed_factor(ends) == factor
+        high, low = split(ends, factor)
+        np.testing.assert_array_equal(factor * high + low, ends)
+        assert n_packed_bytes(high) <= size // 2
+        assert n_packed_bytes(low) == -(-size // (4 if factor == 4 else 3))
+    for largest in (least - 1, 45):
+        assert packed_factor(np.resize(np.array([largest, -largest], np.int8), (1, size))) == 1
+    assert packed_factor(np.array([[29, -29] * 100], np.int8)) == 1

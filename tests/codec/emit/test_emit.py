@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onnxzip.codec.coding import split
+from onnxzip.codec.coding.packed import MIN_OF_TWO_BYTES
 from onnxzip.codec.coding.prefix import Streams
+from onnxzip.codec.coding.split import LARGEST_OF_6_BITS, LARGEST_OF_7_BITS
 from onnxzip.codec.emit import coded, nodes, packed, tuple_table
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.codec.emit.packed import emit_packed
@@ -178,6 +181,24 @@ def test_emission_is_deterministic(name: str) -> None:
     given_items = [make_item(np.random.default_rng(i), (4, 60), 3, KINDS[i % 5]) for i in range(6)]
     first, second = (emit(given_items, EMITTERS[name], 17) for _ in range(2))
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("opset", [11, 21])
+def test_large_arrays_are_packed_in_parts_of_bytes(opset: int) -> None:
+    """Integers of 9, 39, 59 and 89 values: 3.2, 5.33, 6 and 6.67 bits each, of tables made at load."""
+    rng = np.random.default_rng(6)
+    shape = (128, MIN_OF_TWO_BYTES // 128)
+    highs = (4, 19, LARGEST_OF_6_BITS, LARGEST_OF_7_BITS)
+    given_items = [
+        Coefficients(rng.integers(-high, high, shape, np.int8, True), np.ones((128, 1), np.float32))
+        for high in highs
+    ]
+    model = emit(given_items, emit_packed, opset)
+    for level in ("off", "basic"):
+        assert_same(decode(model, level), given_items)
+    assert {node.op_type for node in model.graph.node} <= SAFE_OPS
+    n_bits = 3.2 + 16 / 3 + 6 + 20 / 3
+    assert model.ByteSize() - n_bits / 8 * math.prod(shape) < 8_000
 
 
 def test_arrays_share_tables() -> None:

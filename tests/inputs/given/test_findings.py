@@ -205,3 +205,28 @@ def test_empty_and_ragged_inputs_are_no_error() -> None:
     assert look_at(ragged) == []
     words = np.array([[f"word {i}"] for i in range(64)])
     assert kinds(words) == []
+
+
+@pytest.mark.parametrize("factor", [1e30, 1e-30, 1e7, 1e-7])
+@pytest.mark.parametrize("shape", [(3, 16, 16), (16, 16, 3), (1, 3, 16, 16)])
+def test_pictures_of_absurd_values_are_told(factor: float, shape: tuple[int, ...]) -> None:
+    pictures = np.random.default_rng(0).random((64, *shape)) - 0.4
+    assert kinds(x=(factor * pictures).astype(np.float32)) == ["range"]
+
+
+@pytest.mark.parametrize("factor", [1e30, 1e-30])
+@pytest.mark.parametrize("shape", [(3,), (100,), (1, 28, 28), (16000,)])
+def test_any_numbers_of_absurd_values_are_told(factor: float, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).standard_normal((64, *shape))
+    assert kinds(x=(factor * values).astype(np.float32)) == ["range"]
+
+
+@pytest.mark.parametrize("factor", [1e-5, 1.0, 1e5, 1e8])
+def test_values_in_any_unit_are_no_finding(factor: float) -> None:
+    values = np.random.default_rng(0).standard_normal((64, 100))
+    assert kinds(x=(factor * values).astype(np.float32)) == []
+
+
+def test_what_is_added_to_hide_may_be_as_good_as_infinite() -> None:
+    hidden = np.random.default_rng(0).random((64, 100)) < 0.5
+    assert kinds(bias=np.where(hidden, -3.4e38, 0).astype(np.float32)) == []

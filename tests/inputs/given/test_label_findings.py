@@ -68,7 +68,35 @@ def test_labels_of_one_class_are_told() -> None:
 
 def test_chance_is_the_binomial_test() -> None:
     """2 ** -5 and 0.1 ** 3 are the probabilities that all guesses are right."""
-    assert not is_above_chance(5, 5, 2)
-    assert is_above_chance(5, 5, 2, p=0.04)
-    assert is_above_chance(3, 3, 10)
-    assert not is_above_chance(0, 100, 10)
+    assert not is_above_chance(5, 5, 0.5, p=0.03)
+    assert is_above_chance(5, 5, 0.5, p=0.04)
+    assert is_above_chance(3, 3, 0.1, p=0.0011)
+    assert not is_above_chance(0, 100, 0.1)
+
+
+def test_shuffled_labels_that_fit_by_luck_are_a_guess() -> None:
+    """22 of 128 in ten classes are as many as one shuffle in a hundred gives."""
+    labels = np.arange(128) % 10
+    answers = (labels + 1 + np.arange(128) // 10 % 9) % 10
+    answers[:22] = labels[:22]
+    (text,) = texts(labels, answers, 10)
+    assert "right in 22 of 128 labels" in text
+    answers[:32] = labels[:32]
+    assert texts(labels, answers, 10) == []
+
+
+@pytest.mark.parametrize("n_samples", [64, 256, 1024])
+def test_hardly_any_shuffle_is_taken_for_labels(n_samples: int) -> None:
+    rng = np.random.default_rng(n_samples)
+    labels, answers = classified(n_samples, 10, 0.9)
+    assert all(texts(rng.permutation(labels), answers, 10) for _ in range(500))
+
+
+def test_frequent_classes_are_what_a_guess_answers() -> None:
+    """Nine of ten labels are one class: shuffled they fit in 82 %, far more often than one in two."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(1024) < 0.1).astype(np.int64)
+    answers = np.where(rng.random(1024) < 0.05, 1 - labels, labels)
+    assert texts(labels, answers, 2) == []
+    assert all(texts(rng.permutation(labels), answers, 2) for _ in range(50))
+    assert texts(labels, np.zeros(1024, np.int64), 2), "the answer is always the frequent class"

@@ -59,3 +59,10 @@ def test_nothing_is_said_where_there_is_no_mean() -> None:
     answers = [{"y": np.arange(8)} for _ in range(4)]
     assert constant_score(make_metric("nrmse"), answers) is None
     assert constant_score(make_metric("top1"), answers) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0, 0.0])
+@pytest.mark.parametrize("metric", ["nrmse", "rel_l2", "cosine", "psnr", "top1"])
+def test_where_nothing_varies_a_constant_says_nothing(value: float, metric: str) -> None:
+    rows = np.full((16, 4), value, np.float32)
+    assert constant_score(make_metric(metric), runs_of(rows)) is None

@@ -10,7 +10,7 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import reads_of, subgraphs
 from onnxzip.graph.reading.weights import find_weights, named_subgraphs
 
-_SIZES_ONLY = frozenset({"Shape", "Size"})
+SIZES_ONLY = frozenset({"Shape", "Size"})
 """Operators that read how large a tensor is, and none of its values."""
 
 _SQUASHING = frozenset({"Sigmoid", "Softmax", "HardSigmoid", "Erf", "Tanh"})
@@ -29,9 +29,7 @@ def varying_outputs(model: Model) -> frozenset[str]:
     constants = {tensor.name for tensor in graph.initializer}
     varying = {v.name for v in graph.input if v.name not in constants}
     for node in graph.node:
-        if (node.op_type not in _SIZES_ONLY and varying.intersection(reads_of(node))) or _is_random(
-            node
-        ):
+        if (node.op_type not in SIZES_ONLY and varying.intersection(reads_of(node))) or _is_random(node):
             varying.update(node.output)
     return frozenset(v.name for v in graph.output if v.name in varying)
 
