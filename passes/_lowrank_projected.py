@@ -87,6 +87,10 @@ class Projection:
         return self.layer.plane()
 
     @cached_property
+    def _columns(self) -> NDArray[np.float32]:
+        return to_columns(self.layer, self.basis)
+
+    @cached_property
     def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         return lowrank.output_directions(self._plane, self._statistics)
 
@@ -107,7 +111,7 @@ class Projection:
     def encode(self, rate: float, codec: Codec) -> Encoded:
         """Return R as "right", (n_columns, r) in columns, and L as "left", (r, n_rows)."""
         directions = self._directions[1][:, : self.rank_at(rate)]
-        columns = np.ascontiguousarray(to_columns(self.layer, self.basis) @ directions)
+        columns = np.ascontiguousarray(self._columns @ directions)
         right = codec.quantize(columns, rate, self._feedback, self._rms)
         decoded = from_columns(right.values().reshape(columns.shape), self.basis)
         seen = self._statistics.times(decoded)

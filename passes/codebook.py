@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.emit.nodes import cast, cut
-from onnxzip.codec.feedback import feed_back, layer_feedback
+from onnxzip.codec.feedback import layer_feedback
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
 from onnxzip.records.aliases import Array, Form, Scalar
 from onnxzip.records.layer import Layer
@@ -26,6 +27,7 @@ from onnxzip.records.payload import Encoded, Feedback
 from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import codebook
 
+from ._codebook_columns import encode_columns, fit_settings, narrowed, scales_of
 from ._examples import example_layers
 from ._shared import check_ranges, payload, price, refusal_of_transforms
 
@@ -43,6 +45,10 @@ MIN_SCALED_ROW = 64
 
 TRIAL_RUNG, TRIAL_SIZE = (4, 64), 1 << 20
 """The trial that decides about row scales: vector length and codewords, and weights seen, about."""
+
+N_TOGETHER = 1 << 19
+"""Numbers that are replaced together at several rungs, as float64 4 MB: larger arrays take long enough
+that what a step in Python costs is nothing."""
 
 BLOCK = 1 << 20
 """Indices looked up at a time."""
@@ -78,17 +84,25 @@ class CodebookPass(Pass):
         rungs = _rungs(layer.weight.size, codec)
         if feedback is None:
             scaled = self._prefers_row_scales(plane, codec)
-            yield from _frontier(self._candidate(layer, plane, rung, scaled, codec) for rung in rungs)
+            found = [self._settings(rung, scaled, None) for rung in rungs]
+            encode = partial(_encode, plane, row_weights=layer.row_weights)
+            yield from _frontier(self._candidate(layer, plane, s, encode(s), codec) for s in found)
             return
         scaled = len(plane) >= MIN_SCALED_ROW
-        for rung in rungs:
-            if plane.shape[1] % rung[0] == 0:
-                yield self._candidate(layer, plane, rung, scaled, codec, feedback)
+        rungs = [rung for rung in rungs if plane.shape[1] % rung[0] == 0]
+        n_together = max(N_TOGETHER // plane.size, 1)
+        for i in range(0, len(rungs), n_together):
+            found = [self._settings(rung, scaled, feedback) for rung in rungs[i : i + n_together]]
+            for settings, encoded in zip(found, encode_columns(plane, found, feedback), strict=True):
+                yield self._candidate(layer, plane, settings, encoded, codec)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Fit a codebook with the settings' size and seed and assign all vectors to it."""
         feedback = layer_feedback(layer)
-        return _encode(_plane(layer, feedback), settings, feedback, layer.row_weights)
+        plane = _plane(layer, feedback)
+        if feedback is not None:
+            return encode_columns(plane, [settings], feedback)[0]
+        return _encode(plane, settings, layer.row_weights)
 
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the weight that the payload decodes to."""
@@ -130,26 +144,29 @@ class CodebookPass(Pass):
             return Skip(layer.name, self.name, f"all {layer.weight.size} elements are zero")
         return None
 
-    def _candidate(
-        self,
-        layer: Layer,
-        plane: NDArray[np.float32],
-        rung: tuple[int, int],
-        scaled: bool,
-        codec: Codec,
-        feedback: Feedback | None = None,
-    ) -> Candidate:
-        """Encode and price one rung."""
+    def _settings(
+        self, rung: tuple[int, int], scaled: bool, feedback: Feedback | None
+    ) -> dict[str, Scalar]:
+        """Return the settings of one rung."""
         length, n_codewords = rung
-        settings: dict[str, Scalar] = {
+        return {
             "vector": length,
             "codewords": n_codewords,
             "row_scales": scaled,
             "seed": self.seed,
             "feedback": feedback is not None,
         }
-        encoded = _encode(plane, settings, feedback, layer.row_weights)
-        n_nodes = _n_nodes(encoded, layer) + (2 if feedback else 0)
+
+    def _candidate(
+        self,
+        layer: Layer,
+        plane: NDArray[np.float32],
+        settings: dict[str, Scalar],
+        encoded: Encoded,
+        codec: Codec,
+    ) -> Candidate:
+        """Price what was encoded."""
+        n_nodes = _n_nodes(encoded, layer) + (2 if settings["feedback"] else 0)
         error = relative_error(plane, _decode(encoded, plane.shape))
         return price(layer, self.name, settings, encoded, codec=codec, n_nodes=n_nodes, error=error)
 
@@ -176,41 +193,19 @@ class CodebookPass(Pass):
 def _encode(
     plane: NDArray[np.float32],
     settings: Mapping[str, Scalar],
-    feedback: Feedback | None = None,
     row_weights: NDArray[np.float32] | None = None,
 ) -> Encoded:
-    """Make the payload of a (rows, columns) plane; with feedback, of (columns, rows)."""
-    tables: dict[str, Array] = {}
-    scales = np.ones((1, 1), np.float32)
-    if settings["row_scales"]:
-        axis = 0 if feedback else 1
-        rms = np.sqrt(np.mean(np.square(plane), axis=axis, keepdims=True))
-        tables["scales"] = _narrowed(rms)
-        scales = tables["scales"].astype(np.float32)
-        scales = np.where(scales > 0, scales, 1)
-    length, n_codewords, seed = (int(settings[key]) for key in ("vector", "codewords", "seed"))
-    if feedback is None:
-        vectors = codebook.split_vectors(np.divide(plane, scales), length)
-        importance: NDArray[np.float64] | None = None
-        if row_weights is not None and plane.shape[1] % length == 0:
-            squares = np.broadcast_to(scales, (len(plane), 1))[:, 0].astype(np.float64) ** 2
-            importance = row_weights * squares
-        indices, words = codebook.quantize(vectors, n_codewords, seed, importance)
-        tables["codebook"] = _narrowed(words)
-        return Encoded(integers={"indices": indices[None]}, tables=tables)
-    vectors = (plane / scales).reshape(-1, length)
-    tables["codebook"] = _narrowed(codebook.fit(vectors, n_codewords, seed, feedback.importance))
-    words = tables["codebook"].astype(np.float32)
-    columns = np.empty((len(plane), plane.shape[1] // length), np.int32)
-
-    def quantise(where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
-        vectors = (values / scales).astype(np.float32).reshape(-1, length)
-        columns[where] = codebook.assign(vectors, words).reshape(len(where), -1)
-        decoded: NDArray[np.float32] = words[columns[where]].reshape(values.shape) * scales
-        return decoded
-
-    feed_back(plane, feedback, quantise)
-    return Encoded(integers={"indices": columns.reshape(1, -1)}, tables=tables)
+    """Make the payload of a (rows, columns) plane."""
+    tables, scales = scales_of(plane, settings, axis=1)
+    length, n_codewords, seed = fit_settings(settings)
+    vectors = codebook.split_vectors(np.divide(plane, scales), length)
+    importance: NDArray[np.float64] | None = None
+    if row_weights is not None and plane.shape[1] % length == 0:
+        squares = np.broadcast_to(scales, (len(plane), 1))[:, 0].astype(np.float64) ** 2
+        importance = row_weights * squares
+    indices, words = codebook.quantize(vectors, n_codewords, seed, importance)
+    tables["codebook"] = narrowed(words)
+    return Encoded(integers={"indices": indices[None]}, tables=tables)
 
 
 def _decode(encoded: Encoded, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -271,17 +266,6 @@ def _plane_shape(candidate: Candidate) -> tuple[int, int]:
     """Return the shape of `_plane`."""
     shape = (candidate.layer.n_rows, candidate.layer.n_columns)
     return shape[::-1] if candidate.settings["feedback"] else shape
-
-
-def _narrowed(table: NDArray[np.float32]) -> Array:
-    """Return the table in float16 where that costs nothing that matters, else in float32.
-
-    The limit is 1e-3 of the rms; float16 rounds normal numbers to 5e-4 of themselves.
-    """
-    with np.errstate(over="ignore"):
-        narrow = table.astype(np.float16)
-    deviation = float(np.linalg.norm(narrow.astype(np.float32) - table))
-    return narrow if deviation <= 1e-3 * float(np.linalg.norm(table)) else table
 
 
 def _emit_table(table: Array, builder: Builder) -> str:

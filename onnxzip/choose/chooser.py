@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from onnxzip.choose.blame import CONTRADICTION
-from onnxzip.choose.finish import Fitted, with_last_moved
+from onnxzip.choose.finish import Fitted, last_layers, with_last_moved
 from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
 from onnxzip.choose.refit import Refitter
 from onnxzip.choose.refusals import advice, refusal
@@ -241,11 +241,13 @@ class Chooser:
 
     def _refit(self, plan: Plan) -> Plan:
         """Fit the plan's weights and biases again, where there is data to fit them to."""
-        return self._refitter.refit(plan, self._restorer, lambda stage, _: self._show(stage, 0.75))
+        last, _ = last_layers(plan, self._refitter.order, self._prober.sensitivities)
+        return self._refitter.refit(plan, self._restorer, self._show, last[0] if last else "")
 
     def _rest(self) -> None:
         """Give back memory that checks need; what was given back is made again when it is asked for."""
         self._prober.close()
+        self._refitter.rest()
         if self._subject.is_held_out:
             for sample in self._subject.fitted:
                 sample.reference.forget()

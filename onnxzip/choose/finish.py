@@ -65,19 +65,12 @@ def with_last_moved(
     Returns:
         None where the last layers cannot make up for it.
     """
-    chosen = base.planned.chosen
-    squares = {n: (sensitivities[n].at(c.error) * c.error) ** 2 for n, c in chosen.items()}
-    total, n_last, share = sum(squares.values()), 0, 0.0
-    fitted = [name for name in order if name in chosen]
-    for name in reversed(fitted):
-        if n_last and share + squares[name] / total > 1 - _KEPT_SHARE:
-            break
-        n_last, share = n_last + 1, share + squares[name] / total
+    names, share = last_layers(base.planned, order, sensitivities)
     if not share > 0 or (ratio**2 - 1) / share + 1 <= 0:
         return None
     factor = math.sqrt((ratio**2 - 1) / share + 1)
     factor = min(max(factor, 1 / _MOST_MOVED), _MOST_MOVED)
-    last = {name: chosen[name] for name in fitted[len(fitted) - n_last :]}
+    last = {name: base.planned.chosen[name] for name in names}
     part = moved(
         replace(base.planned, chosen=last), ladders, sensitivities, base.planned.budget * factor
     )
@@ -91,3 +84,27 @@ def with_last_moved(
         n_bytes=sum(c.n_bytes for c in found.values()),
         error=max(c.error for c in found.values()),
     )
+
+
+def last_layers(
+    planned: Plan, order: Sequence[str], sensitivities: Mapping[str, Sensitivity]
+) -> tuple[list[str], float]:
+    """Return the layers of a plan that are moved, the first one first, and their share of its loss.
+
+    Args:
+        planned: before anything was fitted.
+        order: the layers that are fitted, the first one first.
+        sensitivities: by layer name.
+
+    Returns:
+        The names, and their share in squares.
+    """
+    chosen = planned.chosen
+    squares = {n: (sensitivities[n].at(c.error) * c.error) ** 2 for n, c in chosen.items()}
+    total, n_last, share = sum(squares.values()), 0, 0.0
+    fitted = [name for name in order if name in chosen]
+    for name in reversed(fitted):
+        if n_last and share + squares[name] / total > 1 - _KEPT_SHARE:
+            break
+        n_last, share = n_last + 1, share + squares[name] / total
+    return fitted[len(fitted) - n_last :], share

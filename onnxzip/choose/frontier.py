@@ -10,8 +10,9 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.session import Session
 
-_MAX_BYTES_IN_MEMORY = 64 << 20
-"""A guess that only costs time: what is more lies on disk and gives the same bytes."""
+_MAX_BYTES_IN_MEMORY = 24 << 20
+"""What is more lies on disk and gives the same bytes: at 64 MB resnet20 takes 275 MB in all and 1 % less
+time, at 8 MB 247 instead of 250 MB and 2 % more."""
 
 LiveValues: TypeAlias = Mapping[str, Array]
 
@@ -50,6 +51,12 @@ class Frontier:
 
     def __iter__(self) -> Iterator[LiveValues]:
         return (self[run] for run in range(len(self._feeds)))
+
+    def copy(self) -> Frontier:
+        """Return a frontier that goes on from here by itself; what was made is not copied."""
+        other = Frontier(FeedSet((), ()))
+        other._feeds, other._made, other._n_bytes = self._feeds, list(self._made), self._n_bytes
+        return other
 
     def replace(self, run: int, values: LiveValues, live: frozenset[str]) -> None:
         """Add a run's values and drop what no later partition reads; on disk where it is much in all."""

@@ -32,6 +32,9 @@ _MOST_MOVED = 2.0
 _N_MOVES = 12
 """Halvings of that, which leave less than a thousandth of the ratio."""
 
+_ROUNDING = 1 + 1e-9
+"""Of sums of bytes as float64, by far."""
+
 _N_DOMINANT = 4
 """Largest layers whose candidates are each tried: a guess that costs time only, more never save less."""
 
@@ -81,12 +84,14 @@ def choose(
     )
     if not table.ladders:
         return Plan({}, budget, 0, 0.0)
-    picks = table.solve(budget**2)
+    picks, price = table.solve(budget**2)
+    least = table.least_costs(price, budget**2)
     # A layer that is a good part of the model leaves a gap between two prices: try its other candidates.
     for row in np.argsort(-table.costs_of(picks), kind="stable")[:_N_DOMINANT]:
         for column in range(len(table.ladders[row]) + 1):
-            if table.squares[row, column] <= budget**2:
-                others = table.solve(budget**2, (int(row), column))
+            may_win = least[row, column] <= _ROUNDING * table.costs_of(picks).sum()
+            if may_win and table.squares[row, column] <= budget**2:
+                others, _ = table.solve(budget**2, (int(row), column))
                 picks = min(picks, others, key=lambda found: float(table.costs_of(found).sum()))
     chosen = {
         ladder[i].layer.name: ladder[i]
@@ -159,12 +164,30 @@ class _Table:
         """Return each row's cost."""
         return np.take_along_axis(self.costs, picks[:, None], axis=1)[:, 0]
 
-    def solve(self, room: float, fixed: tuple[int, int] | None = None) -> NDArray[np.int64]:
+    def least_costs(self, price: float, room: float) -> NDArray[np.float64]:
+        """Return what plans of at most `room` cost at least that take a column in a row.
+
+        Whatever the price p is: of such a plan sum(cost) >= sum(cost + p * square) - p * room, and each
+        row adds at least its own least term to the sum.
+
+        Returns:
+            (n_rows, n_columns).
+        """
+        terms = self.costs + price * self.squares
+        least = terms.min(axis=1)
+        return np.asarray(terms + (least.sum() - least)[:, None] - price * room)
+
+    def solve(
+        self, room: float, fixed: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.int64], float]:
         """Return each row's column at the least price whose squares sum up to at most `room`.
 
         Args:
             room: largest sum of squared losses.
             fixed: a row and the column it has to take, whose square fits into the room.
+
+        Returns:
+            The columns, (n_rows,), and the price.
         """
         costs = self.costs
         if fixed is not None:
@@ -185,7 +208,7 @@ class _Table:
             low, high = (middle, high) if picks_at(middle)[1] else (low, middle)
             if low > 0 and high / low < 1.001:
                 break
-        return picks_at(high)[0]
+        return picks_at(high)[0], high
 
 
 def _table(ladders: Sequence[tuple[Sequence[Candidate], Sensitivity]], by_macs: bool) -> _Table:

@@ -9,6 +9,7 @@ it is much.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,26 @@ _MIN_ELEMENTS, _MAX_ELEMENTS = 1 << 23, 1 << 24
 _MAX_BYTES_OF_TARGETS = 256 << 20
 """On disk; above it the original runs again for every refit."""
 
+_SHOWN_AT = 0.75
+"""Fraction of the whole work that refits are shown at: how many there will be is not known."""
+
 _WANTED_VECTORS_PER_COLUMN = 4
 """A fit of n columns to m vectors follows n / m of what is noise in them: of a quarter here."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Stop:
+    """What a refit had come to before a partition: a plan that only changes what follows begins there.
+
+    Attributes:
+        i: of the partition.
+        used: what those before it were run with.
+        compressed: what they made.
+    """
+
+    i: int
+    used: Sequence[object]
+    compressed: Frontier
 
 
 class Refitter:
@@ -72,6 +91,7 @@ class Refitter:
         self._feeds = subject.fitted_feeds
         self._partitioned = PartitionedModel(proposal.model, ())
         self._targets: dict[int, list[Array]] = {}
+        self._stop: _Stop | None = None
         floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
         measured = {la.name for la in floats if la.statistics is not None and la.op_type in _REFITTED}
         if (
@@ -99,23 +119,26 @@ class Refitter:
         """The layers that can be fitted again, the first one first."""
         return [partition.layer for partition in self._partitioned.partitions if partition.layer]
 
-    def refit(self, plan: Plan, restorer: Restorer, show: ShowProgress) -> Plan:
+    def refit(self, plan: Plan, restorer: Restorer, show: ShowProgress, first_moved: str = "") -> Plan:
         """Return the plan with new payloads for its weights, and new biases.
 
         Args:
             plan: says how each layer is stored; its passes and rates stay as they are.
             restorer: encodes the weights that are not fitted again.
-            show: called with the number of the partition and the fraction done.
+            show: called with the number of the partition.
+            first_moved: where plans to come may begin to differ from what is returned; "" for nowhere.
         """
         if not self.is_able:
             return plan
         job = PlanRefit(self._proposal, plan, restorer, self.biases)
         partitions = self._partitioned.partitions
-        compressed = Frontier(self._feeds)
         wanted = {i for i, partition in enumerate(partitions) if job.is_wanted(partition)}
         original = None if wanted <= self._targets.keys() else Frontier(self._feeds)
-        for i, partition in enumerate(partitions):
-            show(f"refit {i + 1} of {len(partitions)}", i / len(partitions))
+        start, compressed = self._resumed(job) if original is None else (0, Frontier(self._feeds))
+        for i, partition in enumerate(partitions[start:], start):
+            if partition.layer == first_moved and i > start:
+                self._stop = _Stop(i, job.used_by(partitions[:i]), compressed.copy())
+            show(f"refit {i + 1} of {len(partitions)}", _SHOWN_AT)
             live = _live(partitions[i + 1 :])
             with self._open(self._partitioned, partition, compressed) as run:
                 sums = self._sum_up(run, i, job, original, compressed)
@@ -128,6 +151,18 @@ class Refitter:
             self._proposal.release_statistics()
             release_pages(self._proposal.model.arrays.values())
         return job.result()
+
+    def rest(self) -> None:
+        """Give back the memory that only the next refit would have been quicker by."""
+        self._stop = None
+
+    def _resumed(self, job: PlanRefit) -> tuple[int, Frontier]:
+        """Return the first partition to run, and what those before it make of the plan."""
+        if self._stop is not None:
+            used = job.used_by(self._partitioned.partitions[: self._stop.i])
+            if all(a is b for a, b in zip(used, self._stop.used, strict=True)):
+                return self._stop.i, self._stop.compressed.copy()
+        return 0, Frontier(self._feeds)
 
     def _sum_up(
         self, run: PartitionRun, i: int, job: PlanRefit, original: Frontier | None, compressed: Frontier

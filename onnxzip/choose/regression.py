@@ -11,7 +11,7 @@ bias is set so that the mean error is zero (bias correction, Nagel et al. 2019, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +110,12 @@ class PlanRefit:
             bias = {partition.bias: self._constants[partition.bias]}
             found.update({**bias, **rounded(self._plan.rounding, bias)})
         return found
+
+    def used_by(self, partitions: Sequence[Partition]) -> list[object]:
+        """Return all that partitions are run with; where it is the same, they make the same."""
+        names = [name for p in partitions for name in (*p.weights, p.bias)]
+        stored = [found.get(name) for found in (self._chosen, self._constants) for name in names]
+        return [self._plan.rounding, *stored]
 
     def fit(self, partition: Partition, sums: RegressionSums) -> None:
         """Fit a partition's weight and bias; both stay as planned where the vectors are too few."""

@@ -26,7 +26,7 @@ from onnxzip.records.payload import STEPS_PER_OCTAVE, Feedback
 MAX_COLUMNS = 8192
 """Most columns that errors are fed back through: the factor takes 4 bytes times the square of that."""
 
-Quantise: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], NDArray[Any]]
+Quantise: TypeAlias = Callable[[int, NDArray[Any]], NDArray[Any]]
 _BLOCK = 64
 """Columns between two updates of all later ones: GPTQ does so every 128 (its "lazy batch updates"). It
 changes the time, and what comes out by no more than rounding."""
@@ -129,26 +129,30 @@ def round_columns_together(
         Whole numbers, (n_sets, n_columns, n_rows) float32.
     """
     limits = [thresholds(columns, each, bit_price) for each in steps]
-    least, shift = (np.stack(arrays)[..., None] for arrays in zip(*limits, strict=True))
-    steps = np.broadcast_to(
-        steps.astype(feedback.factor.dtype), (len(steps), len(columns), steps.shape[2])
+    n_sets, order = len(steps), feedback.order
+    least, shift = (
+        np.stack(arrays)[:, order.ravel()].reshape(n_sets, *order.shape, 1)
+        for arrays in zip(*limits, strict=True)
     )
+    steps = steps.astype(feedback.factor.dtype)
+    steps = np.broadcast_to(steps, (n_sets, len(columns), steps.shape[2]))
+    steps = steps[:, order.ravel()].reshape(n_sets, *order.shape, steps.shape[2])
     inverse = np.divide(1.0, steps, out=np.zeros_like(steps), where=steps > 0)
-    rounded = np.empty((len(steps), *columns.shape), np.float32)
+    rounded = np.empty((n_sets, *columns.shape), np.float32)
 
-    def quantise(where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
-        scaled = values * inverse[:, where]
+    def quantise(j: int, values: NDArray[Any]) -> NDArray[Any]:
+        scaled = values * inverse[:, j]
         if bit_price:
-            integers = round_at(scaled, least[:, where], shift[:, where])
+            integers = round_at(scaled, least[:, j], shift[:, j])
         else:
             integers = np.rint(scaled, out=scaled)
         if highest is not None:
             np.clip(integers, -highest, highest, out=integers)
-        rounded[:, where] = integers
-        decoded: NDArray[Any] = integers * steps[:, where]
+        rounded[:, order[j]] = integers
+        decoded: NDArray[Any] = integers * steps[:, j]
         return decoded
 
-    feed_back(columns, feedback, quantise, len(steps))
+    feed_back(columns, feedback, quantise, n_sets)
     return rounded
 
 
@@ -184,9 +188,11 @@ def thresholds(
 def round_at(scaled: NDArray[Any], least: Array | float, shift: Array | float) -> NDArray[Any]:
     """Round numbers, in steps, at the thresholds that `thresholds` gives."""
     magnitude = np.abs(scaled)
-    integers = np.where(magnitude < least, 0.0, np.maximum(np.floor(magnitude + (0.5 - shift)), 1.0))
-    rounded: NDArray[Any] = np.copysign(integers, scaled)
-    return rounded
+    integers: NDArray[Any] = np.asarray(magnitude + (0.5 - shift))
+    np.maximum(np.floor(integers, out=integers), 1.0, out=integers)
+    integers *= magnitude >= least
+    np.copysign(integers, scaled, out=integers)
+    return integers
 
 
 def feed_back(
@@ -200,8 +206,8 @@ def feed_back(
     Args:
         columns: (n_columns, n_rows).
         feedback: of these columns.
-        quantise: gets the positions of a round's columns, (n_blocks,), and their values as they are by
-            then, (n_sets, n_blocks, n_rows); returns what they are decoded to.
+        quantise: gets a round, and the values of its columns as they are by then, (n_sets, n_blocks,
+            n_rows); returns what they are decoded to.
         n_sets: in how many ways the columns are quantised.
     """
     factor, order = feedback.factor, feedback.order
@@ -213,7 +219,7 @@ def feed_back(
         errors = np.empty((n_sets, end - start, work.shape[2]), factor.dtype)
         for j in range(start, end):
             values = work[:, j] - factor[start:j, j] @ errors[:, : j - start]
-            decoded = quantise(order[j], values.reshape(n_sets, n_blocks, -1))
+            decoded = quantise(j, values.reshape(n_sets, n_blocks, -1))
             errors[:, j - start] = (values - decoded.reshape(n_sets, -1)) / factor[j, j]
         for later, error in zip(work[:, end:], errors, strict=True):
             later -= factor[start:end, end:].T @ error

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.records.aliases import Array, Feeds
+from onnxzip.runtime.outputs import Outputs
 
 FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some are held out"
 MIN_TO_HOLD_OUT = 64
@@ -35,6 +36,7 @@ class FeedSet:
         n_steps: runs from one start of states to the next.
         judges_states: whether states count as outputs, because the model has no others.
         unasked: outputs that are not looked at, as they are random.
+        answered: what the original answered to each run when it was tried; () where that is not known.
     """
 
     feeds: tuple[Feeds, ...]
@@ -47,6 +49,7 @@ class FeedSet:
     n_steps: int = 1
     judges_states: bool = False
     unasked: frozenset[str] = frozenset()
+    answered: tuple[Outputs, ...] = ()
 
     @property
     def n_samples(self) -> int:
@@ -61,7 +64,8 @@ class FeedSet:
 
     def head(self, n_runs: int) -> FeedSet:
         """Return the first runs."""
-        return replace(self, feeds=self.feeds[:n_runs], sizes=self.sizes[:n_runs])
+        feeds, sizes = self.feeds[:n_runs], self.sizes[:n_runs]
+        return replace(self, feeds=feeds, sizes=sizes, answered=self.answered[:n_runs])
 
     @property
     def states(self) -> frozenset[str]:
@@ -105,7 +109,8 @@ class FeedSet:
 
     def _select(self, runs: NDArray[np.int64]) -> FeedSet:
         feeds, sizes = (tuple(values[i] for i in runs) for values in (self.feeds, self.sizes))
-        return replace(self, feeds=feeds, sizes=sizes)
+        answered = tuple(self.answered[i] for i in runs) if self.answered else ()
+        return replace(self, feeds=feeds, sizes=sizes, answered=answered)
 
 
 def steps(
@@ -141,7 +146,7 @@ def steps(
 def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
     """Return the runs of several sets, one of each in turn; none hands its states on."""
     if len(sets) == 1:
-        return replace(sets[0], carried={}, n_steps=1)
+        return replace(sets[0], carried={}, n_steps=1, answered=())
     order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))
     return replace(
         sets[0],
@@ -151,4 +156,5 @@ def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
         is_like_real=all(feeds.is_like_real for feeds in sets),
         carried={},
         n_steps=1,
+        answered=(),
     )

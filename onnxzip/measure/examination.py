@@ -109,8 +109,9 @@ def _recorded(
     session: Session, feeds: FeedSet, open_original: Callable[[], Session], metric: Metric
 ) -> Sample:
     """Return a sample with the original's outputs, and a metric that knows them."""
+    answered, feeds = feeds.answered, replace(feeds, answered=())
     reference = RecordedOutputs(feeds, open_original)
-    reference.record(session)
+    reference.record(session, [feeds.asked(outputs) for outputs in answered])
     if isinstance(metric, SumMetric):
         metric = replace(metric, ignored=feeds.states).prepare(reference)
     return Sample(feeds, reference, metric)

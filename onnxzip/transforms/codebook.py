@@ -95,10 +95,13 @@ def _seed(
     """
     chosen = [int(generator.integers(len(vectors)))]
     distances = np.full(len(vectors), np.inf, np.float32)
+    difference, square = np.empty_like(vectors), np.empty_like(distances)
+    cumulative = np.empty(len(vectors))
     for _ in range(n_codewords - 1):
-        difference = vectors - vectors[chosen[-1]]
-        np.minimum(distances, np.einsum("nd,nd->n", difference, difference), out=distances)
-        cumulative = np.cumsum(distances, dtype=np.float64)
+        np.subtract(vectors, vectors[chosen[-1]], out=difference)
+        np.einsum("nd,nd->n", difference, difference, out=square)
+        np.minimum(distances, square, out=distances)
+        np.cumsum(distances, out=cumulative)
         if not cumulative[-1] > 0:
             break
         draw = generator.random() * cumulative[-1]
@@ -109,9 +112,6 @@ def _seed(
 def assign(vectors: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.int32]:
     """Return the index of each vector's nearest codeword; memory beyond the result is bounded.
 
-    One matrix product per chunk gives x·c - |c|²/2. Measured on one core with 11.7M weights, d = 4,
-    k = 256: 0.4 s; scipy's cKDTree 1.8 s, scipy's vq 1.6 s.
-
     Args:
         vectors: (n, d).
         codebook: (k, d).
@@ -119,20 +119,42 @@ def assign(vectors: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArr
     Returns:
         (n,) int32.
     """
-    n_codewords, length = codebook.shape
-    n_rows = min(max(CHUNK_SCORES // n_codewords, 1), len(vectors))
-    weights = np.empty((length + 1, n_codewords), np.float32)
-    weights[:length] = codebook.T
-    weights[length] = -0.5 * np.einsum("kd,kd->k", codebook, codebook)
-    extended = np.ones((n_rows, length + 1), np.float32)
-    scores = np.empty((n_rows, n_codewords), np.float32)
-    indices = np.empty(len(vectors), np.int32)
-    for start in range(0, len(vectors), max(n_rows, 1)):
-        chunk = vectors[start : start + n_rows]
-        extended[: len(chunk), :length] = chunk
-        chunk_scores = np.dot(extended[: len(chunk)], weights, out=scores[: len(chunk)])
-        indices[start : start + len(chunk)] = chunk_scores.argmax(axis=1)
-    return indices
+    return NearestCodewords(codebook)(vectors)
+
+
+class NearestCodewords:
+    """Finds each vector's nearest codeword, again and again.
+
+    One matrix product per chunk gives x·c - |c|²/2. Measured on one core with 11.7M weights, d = 4,
+    k = 256: 0.4 s; scipy's cKDTree 1.8 s, scipy's vq 1.6 s.
+
+    Args:
+        codebook: (k, d).
+    """
+
+    def __init__(self, codebook: NDArray[np.float32]) -> None:
+        n_codewords, length = codebook.shape
+        self._weights = np.empty((length + 1, n_codewords), np.float32)
+        self._weights[:length] = codebook.T
+        self._weights[length] = -0.5 * np.einsum("kd,kd->k", codebook, codebook)
+        self._n_most = max(CHUNK_SCORES // n_codewords, 1)
+        self._extended = np.ones((0, length + 1), np.float32)
+        self._scores = np.empty((0, n_codewords), np.float32)
+
+    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return (n,) int32 for (n, d) vectors; memory beyond the result is bounded."""
+        n_rows = min(self._n_most, len(vectors))
+        if len(self._scores) < n_rows:
+            self._extended = np.ones((n_rows, self._extended.shape[1]), np.float32)
+            self._scores = np.empty((n_rows, self._scores.shape[1]), np.float32)
+        indices = np.empty(len(vectors), np.int32)
+        for start in range(0, len(vectors), max(n_rows, 1)):
+            chunk = vectors[start : start + n_rows]
+            extended, scores = self._extended[: len(chunk)], self._scores[: len(chunk)]
+            extended[:, :-1] = chunk
+            np.dot(extended, self._weights, out=scores)
+            indices[start : start + len(chunk)] = scores.argmax(axis=1)
+        return indices
 
 
 def centroids(

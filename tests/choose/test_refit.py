@@ -105,6 +105,21 @@ def test_what_lives_between_stages_may_lie_on_disk(monkeypatch: pytest.MonkeyPat
     assert in_memory.report.output_sha256 == on_disk.report.output_sha256
 
 
+def test_refits_that_begin_in_the_middle_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[int] = []
+    resume = refit.Refitter._resumed
+
+    def resumed(self: refit.Refitter, job: regression.PlanRefit) -> tuple[int, frontier.Frontier]:
+        found = resume(self, job)
+        starts.append(found[0])
+        return (0, frontier.Frontier(self._feeds))
+
+    monkeypatch.setattr(refit.Refitter, "_resumed", resumed)
+    whole = onnxzip.compress(make_deep(), calibration={"x": pictures(256, 1)}, tolerance=0.15)
+    assert any(starts)
+    assert whole.report.output_sha256 == compress_deep(is_refitted=True).report.output_sha256
+
+
 def test_computed_forms_and_kept_weights_are_left_alone() -> None:
     proto, x = make_deep(), pictures(256, 1)
     options = {"keep": ("w2",), "objective": "speed", "passes": ("lowrank", "scalar")}

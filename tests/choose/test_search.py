@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxzip.choose import lagrangian
 from onnxzip.choose import search as planner
 from onnxzip.choose.lagrangian import Sensitivity, choose, moved, n_saved_bytes
 from onnxzip.choose.search import Planner, Trial, aim, best_trial, search
@@ -122,6 +123,16 @@ def test_choice_is_deterministic(given_ladders: Ladders, seed: int, budget: floa
     sensitivity = sensitivities_for(given_ladders, seed)
     first, second = (choose(given_ladders, sensitivity, budget, by_macs=False) for _ in range(2))
     assert list(first.chosen.items()) == list(second.chosen.items())
+
+
+@SETTINGS
+@given(ladders(), st.integers(0, 99), st.floats(1e-3, 1.0))
+def test_what_is_not_solved_for_could_not_win(given_ladders: Ladders, seed: int, budget: float) -> None:
+    sensitivity = sensitivities_for(given_ladders, seed)
+    found = choose(given_ladders, sensitivity, budget, by_macs=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lagrangian, "_ROUNDING", math.inf)  # every candidate is solved for
+        assert choose(given_ladders, sensitivity, budget, by_macs=False).chosen == found.chosen
 
 
 def test_sensitive_layers_get_the_bytes() -> None:

@@ -80,6 +80,9 @@ def test_outputs_are_cached_up_to_a_limit_and_recomputed_beyond_it():
     for n_opened in (1, 2):
         assert exact_deviation(everything, limited).value == 0
         assert len(opened) == n_opened
+    answered = RecordedOutputs(feeds, reopen)
+    answered.record(session, list(everything))  # a closed session: nothing runs
+    assert exact_deviation(everything, answered).value == 0
     everything.forget()
     assert len(list(everything)) == len(list(everything)) == 5
     assert len(opened) == 3  # what was forgotten is computed once, and kept again

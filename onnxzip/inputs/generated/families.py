@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT
+from onnxzip.inputs.generated.free_sizes import SMALL_ELEMENTS
 from onnxzip.inputs.generated.readings import Reading
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
 MAX_FAMILIES = 4
 """Readings beyond it are left out, the unlikeliest: a guess that costs time."""
+
+MIN_GENERATED, _MAX_GENERATED = 16, 64
+"""Samples: from twice what an interval is stated from (measure/confidence.py) to a bound on time."""
+
+_MAX_SMALL = 256
+"""Samples that are small: a single number that a model answers with says little each time."""
+
+_USUALLY_FITTED, _MAX_FITTED = 256, 1024
+"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more tiny ones, of
+which each tells less."""
+
+_TINY_ELEMENTS = 1 << 10
+"""Numbers in a tiny sample: 64 ms of sound."""
+
+_FITTED_ELEMENTS = 1 << 20
+"""Numbers in all of them together: a minute of sound; a guess that bounds the time."""
+
+_MAX_ELEMENTS = 1 << 24
+"""Numbers in all inputs together, 64 MB: the bound that refits have."""
+
+_N_OUTPUT_VALUES = 4096
+"""The root mean square of n values is known to 1 / sqrt(2 n) of it, if they are independent: to 1 %."""
 
 _OWN_STREAM = 1
 """numpy seeds (0, 0) like 0: the numbers of default_rng(0) may be the very weights of a test model."""
@@ -88,3 +113,27 @@ def families_of(found: Readings, *, with_fallbacks: bool = False) -> list[Family
 def _family(chosen: Mapping[str, Reading], found: Readings) -> Family:
     names = [reading.name for name, reading in chosen.items() if len(found[name]) > 1]
     return Family(", ".join(dict.fromkeys(filter(None, names))), chosen)
+
+
+def n_samples_of(family: Family, n_elements: int, n_values: int, n_families: int) -> int:
+    """Return how many samples of a family are wanted.
+
+    Args:
+        family: what they are of.
+        n_elements: numbers in a sample.
+        n_values: numbers that the smallest output has for each.
+        n_families: that share the time.
+    """
+    n_wanted = math.ceil(_N_OUTPUT_VALUES / max(n_values, 1))
+    n_most = _MAX_SMALL if n_elements <= SMALL_ELEMENTS else _MAX_GENERATED
+    n_samples = min(max(n_wanted, MIN_GENERATED), n_most)
+    n_samples = max(n_samples // n_families, MIN_GENERATED)
+    if not family.is_like_real:
+        return n_samples
+    n_fitting = _MAX_ELEMENTS // max(n_elements * n_families, 1)
+    n_most = min(_FITTED_ELEMENTS // max(n_elements, 1), _MAX_FITTED)
+    if n_elements > _TINY_ELEMENTS:
+        n_most = min(n_most, _USUALLY_FITTED)
+    n_most = MIN_TO_HOLD_OUT if family.is_guess else n_most // n_families
+    n_fitted = min(max(n_most, MIN_TO_HOLD_OUT), n_fitting)
+    return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples

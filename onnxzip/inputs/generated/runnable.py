@@ -11,10 +11,15 @@ import numpy as np
 
 from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.inputs.axes import samples_per_run
-from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
+from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.generated.attempts import Attempts, Helpers
-from onnxzip.inputs.generated.families import Family, Shapes, families_of
-from onnxzip.inputs.generated.free_sizes import SMALL_ELEMENTS
+from onnxzip.inputs.generated.families import (
+    MIN_GENERATED,
+    Family,
+    Shapes,
+    families_of,
+    n_samples_of,
+)
 from onnxzip.inputs.generated.readings import Reading, refuse_unsupported
 from onnxzip.inputs.generated.states import n_steps_of, with_own_states
 from onnxzip.inputs.generated.worth import CLEAR, FINITE, TELLING, worth_of
@@ -23,24 +28,8 @@ from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 
 GENERATED_NOTE = "generated inputs"
-_MIN_GENERATED, _MAX_GENERATED = 16, 64
-"""Samples: from twice what an interval is stated from (measure/confidence.py) to a bound on time."""
-
-_MAX_SMALL = 256
-"""Samples that are small: a single number that a model answers with says little each time."""
-
-_USUALLY_FITTED, _MAX_FITTED = 256, 1024
-"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more tiny ones, of
-which each tells less."""
-
-_TINY_ELEMENTS = 1 << 10
-"""Numbers in a tiny sample: 64 ms of sound."""
-
-_FITTED_ELEMENTS = 1 << 20
-"""Numbers in all of them together: a minute of sound; a guess that bounds the time."""
-
-_MAX_ELEMENTS = 1 << 24
-"""Numbers in all inputs together, 64 MB: the bound that refits have."""
+_MAX_ANSWERED_BYTES = 1 << 26
+"""Answers of a family that are kept until they are recorded; where they are more it runs again."""
 
 _MAX_NUMBERS = 1 << 25
 """Numbers in what all families feed, and in what a model answers: 128 MB of float32."""
@@ -59,9 +48,6 @@ _MAX_ASKED = 1 << 24
 
 _LEAST_SHARE = 0.5
 """Of the runs of a family that must succeed: some numbers may be out of a model's range."""
-
-_N_OUTPUT_VALUES = 4096
-"""The root mean square of n values is known to 1 / sqrt(2 n) of it, if they are independent: to 1 %."""
 
 _N_LOOKED_AT = 8
 """Runs in which a detector should find something once: half of the kinds of sounds that are made."""
@@ -97,7 +83,7 @@ def runnable_families(
     sets = generator.run_all(families_of(found), tried, n_samples)
     if not any(_tells(session, feeds) for feeds in sets):
         sets += generator.run_all(families_of(found, with_fallbacks=True), tried, n_samples)
-    return tuple(sets) or (generator.draw(tried.family, tried, _MIN_GENERATED),)
+    return tuple(sets) or (generator.draw(tried.family, tried, MIN_GENERATED),)
 
 
 @dataclass(frozen=True)
@@ -165,20 +151,23 @@ class _Generator:
     def run_all(self, families: Sequence[Family], tried: _Tried, n_samples: int | None) -> list[FeedSet]:
         """Return the families of which enough runs succeed."""
         sets = []
+        per_run = samples_per_run(self.session.inputs, tried.shapes)
+        n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
         for family in families:
             n_alike = sum(f.is_like_real for f in families) if family.is_like_real else len(families)
-            n_drawn = n_samples or self._n_samples(family, tried, n_alike)
-            n_drawn = self._bounded_samples(n_drawn, tried, len(families))
-            sets.append(self._run(family, tried, n_drawn))
+            n_wanted = n_samples_of(family, n_elements, tried.n_values // per_run, n_alike)
+            n_wanted = self._bounded_samples(n_samples or n_wanted, tried, len(families))
+            sets.append(self._run(family, tried, n_wanted))
         return [feeds for feeds in sets if feeds is not None]
 
     def _run(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet | None:
         """Return the runs of a family that succeed, with the model's own states; None for few."""
         drawn = self.draw(family, tried, n_samples)
-        running = [feeds for feeds in drawn if self._outputs_of(feeds) is not None]
+        running, answered = self._try_all(drawn)
         if len(running) < _LEAST_SHARE * len(drawn):
             return None
         if self.pairs:
+            answered = ()
             try:
                 running = with_own_states(running, self.pairs, self.session.run)
             except (CalibrationError, ModelError):
@@ -188,7 +177,23 @@ class _Generator:
         if self.pairs:
             are_all = {output.name for output in self.session.outputs} <= set(self.pairs.values())
             found = replace(found, n_steps=n_steps_of(len(running)), judges_states=are_all)
-        return replace(found, is_like_real=drawn.is_like_real and found.can_hold_out)
+        is_like_real = drawn.is_like_real and found.can_hold_out
+        return replace(found, is_like_real=is_like_real, answered=answered)
+
+    def _try_all(self, drawn: FeedSet) -> tuple[list[Feeds], tuple[Outputs, ...]]:
+        """Return the runs that succeed, and what the model answers; () where that is much."""
+        running: list[Feeds] = []
+        answered: list[Outputs] = []
+        n_bytes = 0
+        for feeds in drawn:
+            outputs = self._outputs_of(feeds)
+            if outputs is None:
+                continue
+            running.append(feeds)
+            n_bytes += sum(array.nbytes for array in outputs.values())
+            if n_bytes <= _MAX_ANSWERED_BYTES:
+                answered.append(outputs)
+        return running, tuple(answered) if len(answered) == len(running) else ()
 
     def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:
         """Return inputs of a family, whether they run or not."""
@@ -198,23 +203,6 @@ class _Generator:
         note = f"{GENERATED_NOTE}: {family.name}" if family.name else GENERATED_NOTE
         sizes = (per_run,) * n_runs
         return FeedSet(tuple(feeds), sizes, self.seed, note, family.name, family.is_like_real)
-
-    def _n_samples(self, family: Family, tried: _Tried, n_families: int) -> int:
-        per_run = samples_per_run(self.session.inputs, tried.shapes)
-        n_wanted = math.ceil(_N_OUTPUT_VALUES / max(tried.n_values // per_run, 1))
-        n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
-        n_most = _MAX_SMALL if n_elements <= SMALL_ELEMENTS else _MAX_GENERATED
-        n_samples = min(max(n_wanted, _MIN_GENERATED), n_most)
-        n_samples = max(n_samples // n_families, _MIN_GENERATED)
-        if not family.is_like_real:
-            return n_samples
-        n_fitting = _MAX_ELEMENTS // max(n_elements * n_families, 1)
-        n_most = min(_FITTED_ELEMENTS // max(n_elements, 1), _MAX_FITTED)
-        if n_elements > _TINY_ELEMENTS:
-            n_most = min(n_most, _USUALLY_FITTED)
-        n_most = MIN_TO_HOLD_OUT if family.is_guess else n_most // n_families
-        n_fitted = min(max(n_most, MIN_TO_HOLD_OUT), n_fitting)
-        return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples
 
     def _bounded_samples(self, n_samples: int, tried: _Tried, n_families: int) -> int:
         """Return as many samples of each family as fit the bounds of memory and time."""
@@ -268,7 +256,7 @@ def _bounded(n_wanted: int, most: int, n_each: int) -> int:
 def _tells(session: Session, feeds: FeedSet) -> bool:
     """Whether an output of any run is worth something, or of one run beside the first."""
     first: Outputs | None = None
-    for outputs in map(session.run, feeds):
+    for outputs in feeds.answered or map(session.run, feeds):
         first = outputs if first is None else first
         if max(worth_of(outputs), worth_of(first, outputs)) >= TELLING:
             return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from onnxzip.inputs.feedset import FeedSet
@@ -43,9 +43,14 @@ class RecordedOutputs:
         self._kept: list[Outputs] = []
         self._n_bytes = 0
 
-    def record(self, session: Session) -> None:
-        """Run an open session and keep what fits, so that none has to be opened for that."""
-        for index, outputs in enumerate(run_all(session, self._feeds)):
+    def record(self, session: Session, answered: Sequence[Outputs] = ()) -> None:
+        """Keep what fits of what is answered, so that no session has to be opened for that.
+
+        Args:
+            session: an open one, which is run where answers are not known.
+            answered: to all of the feeds, or ().
+        """
+        for index, outputs in enumerate(answered or run_all(session, self._feeds)):
             if not self._keep(index, outputs):
                 return
 

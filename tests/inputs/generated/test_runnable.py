@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
+from onnxzip.inputs.generated import runnable
 from onnxzip.inputs.generated.attempts import Helpers
 from onnxzip.inputs.generated.families import MAX_FAMILIES, Shapes
 from onnxzip.inputs.generated.runnable import runnable_families
@@ -92,6 +93,18 @@ def test_a_size_is_searched_that_runs() -> None:
         assert feeds.n_samples == sum(len(feed["embedding"]) for feed in feeds) >= 16
         for feed in feeds:
             session.run(feed)
+
+
+def test_answers_are_kept_until_they_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = of_vectors(["b", 8], node("Tanh", "x"))
+    for feeds in families(session):
+        parts = [feeds, feeds.head(2), *(feeds.hold_out() or ())[:2]]
+        for part in parts:
+            assert len(part.answered) == len(part)
+            for feed, outputs in zip(part, part.answered, strict=True):
+                np.testing.assert_array_equal(outputs["y"], session.run(feed)["y"])
+    monkeypatch.setattr(runnable, "_MAX_ANSWERED_BYTES", 100)
+    assert not any(feeds.answered for feeds in families(session))
 
 
 def test_finite_outputs_are_preferred() -> None:

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
+from onnxzip.inputs.generated.sources.filters import Sound, band_pass, echoed, recurse
 from onnxzip.inputs.generated.sources.music import music
 from onnxzip.inputs.generated.sources.voices import voice
 
-Sound: TypeAlias = NDArray[np.float64]
 Kind: TypeAlias = Literal["voice", "crowd", "music", "song", "noise", "quiet"]
 
 PCM_PEAK = 32768.0
@@ -140,19 +138,19 @@ class _Studio:
         white = rng.standard_normal(self.n_samples)
         color = rng.integers(5)
         if color == 1:
-            white = lfilter(*_PINK, white)
+            white = recurse(*_PINK, white)
         elif color == 2:
-            white = lfilter([1.0], [1.0, -rng.uniform(0.9, 0.99)], white)
+            white = recurse([1.0], [1.0, -rng.uniform(0.9, 0.99)], white)
         elif color == 3:
             low = rng.uniform(0.01, 0.4) * self.rate_hz
-            band = (low, min(low * rng.uniform(1.2, 3), 0.48 * self.rate_hz))
-            white = sosfilt(butter(2, band, "band", fs=self.rate_hz, output="sos"), white)
+            high = min(low * rng.uniform(1.2, 3), 0.48 * self.rate_hz)
+            white = band_pass(low, high, self.rate_hz, white)
         elif color == 4:
             white = 0.05 * white + self._hum()
         swell = np.interp(
             np.linspace(0, 1, self.n_samples), np.linspace(0, 1, 8), rng.uniform(0.5, 1.0, 8)
         )
-        return _level(np.asarray(white)) * swell
+        return _level(white) * swell
 
     def _hum(self) -> Sound:
         """Return the mains: 50 or 60 Hz and what rectifiers make of it."""
@@ -170,11 +168,11 @@ class _Studio:
             decay = np.exp(-6.9 * np.arange(n_echoes) / (seconds * rate_hz))
             echoes = rng.standard_normal(n_echoes) * decay * rng.uniform(0.02, 0.12)
             echoes[0] = 1.0
-            sound = oaconvolve(sound, echoes)[: self.n_samples]
+            sound = echoed(sound, echoes)
         if rng.random() < 0.15 and rate_hz > 8000:
-            sound = sosfilt(butter(2, (300, 3400), "band", fs=rate_hz, output="sos"), sound)
+            sound = band_pass(300, 3400, rate_hz, sound)
         tilt = rng.uniform(-0.4, 0.4)  # a few dB between the ends of the spectrum
-        return np.asarray(lfilter([1.0, tilt], [1.0], sound))
+        return recurse([1.0, tilt], [1.0], sound)
 
 
 def _recording(kind: Kind, n_samples: int, rate_hz: int, rng: np.random.Generator) -> Sound:

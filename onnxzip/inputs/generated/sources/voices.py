@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt
+
+from onnxzip.inputs.generated.sources.filters import band_pass, cascade, recurse
 
 _VOWELS_HZ = (
     *((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410)),
@@ -95,7 +96,7 @@ class _Speaker:
         pulses[places] += strength * (1 - late)
         pulses[places - 1] += strength * late
         pulses[:n] += self.breath * rng.standard_normal(n)
-        return np.asarray(lfilter([1.0], [1.0, -self.dullness], pulses[:n]))
+        return recurse([1.0], [1.0, -self.dullness], pulses[:n])
 
     def _syllable(self, glottis: NDArray[np.float64]) -> NDArray[np.float64]:
         rng, n = self.rng, glottis.size
@@ -130,8 +131,8 @@ class _Speaker:
                 radius = np.exp(-np.pi * bandwidth / self.rate_hz)
                 b = 2 * radius * np.cos(2 * np.pi * formant_hz / self.rate_hz)
                 c = -(radius**2)
-                sections.append([1 - b - c, 0, 0, 1, -b, -c])
-        sound = np.asarray(sosfilt(sections, source))
+                sections.append(([1 - b - c], [1, -b, -c]))
+        sound = cascade(sections, source)
         return np.asarray(sound / np.max(np.abs(sound), initial=1e-9))
 
     def _hiss(self, n: int, peak: float) -> NDArray[np.float64]:
@@ -139,8 +140,8 @@ class _Speaker:
         scale = self.rng.uniform(0.85, 1.15)
         high_hz = min(high * scale, 0.48 * self.rate_hz)
         low_hz = min(low * scale, 0.7 * high_hz)
-        sos = butter(2, (low_hz, high_hz), "band", fs=self.rate_hz, output="sos")
-        noise = np.asarray(sosfilt(sos, self.rng.standard_normal(n))) * np.hanning(n) ** 0.5
+        noise = band_pass(low_hz, high_hz, self.rate_hz, self.rng.standard_normal(n))
+        noise *= np.hanning(n) ** 0.5
         return np.asarray(noise * peak / np.max(np.abs(noise), initial=1e-9))
 
     def pause(self) -> NDArray[np.float64]:
