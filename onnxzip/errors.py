@@ -21,6 +21,8 @@ import re
 from collections.abc import Callable
 from typing import ClassVar
 
+from onnxzip.records.printable import printable
+
 
 class OnnxzipError(Exception):
     """Base of every error raised on purpose; `exit_code` is what the command line returns."""
@@ -33,7 +35,8 @@ class OnnxzipError(Exception):
 
     def worded(self, word: Callable[[str], str]) -> str:
         """Return the message with each setting as `word` words its name."""
-        return re.sub(r"`(\w+)`", lambda found: word(found[1]), super().__str__())
+        text = re.sub(r"`(\w+)`", lambda found: word(found[1]), super().__str__())
+        return printable(text)
 
 
 class InputError(OnnxzipError):

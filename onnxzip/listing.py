@@ -1,4 +1,8 @@
-"""Compressed files after the fact: list them, test them, turn them back into plain weights."""
+"""Compressed files after the fact: list them, test them, turn them back into plain weights.
+
+A file may come from anybody: it is decoded and run in another process (`prove.decoded_files`). What only
+a comparison needs is loaded for it.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from onnxzip import graph
-from onnxzip.errors import InputError, ModelError
-from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
-from onnxzip.measure.examination import examine
-from onnxzip.measure.inputs.feeding import make_feeds
-from onnxzip.measure.metrics import metrics
+from onnxzip.errors import ModelError
+from onnxzip.graph import Model, ModelLike, ModelProto, check_output
 from onnxzip.options import Options
-from onnxzip.prove.decoded_weights import decode_weights
-from onnxzip.prove.drift import measure_drift
-from onnxzip.prove.origin import doubted, doubts_since, held_to_a_constant, note_on_original
-from onnxzip.records.aliases import Array
+from onnxzip.prove.decoded_files import decode_apart, try_apart
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.record import Inspection, StoredWeight
-from onnxzip.runtime.optimised import optimised_model
-from onnxzip.runtime.session import open_session
 
 
 def inspect(source: ModelLike) -> Inspection:
@@ -34,7 +30,8 @@ def inspect(source: ModelLike) -> Inspection:
     model = _read(source)
     n_nodes, values = graph.read_mark(model) if graph.is_marked(model) else (0, [])
     types = graph.decoded_types(model, n_nodes)
-    zeros = {value.name: np.zeros(value.shape, types[value.name]) for value in values}
+    # Of the size that the file says, which may be any, without the memory.
+    zeros = {v.name: np.broadcast_to(np.zeros((), types[v.name]), v.shape) for v in values}
     plain = graph.with_plain_weights(model, n_nodes, zeros) if values else model
     n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
     n_decoder_bytes = min(graph.decoder_bytes(model, n_nodes), model.n_bytes)
@@ -87,7 +84,7 @@ def decompress(
     n_nodes, _ = graph.read_mark(model)
     if not graph.is_intact(model):
         raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")
-    plain = graph.with_plain_weights(model, n_nodes, _decode(model, n_nodes))
+    plain = graph.with_plain_weights(model, n_nodes, decode_apart(model, n_nodes))
     if target is not None:
         graph.write_model(plain, target)
     n_bytes = sum(array.nbytes for array in plain.arrays.values())
@@ -110,14 +107,17 @@ def verify(
     model = _read(source)
     checks: list[Check] = []
     if graph.is_marked(model) or against is None:
-        checks += _check_decoder(model, options.custom_ops)
+        checks += _check_decoder(model, options, runs=against is None)
     if any(check.metric == "damage" and check.failed for check in checks):
         return tuple(checks)
+    from onnxzip.prove.origin import doubted, doubts_since, held_to_a_constant, note_on_original
+
     made_from = graph.read_origin(model) if graph.is_marked(model) else graph.UNKNOWN_ORIGIN
     if against is None:
-        with open_session(loadable(model), custom_ops=options.custom_ops) as session:
-            session.run(make_feeds(session, model, options)[0][0].feeds[0])
         return doubted(checks, made_from.unproven)
+    from onnxzip.measure.examination import examine
+    from onnxzip.prove.drift import measure_drift
+
     original = _read(against)
     notes = []
     if graph.is_marked(model):
@@ -134,6 +134,8 @@ def verify(
 
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     """Take metric and limit from the mark where the user names none; return what to tell him as well."""
+    from onnxzip.measure.metrics import metrics
+
     judged = graph.read_judgement(model)
     is_named = options.metric not in (Options().metric, judged.metric if judged else "")
     if judged is None or options.tolerance is not None or is_named:
@@ -149,42 +151,22 @@ def _as_written(model: Model, options: Options) -> tuple[Options, str]:
     return replace(options, metric=judged.metric, tolerance=judged.limit), ""
 
 
-def _check_decoder(model: Model, custom_ops: Path | None) -> list[Check]:
-    """Check the payload, then what it decodes to: a damaged one may ask for any amount of memory."""
+def _check_decoder(model: Model, options: Options, *, runs: bool) -> list[Check]:
+    """Check the payload, then what it decodes to, and that the model `runs` where this is asked for."""
     n_nodes, _ = graph.read_mark(model)
     is_intact = graph.is_intact(model)
     note = "checksum of the payload"
     damage = Check("exact", "CPU", "damage", int(not is_intact), 0, is_intact, 0, None, note)
     if not is_intact:
         return [damage]
-    decoded = _decode(model, n_nodes)
-    n_bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values())
-    plain = graph.with_plain_weights(model, n_nodes, decoded)
-    found, wanted = (
-        graph.structure(optimised_model(loadable(m), custom_ops=custom_ops)) for m in (model, plain)
-    )
-    n_different = graph.count_differences(found, wanted)
-    note = f"{len(decoded)} values decoded"
+    found = try_apart(model, n_nodes, options, runs=runs)
+    n_bad, n_different = found.n_not_finite, found.n_different
+    note = f"{found.n_decoded} values decoded"
     return [
         damage,
         Check("exact", "CPU", "non-finite weights", n_bad, 0, n_bad == 0, 0, None, note),
         Check("structure", "CPU", "nodes", n_different, 0, n_different == 0, 0, None, "after BASIC"),
     ]
-
-
-def _decode(model: Model, n_nodes: int) -> dict[str, Array]:
-    """Return the decoded weights.
-
-    Raises:
-        ModelError: the decode nodes fail, which they do on damaged data only.
-    """
-    try:
-        return decode_weights(model, n_nodes)
-    except InputError as error:
-        finding = str(error).removeprefix(f"{model.source}: ")
-        raise ModelError(
-            f"{model.source}: is damaged, its weights cannot be decoded; fetch it again ({finding})"
-        ) from error
 
 
 def _read(source: ModelLike) -> Model:

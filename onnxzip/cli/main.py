@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from onnxzip.cli.arguments import Request, parse
 from onnxzip.cli.messages import describe_doubts, describe_failure, explain, untouched
 from onnxzip.cli.report_file import check_report, report_file
+from onnxzip.cli.supervision import supervised
 from onnxzip.cli.terminal import print_error, print_table, show_progress
 from onnxzip.errors import OnnxzipError, ToleranceError
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process by default.
     """
+    if arguments is None and (code := supervised()) is not None:
+        return code
     request = None
     try:
         request = parse(sys.argv[1:] if arguments is None else arguments)

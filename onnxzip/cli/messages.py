@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
 from onnxzip.errors import OnnxzipError, UsageError
+from onnxzip.records.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +23,10 @@ def explain(error: Exception, request: Request | None) -> str:
             message = error.worded(flag_of)
             is_placed = isinstance(error, UsageError) or _names_its_place(message, request)
             return message if is_placed else f"{source}: {message}"
-        case MemoryError():
+        case MemoryError() | ImportError() if _is_out_of_memory(error):
             return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
+        case OSError() if error.errno in (errno.EMFILE, errno.ENFILE):
+            return f"{source}: {error.strerror}; allow more of them (ulimit -n)" + untouched(request)
         case OSError():
             place = error.filename or source
             return f"{place}: {error.strerror or error}"
@@ -31,13 +35,19 @@ def explain(error: Exception, request: Request | None) -> str:
     return finding if is_shown else f"{finding} (run with -v for the traceback)"
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, be it for a library that was to be loaded."""
+    words = ("failed to map segment", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def _names_its_place(message: str, request: Request | None) -> bool:
     """Whether a message says which file or option it is about."""
     if request is None or message.startswith("-"):
         return True
     files = (request.source, request.output, request.report, request.against)
     data = (request.options.calibration, request.options.labels, request.options.custom_ops)
-    return any(str(path) in message for path in (*files, *data) if path is not None)
+    return any(printable(str(path)) in message for path in (*files, *data) if path is not None)
 
 
 def untouched(request: Request | None) -> str:

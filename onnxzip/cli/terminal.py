@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from onnxzip.progress import ShowProgress
+from onnxzip.records.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,4 +57,4 @@ def print_table(content: RenderableType) -> None:
 def print_error(message: str) -> None:
     """Print one line to stderr."""
     with suppress(BrokenPipeError):
-        print(f"onnxzip: {' '.join(message.split())}", file=sys.stderr)
+        print(f"onnxzip: {printable(' '.join(message.split()))}", file=sys.stderr)

@@ -11,6 +11,7 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
+from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
@@ -23,6 +24,7 @@ from onnxzip.graph.reading.small_tensors import find_small_layers
 from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
+from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import (
     decoded_names,
     decoded_shapes,
@@ -43,8 +45,6 @@ from onnxzip.graph.writing.files import (
 )
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
-    Judgement,
-    RoundedValues,
     StoredValue,
     float_initializers,
     is_intact,
@@ -54,6 +54,7 @@ from onnxzip.graph.writing.mark import (
     read_origin,
     write_mark,
 )
+from onnxzip.graph.writing.mark_text import Judgement, RoundedValues
 from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksum
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "StoredValue",
     "annotate_layers",
     "check_output",
+    "claims_of",
     "count_differences",
     "decoded_names",
     "decoded_shapes",
@@ -111,6 +113,7 @@ __all__ = [
     "read_ports",
     "release_pages",
     "replace_file",
+    "run_cost",
     "share_with_disk",
     "shorten_names",
     "squashed_outputs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,7 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import fold_exactly, raise_old_opset
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Rewrite, Skip
+from onnxzip.runtime.apart import end_with
 
 _log = logging.getLogger(__name__)
 
@@ -146,9 +148,14 @@ def _collect_ladders(
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
     forms = forms_for(options.objective)
-    offers = Parallel(n_jobs=options.n_jobs, prefer="processes", return_as="generator")(
-        delayed(collect_offers)(layer, passes, codecs[layer.name], forms) for layer in layers
+    pool = Parallel(
+        n_jobs=options.n_jobs,
+        prefer="processes",
+        return_as="generator",
+        initializer=end_with,
+        initargs=(os.getpid(),),
     )
+    offers = pool(delayed(collect_offers)(layer, passes, codecs[layer.name], forms) for layer in layers)
     ladders: dict[str, Sequence[Candidate]] = {}
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):

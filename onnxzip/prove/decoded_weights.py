@@ -14,7 +14,7 @@ from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import settled
-from onnxzip.runtime.session import open_session
+from onnxzip.runtime.survival import run_once
 
 _N_COMPARED = 1 << 20
 """Numbers that are compared at once: a float32 copy of a layer may be half of the model."""
@@ -25,10 +25,7 @@ def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -
 
     The arrays lie in a temporary file: as long as one lives in the session's memory, all of it stays.
     """
-    with open_session(
-        loadable(decoder(model, n_nodes)), optimisation="off", custom_ops=custom_ops
-    ) as session:
-        values = session.run({})
+    values = run_once(loadable(decoder(model, n_nodes)), {}, "off", custom_ops)
     types = decoded_types(model, n_nodes)
     arrays = [array.astype(types[name], copy=False) for name, array in values.items()]
     return dict(zip(values, share_with_disk(arrays), strict=True))

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
 from onnxzip.records.check import Check
+from onnxzip.records.printable import printable
 from onnxzip.report.record import Inspection, Report
 from onnxzip.report.tables.losses import loss_lines, opinion_lines, sensitivity_table
 from onnxzip.report.tables.ports import data_hint, port_table
@@ -47,7 +48,7 @@ def render_report(report: Report, verbose: bool = False) -> RenderableType:
 def render_checks(checks: Sequence[Check], verbose: bool = False) -> RenderableType:
     """Return the verdict per provider, what the loss consists of, the notes a reader must know."""
     lines = (*loss_lines(checks), *opinion_lines(checks), *notes(checks, verbose))
-    return Group(_Fitted(verdict_table(checks)), *map(Text, lines))
+    return Group(_Fitted(verdict_table(checks)), *map(Text, map(printable, lines)))
 
 
 def render_inspection(inspection: Inspection) -> RenderableType:

@@ -28,6 +28,7 @@ import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.records.aliases import Array, Feeds
+from onnxzip.runtime.finding import finding_of
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.outputs import Outputs, flatten
@@ -62,9 +63,6 @@ _PROBE_MODEL = bytes.fromhex(
 
 _SILENT = 4
 """onnxruntime's severity of fatal errors: at this level nothing reaches stderr."""
-
-_MAX_FINDING_CHARACTERS = 400
-"""What onnxruntime says is cut here: an error is one line, and some of its texts list all operators."""
 
 
 class Session:
@@ -112,7 +110,7 @@ class Session:
         try:
             values = self._session.run(wanted, dict(feeds))
         except Exception as error:  # onnxruntime's exceptions share no base class
-            finding = first_line(error)
+            finding = finding_of(error)
             if "INVALID_ARGUMENT" in str(error) or isinstance(error, ValueError):
                 raise CalibrationError(
                     f"{self.label}: the feeds do not fit the model: {finding}"
@@ -190,13 +188,6 @@ def open_session(
     return create_session(source, options, name, settings)
 
 
-def first_line(error: BaseException) -> str:
-    """Return what an onnxruntime exception says, on one line, without its codes and C++ places."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
-    text = re.sub(r"/\S*\.(?:h|cc|cpp):\d+ .*?\)(?: const)? ", "", text)
-    return " ".join(text.split())[:_MAX_FINDING_CHARACTERS] or type(error).__name__
-
-
 def session_options(optimisation: Optimisation, custom_ops: Path | None) -> ort.SessionOptions:
     """Return the options of all our sessions; see `open_session`."""
     options = ort.SessionOptions()
@@ -211,7 +202,7 @@ def session_options(optimisation: Optimisation, custom_ops: Path | None) -> ort.
             # A bare file name would be searched for in the system's library folders.
             options.register_custom_ops_library(str(custom_ops.absolute()))
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ProviderError(f"`custom_ops` {custom_ops}: {first_line(error)}") from error
+            raise ProviderError(f"`custom_ops` {custom_ops}: {finding_of(error)}") from error
     return options
 
 
@@ -247,7 +238,7 @@ def create_session(
 
 
 def _load_error(label: str, provider: str, error: Exception) -> ModelError | ProviderError:
-    finding = first_line(error)
+    finding = finding_of(error)
     unknown = re.search(r"(\S*:\w+)\(-?\d+\) is not a registered function/op", finding)
     if not unknown:
         unknown = re.search(r'\("[^"]*", (\w+), "([^"]+)", .*No Op registered for', finding)

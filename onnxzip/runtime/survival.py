@@ -1,19 +1,19 @@
-"""Runs a model in a process of its own, to see whether that outlives it."""
+"""Runs a model in a process of its own, to see whether that outlives it, or to be sure that we do."""
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import os
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-
-from joblib import Parallel, delayed
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.records.aliases import Feeds
+from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
 from onnxzip.runtime.loadable import LoadableModel
-from onnxzip.runtime.session import open_session
+from onnxzip.runtime.outputs import Outputs
+from onnxzip.runtime.session import Optimisation, open_session
+
+_RUN_LIMITS = Limits(cpu_s=600)
+"""For one run of a user's model: what takes longer is not to be run dozens of times."""
 
 
 def survives(source: LoadableModel, feeds: Feeds, custom_ops: Path | None = None) -> bool:
@@ -23,16 +23,25 @@ def survives(source: LoadableModel, feeds: Feeds, custom_ops: Path | None = None
     whatever process it is in, with a division by zero in STFT.
     """
     try:
-        task = delayed(_try_to_run)(source, feeds, custom_ops, os.getpid())
-        Parallel(n_jobs=2, prefer="processes")([task])
-    except BrokenProcessPool:
+        run_apart(_RUN_LIMITS, _try_to_run, source, feeds, custom_ops)
+    except LostProcessError:
         return False
     return True
 
 
-def _try_to_run(source: LoadableModel, feeds: Feeds, custom_ops: Path | None, asked_by: int) -> None:
-    if os.getpid() != asked_by:  # joblib makes no process inside the workers of a multiprocessing pool
-        faulthandler.disable()  # it would print the crash that is being looked for
+def _try_to_run(source: LoadableModel, feeds: Feeds, custom_ops: Path | None) -> None:
     refusals = (CalibrationError, ModelError, ProviderError)
     with contextlib.suppress(*refusals), open_session(source, custom_ops=custom_ops) as session:
         session.run(feeds)
+
+
+def run_once(
+    source: LoadableModel, feeds: Feeds, optimisation: Optimisation, custom_ops: Path | None
+) -> Outputs:
+    """Load a model, run it once and forget it: a task for `run_apart`.
+
+    Raises:
+        InputError: it cannot be loaded, or fails.
+    """
+    with open_session(source, optimisation=optimisation, custom_ops=custom_ops) as session:
+        return session.run(feeds)

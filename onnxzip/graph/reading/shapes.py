@@ -82,7 +82,7 @@ def annotate_layers(
     positions reads: macs = n_output_elements * n_weights / n_out. Layers whose shape stays unknown
     keep macs None, and are never put in computed form.
     """
-    shapes = _infer(model, input_shapes)
+    shapes = infer_shapes(model, input_shapes)
     return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
 
 
@@ -151,7 +151,10 @@ def inferred_model(proto: onnx.ModelProto, *, data_prop: bool) -> onnx.ModelProt
         return None
 
 
-def _infer(model: Model, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def infer_shapes(
+    model: Model, input_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the main graph's values that follow from those of the inputs, by name."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     for value in proto.graph.input:

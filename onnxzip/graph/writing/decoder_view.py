@@ -10,8 +10,8 @@ import onnx
 from onnxzip.graph.changing.fields import delete_if
 from onnxzip.graph.reading.model import Model, add_initializer
 from onnxzip.graph.reading.scope import reads_of
-from onnxzip.graph.reading.shapes import decoder_types
 from onnxzip.graph.reading.tensors import tensor_dtype
+from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.records.aliases import Array
 
 KEY = "onnxzip"
@@ -27,10 +27,13 @@ def decoded_names(model: Model, n_nodes: int) -> list[str]:
 
 
 def decoded_shapes(model: Model, n_nodes: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the decoded values, in node order; those of unknown type are left out."""
-    types = decoder_types(model, n_nodes)
-    names = [name for name in decoded_names(model, n_nodes) if name in types]
-    return {name: tuple(d.dim_value for d in types[name].type.tensor_type.shape.dim) for name in names}
+    """Return the shapes of the decoded values, in node order.
+
+    Raises:
+        ModelError: the nodes are no decoder of ours.
+    """
+    claims = claims_of(model, n_nodes)
+    return {name: claims.values[name].shape for name in claims.decoded}
 
 
 def decoder_inputs(model: Model, n_nodes: int) -> set[str]:
@@ -78,7 +81,11 @@ def decoder(model: Model, n_nodes: int) -> Model:
     """Return a model without inputs whose outputs are the decoded values.
 
     bfloat16 values come out as float32, exactly: onnxruntime's Python interface has no bfloat16.
+
+    Raises:
+        ModelError: the nodes are no decoder of ours.
     """
+    claims = claims_of(model, n_nodes)
     result = Model(onnx.ModelProto(), {}, model.source)
     proto, graph = result.proto, result.proto.graph
     proto.ir_version = model.proto.ir_version
@@ -91,12 +98,10 @@ def decoder(model: Model, n_nodes: int) -> Model:
             graph.initializer.append(tensor)
             if tensor.name in model.arrays:
                 result.arrays[tensor.name] = model.arrays[tensor.name]
-    types = decoder_types(model, n_nodes)
-    wanted = set(decoded_names(model, n_nodes))
-    graph.output.extend(types[name] for name in types if name in wanted)
+    for name in claims.decoded:
+        value = claims.values[name]
+        graph.output.append(onnx.helper.make_tensor_value_info(name, value.data_type, value.shape))
     _widen_bfloat16(graph)
-    made = {o for node in graph.node for o in node.output} - wanted
-    graph.value_info.extend(v for v in model.proto.graph.value_info if v.name in made)
     return result
 
 
@@ -141,7 +146,5 @@ def with_plain_weights(model: Model, n_nodes: int, weights: Mapping[str, Array])
 
 def decoded_types(model: Model, n_nodes: int) -> dict[str, np.dtype[np.generic]]:
     """Return the element types of what the first `n_nodes` nodes make, by value name."""
-    return {
-        name: tensor_dtype(value.type.tensor_type.elem_type)
-        for name, value in decoder_types(model, n_nodes).items()
-    }
+    values = claims_of(model, n_nodes).values
+    return {name: tensor_dtype(value.data_type) for name, value in values.items()}

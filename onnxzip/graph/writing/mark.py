@@ -15,26 +15,29 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 
-from onnxzip.errors import ModelError
+from onnxzip.errors import ModelError, VerificationError
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.tensors import float_dtype, tensor_array
-from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoded_shapes, decoder_bytes
-from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, origin_fields, parse_origin
+from onnxzip.graph.writing.decoder_claims import claims_of
+from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoder_bytes
+from onnxzip.graph.writing.mark_text import (
+    FORMAT_VERSION,
+    Judgement,
+    MarkText,
+    RoundedValues,
+    parse_mark,
+)
+from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, origin_fields
 from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What reading a mark raises that anybody may have written: among others 100,000 brackets."""
-
-FORMAT_VERSION = 2
-"""Counts the changes of the record described above."""
+_NOTHING_ROUNDED = RoundedValues()
 
 
 @dataclass(frozen=True)
@@ -56,39 +59,11 @@ class StoredValue:
     error: float | None
 
 
-@dataclass(frozen=True)
-class RoundedValues:
-    """The small tensors that are decoded behind all other values.
-
-    Attributes:
-        n_values: how many there are.
-        n_bits: bits of each of their numbers, 8 or 16.
-    """
-
-    n_values: int = 0
-    n_bits: int = 0
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a file was judged by when it was written.
-
-    Attributes:
-        metric: name of the metric; "" for a user's own function.
-        limit: largest loss allowed (psnr: least dB); None where there was no limit.
-        on_data: whether it was fitted to the user's data, and judged on them.
-    """
-
-    metric: str
-    limit: float | None
-    on_data: bool
-
-
 def write_mark(
     model: Model,
     n_nodes: int,
     origin: Mapping[str, tuple[str, str, int, float]],
-    rounded: RoundedValues = RoundedValues(),
+    rounded: RoundedValues = _NOTHING_ROUNDED,
     judged: Judgement | None = None,
     made_from: Origin = UNKNOWN_ORIGIN,
 ) -> None:
@@ -101,8 +76,16 @@ def write_mark(
         rounded: the small tensors.
         judged: what to judge the file by when it is tested; None for the defaults.
         made_from: the original, and what is not proven.
+
+    Raises:
+        VerificationError: the decoder makes so much of so little that `read_mark` would refuse it.
     """
     names = decoded_names(model, n_nodes)
+    if excess := claims_of(model, n_nodes).excess(decoder_bytes(model, n_nodes)):
+        raise VerificationError(
+            f"the decoder {excess}, which a reader takes for an attack; leave weights that are constant "
+            "as they are with `keep`"
+        )
     planned = names[: len(names) - rounded.n_values]
     values = [origin.get(name, ("", "computed", 0, 0.0)) for name in planned]
     methods = list(dict.fromkeys((name, form[:1]) for name, form, _, _ in values))
@@ -143,9 +126,8 @@ def payload_checksum(model: Model, n_nodes: int) -> int:
 
 def is_intact(model: Model) -> bool:
     """Whether what the decode nodes read is what was marked."""
-    text = next(entry.value for entry in model.proto.metadata_props if entry.key == KEY)
-    n_nodes, _ = read_mark(model)
-    return bool(json.loads(text).get("c") == payload_checksum(model, n_nodes))
+    mark = _find_mark(model)
+    return mark.checksum == payload_checksum(model, mark.n_nodes)
 
 
 def is_marked(model: Model) -> bool:
@@ -161,21 +143,25 @@ def read_mark(model: Model) -> tuple[int, list[StoredValue]]:
     """
     mark = _find_mark(model)
     n_nodes = mark.n_nodes
-    is_within = 0 < n_nodes <= len(model.proto.graph.node)
-    names = decoded_names(model, n_nodes) if is_within else []
-    shapes = decoded_shapes(model, n_nodes) if is_within else {}
+    if n_nodes > len(model.proto.graph.node):
+        raise _no_fit(model, f"has {n_nodes} decode nodes but the graph {len(model.proto.graph.node)}")
+    claims = claims_of(model, n_nodes)
+    names, shapes = claims.decoded, {name: claims.values[name].shape for name in claims.decoded}
     n_marked = len(mark.entries) + mark.rounded.n_values
-    if not len(names) == n_marked == len(shapes):
+    if len(names) != n_marked:
+        raise _no_fit(model, f"names {n_marked} weights but the graph decodes {len(names)}")
+    n_decoder_bytes = decoder_bytes(model, n_nodes)
+    if excess := claims.excess(n_decoder_bytes):
         raise ModelError(
-            f"{model.source}: the mark of onnxzip names {n_marked} weights but the graph decodes "
-            f"{len(shapes)}: it was changed after onnxzip wrote it"
+            f"{model.source}: the decoder {excess}, more than any of ours: it is not decoded; "
+            "get the file from where it was made"
         )
     values = [
         StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
         for name, (pass_name, form, size, error) in zip(names, mark.entries, strict=False)
     ]
     small = {name: shapes[name] for name in names[len(mark.entries) :]}
-    rest = decoder_bytes(model, n_nodes) - sum(value.n_bytes for value in values)
+    rest = n_decoder_bytes - sum(value.n_bytes for value in values)
     sizes = apportion(max(rest, 0), [math.prod(shape) for shape in small.values()])
     for (name, shape), size in zip(small.items(), sizes, strict=True):
         values.append(StoredValue(name, "rounding", "stored", shape, size, None))
@@ -200,70 +186,17 @@ def read_origin(model: Model) -> Origin:
     return _find_mark(model).made_from
 
 
-def _find_mark(model: Model) -> _Mark:
+def _no_fit(model: Model, finding: str) -> ModelError:
+    return ModelError(
+        f"{model.source}: the mark of onnxzip {finding}: it was changed after onnxzip wrote it"
+    )
+
+
+def _find_mark(model: Model) -> MarkText:
     texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
     if not texts:
         raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
-    mark = _parse_mark(texts[0], model.source)
-    if mark.version > FORMAT_VERSION:
-        raise ModelError(f"{model.source}: format {mark.version} is newer than this onnxzip; upgrade it")
-    return mark
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """The mark as it is read: (pass name, form, bytes, error) of each weight, then the rounded ones.
-
-    A mark of a newer version has its version only.
-    """
-
-    version: int
-    n_nodes: int = 0
-    entries: tuple[tuple[str, str, int, float], ...] = ()
-    rounded: RoundedValues = RoundedValues()
-    judged: Judgement | None = None
-    made_from: Origin = UNKNOWN_ORIGIN
-
-
-def _parse_mark(text: str, source: str) -> _Mark:
-    try:
-        record = json.loads(text)
-        version = int(record["v"])
-        if version > FORMAT_VERSION:
-            return _Mark(version)
-        n_values, n_bits = record.get("r", (0, 0))
-        rounded = RoundedValues(int(n_values), int(n_bits))
-        entries = tuple((str(a), str(b), int(c), float(d)) for a, b, c, d in _rows(record, version))
-        judged = _parse_judgement(*record["m"]) if "m" in record else None
-        mark = _Mark(version, int(record["n"]), entries, rounded, judged, parse_origin(record))
-        if mark.n_nodes < 1 or rounded.n_values < 0 or (not entries and not rounded.n_values):
-            raise ValueError("nothing is decoded")
-        if rounded.n_values and rounded.n_bits not in (8, 16):
-            raise ValueError("no number of bits")
-        if any(n_bytes < 0 for _, _, n_bytes, _ in entries):
-            raise ValueError("a negative size")
-        return mark
-    except _DAMAGE as error:
-        raise ModelError(f"{source}: the mark of onnxzip is damaged: {text[:60]}") from error
-
-
-def _parse_judgement(metric: str, limit: float | None, on_data: int) -> Judgement:
-    if not isinstance(metric, str) or not (limit is None or 0 < float(limit) < np.inf):
-        raise ValueError("no metric, or no limit")
-    return Judgement(metric, None if limit is None else float(limit), bool(on_data))
-
-
-def _rows(record: Mapping[str, Any], version: int) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """Yield (pass name, form, bytes, error) of each weight."""
-    if version == 1:
-        yield from record["w"]
-        return
-    flat = list(record["w"])
-    for place, n_bytes, error in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-        if place < 0:
-            raise ValueError("a negative position")
-        name, form = record["p"][place]
-        yield name, form, n_bytes, error
+    return parse_mark(texts[0], model.source)
 
 
 def float_initializers(model: Model) -> dict[str, Array]:

@@ -65,6 +65,8 @@ SOUND_LADDER = (
 """For what is called a sound: a second of it, then the frames that models take which listen while
 somebody talks (silero-vad's 512 and 1536, openWakeWord's 1280)."""
 
+SHORT_LADDER = tuple(FreeSizes(1, length, length, min(length, 3)) for length in (8, 4, 2, 1))
+"""For inputs with so many free axes that no usual length of them fits."""
 
 SMALL_ELEMENTS = 1 << 13
 """Numbers in a sample that is small: half a second of sound."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
 from onnxzip.errors import CalibrationError, ModelError
-from onnxzip.inputs.axes import has_free_sizes, samples_per_run
+from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.inputs.generated.attempts import Attempts, Helpers
 from onnxzip.inputs.generated.families import (
     MIN_GENERATED,
     Family,
@@ -20,29 +20,31 @@ from onnxzip.inputs.generated.families import (
     families_of,
     n_samples_of,
 )
-from onnxzip.inputs.generated.free_sizes import LADDER, SOUND_LADDER, resolve_run
-from onnxzip.inputs.generated.readings import (
-    Context,
-    Hints,
-    Reading,
-    is_free_sound,
-    is_named_sound,
-    readings,
-    refuse_unsupported,
-    sequence_length,
-)
-from onnxzip.inputs.generated.states import n_steps_of, pair_states, with_own_states
+from onnxzip.inputs.generated.readings import Reading, refuse_unsupported
+from onnxzip.inputs.generated.states import n_steps_of, with_own_states
 from onnxzip.inputs.generated.worth import CLEAR, FINITE, TELLING, worth_of
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 
 GENERATED_NOTE = "generated inputs"
-_MAX_GENERATED_ELEMENTS = 2**26
-"""256 MB of float32 in one run: larger sizes are not guessed."""
-
 _MAX_ANSWERED_BYTES = 1 << 26
 """Answers of a family that are kept until they are recorded; where they are more it runs again."""
+
+_MAX_NUMBERS = 1 << 25
+"""Numbers in what all families feed, and in what a model answers: 128 MB of float32."""
+
+_MAX_OPERATIONS = 1 << 38
+"""Multiplications for one answer to all samples of all families: 64 of ResNet-50, minutes of a core."""
+
+_FEWEST = 2
+"""Samples that are fed however large they are: of one, nobody knows whether an answer varies."""
+
+_MAX_LOOKED_AT = 1 << 23
+"""Numbers that are drawn at once only to choose by: 32 MB."""
+
+_MAX_ASKED = 1 << 24
+"""Numbers in the runs that scalings are told apart on, 64 MB each: what layers answer is kept."""
 
 _LEAST_SHARE = 0.5
 """Of the runs of a family that must succeed: some numbers may be out of a model's range."""
@@ -52,25 +54,6 @@ _N_LOOKED_AT = 8
 
 _N_ASKED = 16
 """Samples that scalings are told apart on: `tests.bench.scalings` takes as many."""
-
-ChooseScalings: TypeAlias = Callable[[str, Mapping[str, Sequence[Feeds]], Feeds], Sequence[str]]
-"""Takes an input's name, runs by the name of the reading, and a run with zeros in the input's place;
-returns the readings that fit, likeliest first."""
-
-
-@dataclass(frozen=True, eq=False)
-class Helpers:
-    """What generating needs of the stages above: how a model is seen from elsewhere.
-
-    Attributes:
-        hints: what the graph says about its inputs.
-        survives: whether a run outlives these feeds; asked before sizes that are guessed are tried.
-        choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
-    """
-
-    hints: Hints = field(default_factory=Hints)
-    survives: Callable[[Feeds], bool] | None = None
-    choose_scalings: ChooseScalings | None = None
 
 
 def runnable_families(
@@ -96,7 +79,7 @@ def runnable_families(
     refuse_unsupported(session.inputs)
     generator = _Generator(session, seed, helpers or Helpers())
     tried = generator.best_that_runs()
-    found = generator.with_plausible_scalings(generator.readings_of(tried.shapes), tried.shapes)
+    found = generator.with_plausible_scalings(generator.attempts.readings_of(tried.shapes), tried.shapes)
     sets = generator.run_all(families_of(found), tried, n_samples)
     if not any(_tells(session, feeds) for feeds in sets):
         sets += generator.run_all(families_of(found, with_fallbacks=True), tried, n_samples)
@@ -105,12 +88,18 @@ def runnable_families(
 
 @dataclass(frozen=True)
 class _Tried:
-    """An attempt that ran: what its outputs are worth, its sizes and family, its smallest output."""
+    """An attempt that ran: what its outputs are worth, its sizes and family, how much it answered.
+
+    Attributes:
+        n_values: numbers in the smallest output.
+        n_answered: numbers in all of them.
+    """
 
     worth: int
     shapes: Shapes
     family: Family
     n_values: int
+    n_answered: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,17 +111,14 @@ class _Generator:
     helpers: Helpers
 
     @cached_property
+    def attempts(self) -> Attempts:
+        """What is tried."""
+        return Attempts(self.session, self.seed, self.helpers)
+
+    @property
     def pairs(self) -> dict[str, str]:
         """States that are handed on, by input name."""
-        return pair_states(self.session.inputs, self.session.outputs)
-
-    def readings_of(self, shapes: Shapes) -> dict[str, tuple[Reading, ...]]:
-        """Return what each input may be."""
-        inputs = self.session.inputs
-        length = sequence_length(inputs, shapes)
-        is_sound = any(is_named_sound(spec, shapes[spec.name]) for spec in inputs)
-        context = Context(self.helpers.hints, length, is_sound, is_stream=bool(self.pairs))
-        return {spec.name: readings(spec, shapes[spec.name], context) for spec in inputs}
+        return self.attempts.pairs
 
     def with_plausible_scalings(
         self, found: Mapping[str, Sequence[Reading]], shapes: Shapes
@@ -143,6 +129,8 @@ class _Generator:
         if choose is None:
             return result
         n_runs = math.ceil(_N_ASKED / samples_per_run(self.session.inputs, shapes))
+        n_in_use = sum(map(math.prod, shapes.values())) + self.helpers.cost_of(shapes).n_in_use
+        n_runs = _bounded(n_runs, _MAX_ASKED, n_in_use)
         base = {name: ways[0] for name, ways in found.items()}
         for name, ways in found.items():
             scaled = [reading for reading in ways if reading.is_scaled]
@@ -168,7 +156,8 @@ class _Generator:
         for family in families:
             n_alike = sum(f.is_like_real for f in families) if family.is_like_real else len(families)
             n_wanted = n_samples_of(family, n_elements, tried.n_values // per_run, n_alike)
-            sets.append(self._run(family, tried, n_samples or n_wanted))
+            n_wanted = self._bounded_samples(n_samples or n_wanted, tried, len(families))
+            sets.append(self._run(family, tried, n_wanted))
         return [feeds for feeds in sets if feeds is not None]
 
     def _run(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet | None:
@@ -215,69 +204,53 @@ class _Generator:
         sizes = (per_run,) * n_runs
         return FeedSet(tuple(feeds), sizes, self.seed, note, family.name, family.is_like_real)
 
+    def _bounded_samples(self, n_samples: int, tried: _Tried, n_families: int) -> int:
+        """Return as many samples of each family as fit the bounds of memory and time."""
+        per_run = samples_per_run(self.session.inputs, tried.shapes)
+        n_numbers = sum(map(math.prod, tried.shapes.values())) + tried.n_answered
+        n_operations = self.helpers.cost_of(tried.shapes).n_operations
+        n_samples = _bounded(n_samples, _MAX_NUMBERS // n_families * per_run, n_numbers)
+        return _bounded(n_samples, _MAX_OPERATIONS // n_families * per_run, n_operations)
+
     def best_that_runs(self) -> _Tried:
         """Return the best sizes, and a family that runs at them."""
-        is_guessed = any(has_free_sizes(spec) for spec in self.session.inputs)
-        survives = self.helpers.survives if is_guessed else None
-        finding = ""
         best: _Tried | None = None
-        for family, shapes, is_likely in self._attempts():
-            if best is not None and best.worth >= TELLING and not is_likely:
+        for attempt in self.attempts:
+            if best is not None and best.worth >= TELLING and not attempt.is_likely:
                 break
-            (feeds,) = family.draw(self.session.inputs, shapes, 1, self.seed)
-            if survives is not None and not survives(feeds):
-                sizes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
-                crash = f"{self.session.label}: onnxruntime crashes on inputs of the sizes {sizes}"
-                finding = finding or crash
-                continue
-            try:
-                outputs = self.session.run(feeds)
-            except (CalibrationError, ModelError) as error:
-                finding = finding or str(error)
+            outputs = self.attempts.run(attempt)
+            if outputs is None:
                 continue
             n_values = min((array.size for array in outputs.values()), default=0)
             worth = worth_of(outputs)
             if worth in (FINITE, TELLING):  # of one number a run, several runs tell
-                worth = max(worth, self._worth_of_more(family, shapes))
+                worth = max(worth, self._worth_of_more(attempt.family, attempt.shapes))
             if best is None or worth > best.worth:
-                best = _Tried(worth, shapes, family, n_values)
+                n_answered = sum(array.size for array in outputs.values())
+                best = _Tried(worth, attempt.shapes, attempt.family, n_values, n_answered)
             if worth == CLEAR:
                 break
         if best is None:
-            raise CalibrationError(
-                f"{finding}; none of the generated inputs runs, pass real ones with `calibration`"
-            )
+            raise self.attempts.failure()
         return best
 
     def _worth_of_more(self, family: Family, shapes: Shapes) -> int:
         """Return what outputs are worth at their best: a detector need not find something each time."""
-        drawn = family.draw(self.session.inputs, shapes, _N_LOOKED_AT, self.seed)
+        n_runs = _bounded(_N_LOOKED_AT, _MAX_LOOKED_AT, sum(map(math.prod, shapes.values())))
+        drawn = family.draw(self.session.inputs, shapes, n_runs, self.seed)
         found = [outputs for feeds in drawn if (outputs := self._outputs_of(feeds)) is not None]
         return max([worth_of(*found), *map(worth_of, found)], default=0)
-
-    def _attempts(self) -> Iterator[tuple[Family, Shapes, bool]]:
-        """Yield what is worth a run: all sizes under the likeliest reading, then under the others.
-
-        Beside them stands whether it is the likeliest one.
-        """
-        distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
-        is_sound = any(map(is_free_sound, self.session.inputs))
-        for free_sizes in SOUND_LADDER if is_sound else LADDER:
-            sizes = resolve_run(self.session.inputs, self.session.outputs, free_sizes)
-            if sum(map(math.prod, sizes.values())) <= _MAX_GENERATED_ELEMENTS:
-                distinct.setdefault(tuple(sizes.values()), sizes)
-        for shapes in distinct.values():
-            yield families_of(self.readings_of(shapes))[0], shapes, True
-        for shapes in distinct.values():
-            found = self.readings_of(shapes)
-            for family in (*families_of(found)[1:], *families_of(found, with_fallbacks=True)):
-                yield family, shapes, False
 
     def _outputs_of(self, feeds: Feeds) -> Outputs | None:
         try:
             return self.session.run(feeds)
         except (CalibrationError, ModelError):
             return None
+
+
+def _bounded(n_wanted: int, most: int, n_each: int) -> int:
+    """Return how many of a size fit together below a bound: as many as wanted, and two at least."""
+    return min(n_wanted, max(most // max(n_each, 1), _FEWEST))
 
 
 def _tells(session: Session, feeds: FeedSet) -> bool:

@@ -9,13 +9,14 @@ from functools import partial
 from onnxzip import graph
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
+from onnxzip.inputs.generated.attempts import ChooseScalings, Helpers, run_on_any
 from onnxzip.inputs.generated.readings import Hints
-from onnxzip.inputs.generated.runnable import ChooseScalings, Helpers, runnable_families
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_files import load_calibration
 from onnxzip.measure.first_answers import fitting_scalings
 from onnxzip.options import Options
-from onnxzip.runtime.session import Session
+from onnxzip.runtime.session import Session, open_session
 from onnxzip.runtime.survival import survives
 
 
@@ -45,9 +46,24 @@ def make_up(
         n_samples: of each family.
         choose_scalings: chooses the scalings instead of the model's first layers.
     """
-    helpers = Helpers(
+    helpers = _helpers(model, options, choose_scalings)
+    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
+
+
+def run_alone(model: Model, options: Options) -> None:
+    """Run a model once, on the first inputs of ours that it accepts.
+
+    Raises:
+        InputError: it does not load, or accepts none.
+    """
+    with open_session(loadable(model), custom_ops=options.custom_ops) as session:
+        run_on_any(session, seed=options.seed, helpers=_helpers(model, options))
+
+
+def _helpers(model: Model, options: Options, choose_scalings: ChooseScalings | None = None) -> Helpers:
+    return Helpers(
         Hints(graph.index_ranges(model), graph.part_ranges(model)),
         lambda feeds: survives(loadable(model), feeds, options.custom_ops),
         choose_scalings or partial(fitting_scalings, model, options.custom_ops),
+        partial(graph.run_cost, model),
     )
-    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)

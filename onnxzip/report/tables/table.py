@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnxzip.records.printable import printable
+
 
 @dataclass(frozen=True)
 class Table:
@@ -18,6 +20,11 @@ class Table:
     left: frozenset[str]
     folds: str = ""
     moves: str = ""
+
+    def __post_init__(self) -> None:
+        """Show names as they may be shown: they come from files."""
+        rows = tuple(tuple(map(printable, row)) for row in self.rows)
+        object.__setattr__(self, "rows", rows)
 
 
 NO_TABLE = Table((), (), frozenset())

@@ -33,7 +33,7 @@ from onnxzip.graph import (
     write_mark,
 )
 from onnxzip.graph.reading.shapes import decoder_types, needed_value_info
-from onnxzip.graph.writing.mark import FORMAT_VERSION
+from onnxzip.graph.writing.mark_text import FORMAT_VERSION
 from onnxzip.options import Options
 from onnxzip.passbase import Codec
 from onnxzip.propose.registry import make_passes

@@ -11,10 +11,12 @@ from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT, FeedSet
 from onnxzip.inputs.generated import runnable
-from onnxzip.inputs.generated.families import MAX_FAMILIES
-from onnxzip.inputs.generated.runnable import Helpers, runnable_families
+from onnxzip.inputs.generated.attempts import Helpers
+from onnxzip.inputs.generated.families import MAX_FAMILIES, Shapes
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.generated.states import n_steps_of
 from onnxzip.records.aliases import Feeds
+from onnxzip.records.run_cost import RunCost
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import Session, open_session
 
@@ -167,6 +169,49 @@ def test_sizes_that_crash_are_passed_over() -> None:
         families(session, helpers=Helpers(survives=lambda feeds: False))
     fixed = of_vectors(["b", 8], node("Abs", "x"))
     families(fixed, helpers=Helpers(survives=lambda feeds: pytest.fail("no size is guessed here")))
+
+
+def test_sizes_that_take_much_memory_come_last() -> None:
+    """Whatever is the likeliest; where all of them do, the smallest comes first."""
+    session = of_vectors(["b", "seq"], node("Abs", "x"))
+
+    def found(limit: int) -> int:
+        def cost_of(shapes: Shapes) -> RunCost:
+            length = shapes["embedding"][1]
+            return RunCost(n_in_use=length if length <= limit else (1 << 30) + length)
+
+        feeds = families(session, helpers=Helpers(cost_of=cost_of))[0].feeds[0]
+        return int(feeds["embedding"].shape[1])
+
+    assert found(1 << 20) == 32
+    assert found(16) == 16
+    assert found(0) == 1
+
+
+@pytest.mark.parametrize("n_operations", [1 << 10, 1 << 33, 1 << 60])
+def test_samples_are_as_many_as_time_allows(n_operations: int) -> None:
+    session = of_vectors([1, 64], node("Abs", "x"))
+    costs = Helpers(cost_of=lambda shapes: RunCost(n_operations=n_operations))
+    found = families(session, helpers=costs)
+    most = max((1 << 38) // n_operations, 2 * len(found))
+    assert sum(feeds.n_samples for feeds in found) <= most
+    assert min(feeds.n_samples for feeds in found) >= 2
+
+
+def test_samples_are_as_many_as_memory_allows() -> None:
+    """A picture of 1024 x 1024 is 12 MB."""
+    session = of_vectors([1, 3 << 20], node("ReduceMean", "x", keepdims=1))
+    found = families(session)
+    assert sum(array.nbytes for feeds in found for run in feeds for array in run.values()) <= 1 << 28
+
+
+def test_many_free_axes_are_short() -> None:
+    """With a usual length the numbers would be too many; where even one is, the input is named."""
+    session = of_vectors([f"d{i}" for i in range(9)], node("Abs", "x"))
+    assert max(families(session)[0].feeds[0]["embedding"].shape) <= 8
+    too_large = of_vectors(["b", 1 << 27], node("Abs", "x"))
+    with pytest.raises(CalibrationError, match=r"'embedding' would have [0-9,]+ numbers, in shape"):
+        families(too_large)
 
 
 def test_one_number_a_run_tells_by_two_runs() -> None:

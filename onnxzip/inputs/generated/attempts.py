@@ -1,0 +1,174 @@
+"""Tries sizes and readings of a model's inputs, the likeliest first, until a run succeeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+from onnxzip.errors import CalibrationError, ModelError
+from onnxzip.inputs.axes import has_free_sizes
+from onnxzip.inputs.generated.families import Family, Shapes, families_of
+from onnxzip.inputs.generated.free_sizes import (
+    LADDER,
+    SHORT_LADDER,
+    SOUND_LADDER,
+    FreeSizes,
+    resolve_run,
+)
+from onnxzip.inputs.generated.readings import (
+    Context,
+    Hints,
+    Reading,
+    is_free_sound,
+    is_named_sound,
+    readings,
+    refuse_unsupported,
+    sequence_length,
+)
+from onnxzip.inputs.generated.states import pair_states
+from onnxzip.records.aliases import Feeds
+from onnxzip.records.run_cost import RunCost
+from onnxzip.runtime.outputs import Outputs
+from onnxzip.runtime.session import Session
+
+_MAX_GENERATED_ELEMENTS = 2**26
+"""256 MB of float32 in one run: larger sizes are not guessed."""
+
+_MAX_IN_USE = 2**26
+"""Numbers that a run may have in use at once, 256 MB of float32, while there are sizes with fewer."""
+
+ChooseScalings: TypeAlias = Callable[[str, Mapping[str, Sequence[Feeds]], Feeds], Sequence[str]]
+"""Takes an input's name, runs by the name of the reading, and a run with zeros in the input's place;
+returns the readings that fit, likeliest first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Helpers:
+    """What generating needs of the stages above: how a model is seen from elsewhere.
+
+    Attributes:
+        hints: what the graph says about its inputs.
+        survives: whether a run outlives these feeds; asked before sizes that are guessed are tried.
+        cost_of: what a run at these sizes takes.
+        choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
+    """
+
+    hints: Hints = field(default_factory=Hints)
+    survives: Callable[[Feeds], bool] | None = None
+    choose_scalings: ChooseScalings | None = None
+    cost_of: Callable[[Shapes], RunCost] = field(default=lambda shapes: RunCost())
+
+
+def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
+    """Run a model once, on the first inputs that it accepts.
+
+    Raises:
+        CalibrationError: it accepts none, or an input has a type that cannot be generated.
+    """
+    refuse_unsupported(session.inputs)
+    attempts = Attempts(session, seed, helpers)
+    if all(attempts.run(attempt) is None for attempt in attempts):
+        raise attempts.failure()
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """Sizes and a family of inputs, and whether it is of the likeliest reading."""
+
+    family: Family
+    shapes: Shapes
+    is_likely: bool
+
+
+class Attempts:
+    """What is worth a run: all sizes under the likeliest reading, then under the others.
+
+    Args:
+        session: the original model.
+        seed: of the random numbers.
+        helpers: what the stages above know about the model.
+    """
+
+    def __init__(self, session: Session, seed: int, helpers: Helpers) -> None:
+        """Try nothing yet; see the class."""
+        self._session, self._seed, self._helpers = session, seed, helpers
+        self._finding = ""
+        is_guessed = any(has_free_sizes(spec) for spec in session.inputs)
+        self._survives = helpers.survives if is_guessed else None
+
+    def __iter__(self) -> Iterator[Attempt]:
+        distinct: list[Shapes] = []
+        for shapes in self._sizes():
+            distinct.append(shapes)
+            yield Attempt(families_of(self.readings_of(shapes))[0], shapes, True)
+        for shapes in distinct:
+            found = self.readings_of(shapes)
+            for family in (*families_of(found)[1:], *families_of(found, with_fallbacks=True)):
+                yield Attempt(family, shapes, False)
+
+    def run(self, attempt: Attempt) -> Outputs | None:
+        """Return what the model answers, None where it does not; the first reason is remembered."""
+        (feeds,) = attempt.family.draw(self._session.inputs, attempt.shapes, 1, self._seed)
+        if self._survives is not None and not self._survives(feeds):
+            sizes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+            crash = f"{self._session.label}: onnxruntime crashes on inputs of the sizes {sizes}"
+            self._finding = self._finding or crash
+            return None
+        try:
+            return self._session.run(feeds)
+        except (CalibrationError, ModelError) as error:
+            self._finding = self._finding or str(error)
+            return None
+
+    def failure(self) -> CalibrationError:
+        """Return the error for a model that no attempt runs."""
+        return CalibrationError(
+            f"{self._finding}; none of the generated inputs runs, pass real ones with `calibration`"
+        )
+
+    @cached_property
+    def pairs(self) -> dict[str, str]:
+        """States that are handed on, by input name."""
+        return pair_states(self._session.inputs, self._session.outputs)
+
+    def readings_of(self, shapes: Shapes) -> dict[str, tuple[Reading, ...]]:
+        """Return what each input may be."""
+        inputs = self._session.inputs
+        length = sequence_length(inputs, shapes)
+        is_sound = any(is_named_sound(spec, shapes[spec.name]) for spec in inputs)
+        context = Context(self._helpers.hints, length, is_sound, is_stream=bool(self.pairs))
+        return {spec.name: readings(spec, shapes[spec.name], context) for spec in inputs}
+
+    def _sizes(self) -> Iterator[Shapes]:
+        """Yield the sizes that fit, those at which a run takes much memory last."""
+        is_sound = any(map(is_free_sound, self._session.inputs))
+        fitting = self._fitting(SOUND_LADDER if is_sound else LADDER) or self._fitting(SHORT_LADDER)
+        postponed: list[tuple[int, Shapes]] = []
+        for shapes in fitting:
+            n_in_use = 0 if len(fitting) == 1 else self._helpers.cost_of(shapes).n_in_use
+            if n_in_use <= _MAX_IN_USE:
+                yield shapes
+            else:
+                postponed.append((n_in_use, shapes))
+        yield from (shapes for _, shapes in sorted(postponed, key=lambda pair: pair[0]))
+
+    def _fitting(self, ladder: Sequence[FreeSizes]) -> list[Shapes]:
+        """Return the distinct sizes of a ladder that are not too large to be made up."""
+        distinct: dict[tuple[tuple[int, ...], ...], Shapes] = {}
+        for free_sizes in ladder:
+            sizes = resolve_run(self._session.inputs, self._session.outputs, free_sizes)
+            counts = {name: math.prod(shape) for name, shape in sizes.items()}
+            if sum(counts.values()) <= _MAX_GENERATED_ELEMENTS:
+                distinct.setdefault(tuple(sizes.values()), sizes)
+            else:
+                largest = max(counts, key=lambda name: counts[name])
+                self._finding = (
+                    f"{self._session.label}: input {largest!r} would have {counts[largest]:,} numbers, "
+                    f"in shape {list(sizes[largest])}; at most {_MAX_GENERATED_ELEMENTS:,} are made up"
+                )
+        if distinct:
+            self._finding = ""
+        return list(distinct.values())

@@ -1,0 +1,43 @@
+"""A crash of the process that works is one line of the process that waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_models import MODELS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody waits")
+
+
+def run(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
+    """Compress with a metric that does something to the process it is called in."""
+    (folder / "doing.py").write_text(f"import os, signal\n\ndef measure(a, b):\n    {source}\n")
+    command = [sys.executable, "-m", "onnxzip", "-q", "-1", "--passes", "scalar", "--tolerance", "1"]
+    command += ["--metric", "doing:measure", str(MODELS / "digits_autoencoder.onnx"), "out.onnx"]
+    path = os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
+def test_a_crash_is_one_line(name: str, tmp_path: Path) -> None:
+    done = run(tmp_path, f"os.kill(os.getpid(), signal.{name})")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "digits_autoencoder.onnx: the work" in done.stderr
+    assert name in done.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_signal_to_whoever_waits_reaches_the_work(tmp_path: Path) -> None:
+    """It ends as it does when it is alone."""
+    done = run(tmp_path, "os.kill(os.getppid(), signal.SIGTERM); import time; time.sleep(60)")
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "terminated" in done.stderr
+    assert done.stderr.count("\n") == 1
