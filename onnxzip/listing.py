@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from onnxzip import graph
-from onnxzip.errors import InputError, ModelError
+from onnxzip.errors import InputError, ModelError, ProviderError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output, loadable
 from onnxzip.measure.examination import examine
 from onnxzip.measure.inputs.feeding import make_feeds
@@ -22,6 +24,7 @@ from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.record import Inspection, StoredWeight
 from onnxzip.runtime.optimised import optimised_model
+from onnxzip.runtime.own_path import load_by_path
 from onnxzip.runtime.session import open_session
 
 
@@ -71,9 +74,20 @@ def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeigh
 
 
 def decompress(
-    source: ModelLike, output: str | Path | None = None, *, overwrite: bool = False
+    source: ModelLike,
+    output: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    approve: Callable[[], None] = lambda: None,
 ) -> ModelProto | None:
     """Replace the decode nodes by the weights that onnxruntime makes of them.
+
+    Args:
+        source: the compressed model.
+        output: where to write; None only returns the model.
+        overwrite: whether `output` may exist.
+        approve: called when the plain model is complete but not in place yet; when it raises, nothing
+            is written.
 
     Returns:
         The plain model; None when it is too large for a ModelProto and was only written.
@@ -83,15 +97,27 @@ def decompress(
         OutputError: `output` cannot be written.
     """
     model = _read(source)
-    target = None if output is None else check_output(model, Path(output), overwrite)
+    place = None if output is None else check_output(Path(output), overwrite, model)
     n_nodes, _ = graph.read_mark(model)
     if not graph.is_intact(model):
         raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")
     plain = graph.with_plain_weights(model, n_nodes, _decode(model, n_nodes))
-    if target is not None:
-        graph.write_model(plain, target)
+    if place is not None:
+        _write(plain, place, model, overwrite, approve)
     n_bytes = sum(array.nbytes for array in plain.arrays.values())
     return graph.to_proto(plain) if n_bytes <= graph.MAX_INLINE_BYTES else None
+
+
+def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Callable[[], None]) -> None:
+    """Write a model that loads by its path, as far as its operators are known here."""
+
+    def check(path: Path) -> None:
+        with suppress(ProviderError):  # the library of its operators is not asked for, nor needed
+            load_by_path(path, str(place))
+
+    graph.write_model(
+        plain, place, lambda *_: approve(), overwrite=overwrite, check=check, kept=read.files
+    )
 
 
 def verify(

@@ -45,6 +45,11 @@ def untouched(request: Request | None) -> str:
     return f"; {request.output} is untouched" if request is not None and request.output else ""
 
 
+def complete(request: Request | None) -> str:
+    """Say that the output is what was asked for, where there is one."""
+    return f"; {request.output} is complete" if request is not None and request.output else ""
+
+
 def describe_failure(check: Check) -> str:
     """Say which check failed, and by how much."""
     from onnxzip.report.numbers import format_metric

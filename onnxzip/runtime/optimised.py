@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from onnxzip.disk.temporary import temporary_folder
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import create_session, session_options
 
@@ -26,8 +26,8 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
         ProviderError: an operator is unknown.
     """
     options = session_options("basic", custom_ops)
-    with tempfile.TemporaryDirectory(prefix="onnxzip-") as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         options.optimized_model_filepath = str(path)
         prefix = "session.optimized_model_external_initializers_"
         options.add_session_config_entry(prefix + "file_name", path.name + ".data")
