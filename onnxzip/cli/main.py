@@ -124,9 +124,11 @@ def _compress(request: Request, stops: Stops) -> int:
         finally:
             stops.release()
     table, *lines = told
-    for line in lines:
-        print_error(line)
-    write_output(table)
+    try:
+        write_output(table)
+    finally:
+        for line in lines:
+            print_error(line)
     return EXIT_DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
+from onnxzip.cli.streams import STDOUT
 from onnxzip.errors import OnnxzipError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def explain(error: Exception, request: Request | None) -> str:
 
 def _names_its_place(message: str, request: Request | None) -> bool:
     """Whether a message says which file or option it is about."""
-    if request is None or message.startswith("-"):
+    if request is None or message.startswith(("-", STDOUT)):
         return True
     files = (request.source, request.output, request.report, request.against)
     data = (request.options.calibration, request.options.labels, request.options.custom_ops)

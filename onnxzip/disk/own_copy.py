@@ -122,7 +122,7 @@ def copy_parts(parts: Sequence[Part]) -> list[Array]:
 
 
 def join_parts(parts: Sequence[Part]) -> tuple[list[Part], list[int]]:
-    """Return the same bytes as spans that neither overlap nor touch, and the index of each part's span."""
+    """Return the same bytes in spans that neither overlap nor touch, and the index of each part's."""
     spans: list[Part] = []
     span_of = [0] * len(parts)
     for i in sorted(range(len(parts)), key=lambda i: (parts[i].file.identity, parts[i].start)):

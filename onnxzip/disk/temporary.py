@@ -1,8 +1,8 @@
 """Temporary files and folders that a later run can tell from those of a run that is still alive.
 
 Each is locked (flock) as long as its run lives: the kernel lets go of the lock however the run ends, and
-it holds across containers and, on NFS, across machines, where a process number would say nothing. Without
-such locks (Windows, some network file systems) what a killed run leaves stays there.
+it holds across containers and, on NFS, across machines, where a process number would say nothing. Where
+there are no such locks (Windows, some network file systems) what a killed run leaves stays.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from multiprocessing.spawn import get_executable
 from pathlib import Path
 
+from onnxzip.disk.temporary import temporary_folder
 from onnxzip.errors import InputError, OutputError, ProviderError, VerificationError
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import open_session
@@ -18,7 +20,7 @@ _REFUSED, _UNKNOWN_OPERATOR = 3, 4
 
 
 def load_by_path(path: Path, name: str, custom_ops: Path | None = None) -> None:
-    """Load a model from its file, in a process of its own that works in the root folder.
+    """Load a model from its file, in a process of its own that works in an empty folder.
 
     Args:
         path: the file.
@@ -34,13 +36,15 @@ def load_by_path(path: Path, name: str, custom_ops: Path | None = None) -> None:
     folders = [str(Path(folder).absolute()) for folder in sys.path]
     command = [get_executable(), "-P", "-c", _START, *arguments, *folders]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd=path.absolute().anchor,
-            check=False,
-        )
+        with temporary_folder() as folder:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                cwd=folder,
+                env={**os.environ, "TMPDIR": str(folder)},  # onnxruntime leaves a file there
+                check=False,
+            )
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(

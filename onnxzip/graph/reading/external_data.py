@@ -11,7 +11,7 @@ import onnx
 
 from onnxzip.disk.own_copy import Found, Part, copy_parts, join_parts
 from onnxzip.errors import ModelError
-from onnxzip.graph.reading.scope import Body, subgraphs
+from onnxzip.graph.reading.scope import Body
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, check_tensor, n_raw_bytes
 from onnxzip.records.aliases import Array
 
@@ -33,14 +33,14 @@ class ExternalData:
     n_bytes: int
 
 
-def copy_external(proto: onnx.ModelProto, folder: Path | None, source: str) -> ExternalData:
+def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> ExternalData:
     """Check all tensors of a model, and copy what those hold that keep it in other files.
 
     An array is read-only; where the tensor's type is none of PLAIN_TYPES, it has the bytes (uint8).
 
     Args:
         proto: the model.
-        folder: where it lies; None refuses external data.
+        model: the file that it was read from; None refuses external data.
         source: what to call the model in messages.
 
     Raises:
@@ -54,13 +54,13 @@ def copy_external(proto: onnx.ModelProto, folder: Path | None, source: str) -> E
         check_tensor(tensor, where)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             external.append((kind, tensor))
+            folder = None if model is None else model.path.parent
             parts.append(_locate(tensor, folder, where, found))
     arrays = [
         _as_array(tensor, data) for (_, tensor), data in zip(external, copy_parts(parts), strict=True)
     ]
-    for (
-        file
-    ) in found.values():  # a file that was replaced does not belong to those that were read before
+    # A file that was replaced meanwhile does not belong to those that were read before.
+    for file in (*found.values(), *([model] if model is not None and found else [])):
         file.check()
     pairs = list(zip(external, arrays, strict=True))
     return ExternalData(
@@ -83,16 +83,16 @@ def iter_tensors(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto
     while stack:
         body = stack.popleft()
         attributes = [attribute for node in body.node for attribute in node.attribute]
-        stack.extend(graph for node in body.node for graph in subgraphs(node))
         if isinstance(body, onnx.FunctionProto):
             attributes += body.attribute_proto
-            stack.extend(graph for a in body.attribute_proto for graph in (a.g, *a.graphs))
         else:
             inner = () if body is proto.graph else body.initializer
             yield from (("inner initializer", tensor) for tensor in inner)
             for sparse in body.sparse_initializer:
                 yield from (("sparse initializer", tensor) for tensor in (sparse.values, sparse.indices))
         for attribute in attributes:
+            stack.extend([attribute.g] if attribute.HasField("g") else [])
+            stack.extend(attribute.graphs)
             yield from (("constant", tensor) for tensor in _tensors_of(attribute))
 
 

@@ -145,9 +145,9 @@ def read_model(source: ModelLike) -> Model:
         ModelError: not a readable, plausible ONNX model; the message names file and place.
     """
     source = plain_model(source)
-    folder, copy = None, np.empty(0, np.uint8)
+    file, copy = None, np.empty(0, np.uint8)
     if isinstance(source, Path):
-        folder, copy = source.parent, _copy_model(source)
+        file, copy = _copy_model(source)
         model = _parse(copy.tobytes(), str(source))
         release_pages([copy])
     elif isinstance(source, bytes):
@@ -159,7 +159,7 @@ def read_model(source: ModelLike) -> Model:
     _check_header(model.proto, name)
     try:
         check_names(model.proto, name)
-        external = copy_external(model.proto, folder, name)
+        external = copy_external(model.proto, file, name)
         _detach(model, external)
         share_with_copy(model.arrays, copy)
     except (ValueError, TypeError) as error:
@@ -206,7 +206,8 @@ def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
     model.arrays[tensor.name] = array
 
 
-def _copy_model(path: Path) -> Array:
+def _copy_model(path: Path) -> tuple[Found, Array]:
+    """Return a model's file as it was found, and a copy of it: uint8, (n_bytes,)."""
     try:
         if path.is_dir():
             raise ModelError(f"{path}: is a directory; name the .onnx file in it")
@@ -219,7 +220,7 @@ def _copy_model(path: Path) -> Array:
             raise ModelError(
                 f"{path}: {found.n_bytes} bytes, but protobuf reads at most 2 GiB; use external data"
             )
-        return copy_file(found)
+        return found, copy_file(found)
     except (OSError, ValueError) as error:
         raise _unreadable(str(path), error) from error
 
