@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -52,12 +53,12 @@ def render(content: RenderableType) -> str:
     """
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    console = Console(width=width, highlight=False)
-    with console.capture() as captured:
-        console.print(content)
-    encoding = sys.stdout.encoding or "utf-8"
-    return captured.get().encode(encoding, "replace").decode(encoding)
+    is_terminal, encoding = sys.stdout.isatty(), sys.stdout.encoding or "utf-8"
+    width = None if is_terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
+    data = io.BytesIO()  # not stdout itself, which rich touches even while it captures
+    file = io.TextIOWrapper(data, encoding, "replace", newline="", write_through=True)
+    Console(file=file, width=width, highlight=False, force_terminal=is_terminal).print(content)
+    return data.getvalue().decode(encoding)
 
 
 def print_table(content: RenderableType) -> None:
