@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
-from onnxzip.cli.streams import STDOUT
-from onnxzip.errors import OnnxzipError, UsageError
+from onnxzip.errors import OnnxzipError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +19,7 @@ def explain(error: Exception, request: Request | None) -> str:
     match error:
         case OnnxzipError():
             message = error.worded(flag_of)
-            is_placed = isinstance(error, UsageError) or _names_its_place(message, request)
+            is_placed = isinstance(error, UsageError | OutputError) or _names_its_place(message, request)
             return message if is_placed else f"{source}: {message}"
         case MemoryError():
             return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
@@ -34,7 +33,7 @@ def explain(error: Exception, request: Request | None) -> str:
 
 def _names_its_place(message: str, request: Request | None) -> bool:
     """Whether a message says which file or option it is about."""
-    if request is None or message.startswith(("-", STDOUT)):
+    if request is None or message.startswith("-"):
         return True
     files = (request.source, request.output, request.report, request.against)
     data = (request.options.calibration, request.options.labels, request.options.custom_ops)

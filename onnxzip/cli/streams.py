@@ -9,9 +9,6 @@ from typing import TextIO
 
 from onnxzip.errors import OutputError
 
-STDOUT = "standard output"
-"""What it is called in messages."""
-
 
 def open_streams() -> None:
     """Give streams that are closed a place, or the next file that is opened would be taken for one.
@@ -47,7 +44,7 @@ def write_output(text: str) -> None:
     except OSError as error:
         _drop_rest(sys.stdout)
         raise OutputError(
-            f"{STDOUT}: {error.strerror or error}; send it where there is room, or to /dev/null"
+            f"standard output: {error.strerror or error}; send it where there is room, or to /dev/null"
         ) from error
 
 
