@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -24,7 +25,8 @@ class ExternalData:
         of_initializers: arrays of the main graph's initializers, by name, as `copy_external` makes them.
         of_others: the same for all other tensors, each beside its tensor.
         files: the files they lie in.
-        n_bytes: how many bytes of them the model refers to; what several tensors share counts once.
+        n_bytes: how many bytes of them the model refers to; what several tensors share counts
+            once, and padding between them counts.
     """
 
     of_initializers: dict[str, Array]
@@ -67,8 +69,22 @@ def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> E
         {tensor.name: array for (kind, tensor), array in pairs if kind == INITIALIZER},
         [(tensor, array) for (kind, tensor), array in pairs if kind != INITIALIZER],
         tuple(found),
-        sum(span.n_bytes for span in join_parts(parts)[0]),
+        _n_bytes(join_parts(parts)[0]),
     )
+
+
+_MAX_PADDING = 4095
+"""Bytes between arrays that begin on pages, as onnx's ExternalData.md asks; what is more is of others."""
+
+
+def _n_bytes(spans: Sequence[Part]) -> int:
+    """Return how many bytes spans take, with the padding between them."""
+    gaps = [
+        after.start - before.stop
+        for before, after in pairwise(spans)
+        if before.file.identity == after.file.identity
+    ]
+    return sum(span.n_bytes for span in spans) + sum(gap for gap in gaps if gap <= _MAX_PADDING)
 
 
 INITIALIZER = "initializer"
