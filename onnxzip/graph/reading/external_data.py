@@ -74,7 +74,7 @@ def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> E
 
 
 _MAX_PADDING = 4095
-"""Bytes between arrays that begin on pages, as onnx's ExternalData.md asks; what is more is of others."""
+"""Bytes between arrays that begin on pages, as ExternalData.md of onnx asks; others' data are more."""
 
 
 def _n_bytes(spans: Sequence[Part]) -> int:
