@@ -32,7 +32,8 @@ RUNGS = (
     ("options",),
     ("inputs", "graph", "codec"),
     ("runtime", "report", "passbase", "codec.coding", "transforms"),
-    ("progress", "errors"),
+    ("disk",),
+    ("errors",),
     ("records",),
 )
 """From the top down. A folder that stands inside another one (codec.coding) has a rung of its own."""

@@ -6,19 +6,22 @@ a comparison needs is loaded for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from onnxzip import graph
-from onnxzip.errors import ModelError
+from onnxzip.errors import ModelError, ProviderError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output
 from onnxzip.options import Options
 from onnxzip.prove.decoded_files import decode_apart, try_apart
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.record import Inspection, StoredWeight
+from onnxzip.runtime.own_path import load_by_path
 
 
 def inspect(source: ModelLike) -> Inspection:
@@ -68,9 +71,20 @@ def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeigh
 
 
 def decompress(
-    source: ModelLike, output: str | Path | None = None, *, overwrite: bool = False
+    source: ModelLike,
+    output: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    approve: Callable[[], None] = lambda: None,
 ) -> ModelProto | None:
     """Replace the decode nodes by the weights that onnxruntime makes of them.
+
+    Args:
+        source: the compressed model.
+        output: where to write; None only returns the model.
+        overwrite: whether `output` may exist.
+        approve: called when the plain model is complete but not in place yet; when it raises, nothing
+            is written.
 
     Returns:
         The plain model; None when it is too large for a ModelProto and was only written.
@@ -80,15 +94,27 @@ def decompress(
         OutputError: `output` cannot be written.
     """
     model = _read(source)
-    target = None if output is None else check_output(model, Path(output), overwrite)
+    place = None if output is None else check_output(Path(output), overwrite, model)
     n_nodes, _ = graph.read_mark(model)
     if not graph.is_intact(model):
         raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")
     plain = graph.with_plain_weights(model, n_nodes, decode_apart(model, n_nodes))
-    if target is not None:
-        graph.write_model(plain, target)
+    if place is not None:
+        _write(plain, place, model, overwrite, approve)
     n_bytes = sum(array.nbytes for array in plain.arrays.values())
     return graph.to_proto(plain) if n_bytes <= graph.MAX_INLINE_BYTES else None
+
+
+def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Callable[[], None]) -> None:
+    """Write a model that loads by its path, as far as its operators are known here."""
+
+    def check(path: Path) -> None:
+        with suppress(ProviderError):  # the library of its operators is not asked for, nor needed
+            load_by_path(path, str(place))
+
+    graph.write_model(
+        plain, place, lambda *_: approve(), overwrite=overwrite, check=check, kept=read.files
+    )
 
 
 def verify(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -15,19 +15,20 @@ from threadpoolctl import threadpool_limits
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
 from onnxzip.errors import ToleranceError, UsageError
-from onnxzip.graph import Model, ModelLike, Origin, PlainModel
+from onnxzip.graph import Model, ModelLike, Origin
 from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options, Result
-from onnxzip.progress import ShowProgress, rising, show_nothing
 from onnxzip.propose.proposal import Proposal, propose
 from onnxzip.propose.registry import make_passes
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan, Skip
+from onnxzip.records.progress import ShowProgress, rising, show_nothing
 from onnxzip.report.assembly import assemble
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted, Emitter
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.own_path import load_by_path
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def compress(
     options: Options | None = None,
     progress: ShowProgress | None = None,
     approve: Approve | None = None,
+    beside: Sequence[Path] = (),
 ) -> Result:
     """Compress a model within the loss allowed, prove it, and write it.
 
@@ -51,6 +53,7 @@ def compress(
         progress: called with the stage and the fraction done, 0 ... 1.
         approve: called with the report when the model is complete but not in place yet; when it
             raises, nothing is written.
+        beside: other files that the caller writes; they must not be read.
 
     Raises:
         InputError: the model, the calibration data or a provider cannot be used.
@@ -62,10 +65,8 @@ def compress(
     options, show = options or Options(), rising(progress or show_nothing)
     with threadpool_limits(1):  # with several threads BLAS adds up in another order
         show("reading", 0.0)
-        source = graph.plain_model(source)
         original = _read(source, options)
-        if output is not None:
-            graph.check_output(original, Path(output), options.overwrite)
+        place = _place(output, original, options, beside)
         show("running the original", 0.02)
         subject, unusable = examine(original, options, fits=True)
         show("folding", 0.08)
@@ -79,12 +80,12 @@ def compress(
         show("writing", 0.98)
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
-            *(source, original, proposal, plan, emitted, proof, skips),
+            *(original, proposal, plan, emitted, proof, skips),
             *(chooser.sensitivities, subject, options, started),
         )
         if chooser.refused and not options.best_effort:
             raise found.refusal(chooser.refused)
-        result = _write(emitted.model, output, found.report, approve or (lambda report: None))
+        result = _write(emitted.model, place, found, approve or (lambda report: None))
     show("done", 1.0)
     return result
 
@@ -93,7 +94,6 @@ def compress(
 class _Found:
     """All that the report of a compressed model tells, but for its file."""
 
-    source: PlainModel
     original: Model
     proposal: Proposal
     plan: Plan
@@ -123,7 +123,7 @@ class _Found:
             _log.debug("%s left %s: %s", skip.pass_name, skip.layer, skip.reason)
         return assemble(
             source=self.original.source,
-            digests=(_digest(self.source), digest),
+            digests=(self.original.digest, digest),
             n_bytes=(self.original.n_bytes, n_bytes),
             plan=self.plan,
             sizes=self.emitted.sizes,
@@ -138,7 +138,7 @@ class _Found:
         )
 
 
-def _read(source: PlainModel, options: Options) -> Model:
+def _read(source: ModelLike, options: Options) -> Model:
     """Read the model, when all that was named exists, and refuse a size that it has already."""
     _check_names(options)
     original = graph.read_model(source)
@@ -210,34 +210,38 @@ def _check_smaller(original: Model, n_bytes: int) -> None:
         )
 
 
-def _write(
-    model: Model,
-    output: str | Path | None,
-    report_of: Callable[[int, str], Report],
-    approve: Approve,
-) -> Result:
+def _place(
+    output: str | Path | None, original: Model, options: Options, beside: Sequence[Path]
+) -> Path | None:
+    """Return where to write; refuse what must not be written over, before any work is done."""
+    for other in beside:
+        graph.check_unread(other, original, options.files)
+    if output is None:
+        return None
+    return graph.check_output(Path(output), options.overwrite, original, options.files)
+
+
+def _write(model: Model, place: Path | None, found: _Found, approve: Approve) -> Result:
     """Write the model, or only return it."""
     reports: list[Report] = []
 
     def finish(n_bytes: int, digest: str) -> None:
-        reports.append(report_of(n_bytes, digest))
+        reports.append(found.report(n_bytes, digest))
         approve(reports[0])
 
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
-    if output is not None:
-        graph.write_model(model, Path(output), finish)
+    if place is not None:
+        graph.write_model(
+            model,
+            place,
+            finish,
+            overwrite=found.options.overwrite,
+            check=lambda path: load_by_path(path, str(place), found.options.custom_ops),
+            kept=found.original.files,
+        )
     elif proto is not None:
         data = proto.SerializeToString(deterministic=True)
         finish(len(data), hashlib.sha256(data).hexdigest())
     else:
         finish(graph.inline_bytes(model), "")
     return Result(proto, reports[0])
-
-
-def _digest(source: PlainModel) -> str:
-    """Return the SHA-256 of a file, of bytes, or of a serialised ModelProto."""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    data = source if isinstance(source, bytes) else source.SerializeToString(deterministic=True)
-    return hashlib.sha256(data).hexdigest()

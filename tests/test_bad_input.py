@@ -139,6 +139,41 @@ def test_out_is_the_input(kind: str, terminal: Terminal, monkeypatch: pytest.Mon
     assert terminal.source.read_bytes() == before
 
 
+@pytest.mark.parametrize("role", ["calibration", "folder", "labels", "external", "hard link"])
+@pytest.mark.parametrize("writes", ["out", "report"])
+def test_what_is_written_is_read(role: str, writes: str, terminal: Terminal) -> None:
+    """OUT or the report is, by whatever name, one of the files that the run reads."""
+    folder, source, options = terminal.folder / "data", terminal.source, []
+    folder.mkdir()
+    data, labels = folder / "x.npy", terminal.folder / "labels.npy"
+    np.save(data, np.zeros((8, 64), np.float32))
+    np.save(labels, np.zeros(8, np.int64))
+    target = labels if role == "labels" else data
+    options = ["-c", folder if role == "folder" else data]
+    if role == "labels":
+        options += ["--labels", labels, "--metric", "top1"]
+    elif role in ("external", "hard link"):
+        source, options = folder / "model.onnx", []
+        onnx.save(
+            *(onnx.load(terminal.source), source),
+            save_as_external_data=True,
+            location="w.json",
+            size_threshold=100,
+        )
+        target = folder / "w.json"
+    if role == "hard link" or writes == "report":
+        link = terminal.folder / "link.json"
+        link.hardlink_to(target)
+        target = link
+    before = target.read_bytes()
+    names = [source, target] if writes == "out" else ["--report", target, source, terminal.out]
+    found, err = terminal.call("-f", *options, *names)
+    assert found in (1, 2)
+    assert err.count("\n") == 1
+    assert "read by this run" in err or "give the report a name of its own" in err
+    assert target.read_bytes() == before
+
+
 def test_out_exists_without_f(terminal: Terminal) -> None:
     assert "exists already; use -f to replace it" in terminal.refuse(1, terminal.source, terminal.out)
 

@@ -22,12 +22,12 @@ from onnxzip.errors import ToleranceError
 from onnxzip.graph import weights_behind
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
-from onnxzip.progress import ShowProgress
 from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.offers import with_true_error
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan, Rounding, Skip
+from onnxzip.records.progress import ShowProgress
 from onnxzip.report.record import LayerSensitivity
 from onnxzip.rewrite.restorer import Restorer
 

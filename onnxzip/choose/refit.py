@@ -29,10 +29,10 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.moments.sampled_columns import n_wanted
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import NUMPY_FLOATS
-from onnxzip.progress import ShowProgress
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan, Skip
+from onnxzip.records.progress import ShowProgress
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.runtime.session import open_session
 

@@ -20,11 +20,11 @@ from onnxzip.measure.aim import Aim, Outcome
 from onnxzip.measure.reach import unreached
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
-from onnxzip.progress import ShowProgress
 from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rounding
+from onnxzip.records.progress import ShowProgress
 from onnxzip.report.record import LayerSensitivity
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import RATES, n_saved_bytes, rounded, settled

@@ -21,8 +21,8 @@ from onnxzip.choose.search import (
 )
 from onnxzip.choose.sensitivity import Prober
 from onnxzip.measure.aim import as_loss
-from onnxzip.progress import ShowProgress
 from onnxzip.records.plan import Plan
+from onnxzip.records.progress import ShowProgress
 
 _log = logging.getLogger(__name__)
 

@@ -6,31 +6,27 @@ at once.
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, parse
-from onnxzip.cli.messages import describe_doubts, describe_failure, explain, untouched
+from onnxzip.cli.messages import complete, describe_doubts, describe_failure, explain, untouched
 from onnxzip.cli.report_file import check_report, report_file
+from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, Stops, stoppable
+from onnxzip.cli.streams import open_streams, write_error, write_output
 from onnxzip.cli.supervision import supervised
-from onnxzip.cli.terminal import print_error, print_table, show_progress
+from onnxzip.cli.terminal import print_error, print_table, render, show_progress
 from onnxzip.errors import OnnxzipError, ToleranceError
 
 if TYPE_CHECKING:
     from onnxzip.records.check import Check
+    from onnxzip.report.record import Report
 
 EXIT_DONE, EXIT_BAD_INPUT = 0, 1
 """0 is success to every shell (POSIX); 1 is OnnxzipError.exit_code, of which some errors have their
 own."""
-
-
-EXIT_SIGNAL = 128
-"""Added to the number of the signal that ended the work, as shells do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,94 +35,119 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process by default.
     """
+    open_streams()
     if arguments is None and (code := supervised()) is not None:
         return code
+    with stoppable(is_process=arguments is None) as stops:
+        return _answer(sys.argv[1:] if arguments is None else arguments, stops)
+
+
+def _answer(arguments: Sequence[str], stops: Stops) -> int:
+    """Run the command line; say what went wrong, and that OUT is untouched only where it is."""
     request = None
     try:
-        request = parse(sys.argv[1:] if arguments is None else arguments)
-        with _terminable():
-            return run(request)
+        request = _parse(arguments)
+        return run(request, stops)
     except KeyboardInterrupt as error:
-        is_terminated = isinstance(error, _Terminated)
-        print_error(("terminated" if is_terminated else "interrupted") + untouched(request))
-        return EXIT_SIGNAL + (signal.SIGTERM if is_terminated else signal.SIGINT)
+        stopped = error if isinstance(error, Stopped) else Stopped()
+        if stops.is_done:
+            print_error(stopped.word + complete(request))
+            return EXIT_DONE
+        print_error(stopped.word + untouched(request))
+        return EXIT_SIGNAL + stopped.number
     except Exception as error:
         if request is not None and request.verbose:
-            traceback.print_exc()
+            write_error(traceback.format_exc())
+        if stops.is_done:
+            print_error(f"warning: {explain(error, request)}{complete(request)}")
+            return EXIT_DONE
         print_error(explain(error, request))
         return error.exit_code if isinstance(error, OnnxzipError) else EXIT_BAD_INPUT
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came: end like Ctrl-C, so that temporary files go."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM raise an exception; Python itself would just stop."""
-    if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise _Terminated
-
-    previous = signal.signal(signal.SIGTERM, stop)
+def _parse(arguments: Sequence[str]) -> Request:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        return parse(arguments)
+    except SystemExit:  # --help and the like have printed what they have to say
+        write_output("")
+        raise
 
 
-def run(request: Request) -> int:
+def run(request: Request, stops: Stops) -> int:
     """Do what is asked for and return the exit code.
+
+    Args:
+        request: what is asked for.
+        stops: is told when files are put in their places.
 
     Raises:
         OnnxzipError: it cannot be done.
         OSError: a file cannot be read or written.
     """
-    actions = {"compress": _compress, "list": _list, "test": _test, "decompress": _decompress}
+    actions: dict[str, Callable[[Request, Stops], int]] = {
+        **{"compress": _compress, "decompress": _decompress, "list": _list, "test": _test}
+    }
     if request.report is not None:
         check_report(request, request.report)
-    return actions[request.mode](request)
+    return actions[request.mode](request, stops)
 
 
-def _compress(request: Request) -> int:
+def _compress(request: Request, stops: Stops) -> int:
     from onnxzip import pipeline
     from onnxzip.report.record import Report
-    from onnxzip.report.terminal import render_report
 
-    refused: ToleranceError | None = None
-    with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as write_report:
+    told: list[str] = []  # made before anything is replaced: a fault in it leaves OUT as it was
+    with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as file:
+
+        def approve(report: Report) -> None:
+            file.write(report)
+            told.extend(_outcome(request, report))
+            stops.hold()
+
         try:
-            result = pipeline.compress(
+            pipeline.compress(
                 request.source,
                 request.output,
                 options=request.options,
                 progress=show,
-                approve=write_report,
+                approve=approve,
+                beside=[] if request.report is None else [request.report],
             )
         except ToleranceError as error:
-            if not isinstance(error.report, Report):
-                raise
-            refused = error
-            write_report(error.report)
-    if refused is not None:
-        raise refused
-    if not request.quiet:
-        print_table(render_report(result.report, request.verbose))
-        for finding in result.report.warnings:
-            print_error(f"warning: {finding.text}")
-    _tell_doubts(request, result.report.checks)
-    for check in result.report.checks:
-        if check.failed and request.options.best_effort:
-            print_error(
-                f"warning: {request.source}: not within the tolerance: {describe_failure(check)}"
-            )
+            if isinstance(error.report, Report):
+                file.write(error.report)
+                file.put_in_place()
+            raise
+        try:
+            file.put_in_place()
+        finally:
+            stops.release()
+    table, *lines = told
+    try:
+        write_output(table)
+    finally:
+        for line in lines:
+            print_error(line)
     return EXIT_DONE
 
 
-def _list(request: Request) -> int:
+def _outcome(request: Request, report: Report) -> list[str]:
+    """Return what is told of a report: the table for stdout, "" with -q, and lines for stderr."""
+    from onnxzip.report.terminal import render_report
+
+    is_quiet = request.quiet
+    table = "" if is_quiet else render(render_report(report, request.verbose))
+    warnings = [] if is_quiet else [f"warning: {finding.text}" for finding in report.warnings]
+    doubts = _doubts(request, report.checks)
+    misses = [
+        f"warning: {request.source}: not within the tolerance: {describe_failure(check)}"
+        for check in report.checks
+        if check.failed and request.options.best_effort
+    ]
+    return [table, *warnings, *doubts, *misses]
+
+
+def _list(request: Request, stops: Stops) -> int:
     from onnxzip import listing
     from onnxzip.report.terminal import render_inspection
 
@@ -134,29 +155,32 @@ def _list(request: Request) -> int:
     return EXIT_DONE
 
 
-def _test(request: Request) -> int:
+def _test(request: Request, stops: Stops) -> int:
     from onnxzip import listing
     from onnxzip.report.terminal import render_checks
 
     checks = listing.verify(request.source, request.against, options=request.options)
     if not request.quiet:
         print_table(render_checks(checks, request.verbose))
-    _tell_doubts(request, checks)
+    for doubt in _doubts(request, checks):
+        print_error(doubt)
     failed = [check for check in checks if check.failed]
     for check in failed:
         print_error(f"{request.source}: {describe_failure(check)}")
     return EXIT_BAD_INPUT if failed else EXIT_DONE
 
 
-def _tell_doubts(request: Request, checks: Sequence[Check]) -> None:
-    """Say what is not proven, also with -q: silence and exit 0 would be taken for a proof."""
+def _doubts(request: Request, checks: Sequence[Check]) -> list[str]:
+    """Return what is not proven, also for -q: silence and exit 0 would be taken for a proof."""
     doubts = describe_doubts(checks)
-    if doubts:
-        print_error(f"{request.source}: {doubts}")
+    return [f"{request.source}: {doubts}"] if doubts else []
 
 
-def _decompress(request: Request) -> int:
+def _decompress(request: Request, stops: Stops) -> int:
     from onnxzip import listing
 
-    listing.decompress(request.source, request.output, overwrite=request.options.overwrite)
+    listing.decompress(
+        request.source, request.output, overwrite=request.options.overwrite, approve=stops.hold
+    )
+    stops.release()
     return EXIT_DONE

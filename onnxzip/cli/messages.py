@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
-from onnxzip.errors import OnnxzipError, UsageError
+from onnxzip.errors import OnnxzipError, OutputError, UsageError
 from onnxzip.records.printable import printable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def explain(error: Exception, request: Request | None) -> str:
     match error:
         case OnnxzipError():
             message = error.worded(flag_of)
-            is_placed = isinstance(error, UsageError) or _names_its_place(message, request)
+            is_placed = isinstance(error, UsageError | OutputError) or _names_its_place(message, request)
             return message if is_placed else f"{source}: {message}"
         case MemoryError() | ImportError() if _is_out_of_memory(error):
             return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
@@ -53,6 +53,11 @@ def _names_its_place(message: str, request: Request | None) -> bool:
 def untouched(request: Request | None) -> str:
     """Say that the output is as it was, where there is one."""
     return f"; {request.output} is untouched" if request is not None and request.output else ""
+
+
+def complete(request: Request | None) -> str:
+    """Say that the output is what was asked for, where there is one."""
+    return f"; {request.output} is complete" if request is not None and request.output else ""
 
 
 def describe_failure(check: Check) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request
+from onnxzip.disk.replacing import Replacement, is_same_file, real_place, replacement
 from onnxzip.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -17,52 +18,52 @@ if TYPE_CHECKING:
 
 def check_report(request: Request, report: Path) -> None:
     """Refuse a report that cannot be written, before any work is done."""
-    for other in (request.source, request.output, request.options.calibration):
-        if isinstance(other, Path) and _is_same_file(other, report):
+    for other in (request.source, request.output, request.against, *request.options.files):
+        if other is not None and is_same_file(other, report):
             raise UsageError(f"`report` {report}: that is {other}; give the report a name of its own")
-    folder = report.absolute().parent
+    folder = real_place(report).absolute().parent
     reason = ""
     if report.is_dir():
         reason = "is a directory"
     elif report.exists() and not report.is_file():
         reason = "is not a regular file (a device or pipe)"
     elif not folder.is_dir() or not os.access(folder, os.W_OK):
-        reason = f"the folder {report.parent} is not writable"
+        reason = f"the folder {folder} is not writable"
     if reason:
         raise OutputError(f"{report}: {reason}; name another file for the report")
 
 
-def _is_same_file(left: Path, right: Path) -> bool:
-    if left.exists() and right.exists():
-        return left.samefile(right)
-    return left.resolve() == right.resolve()
+class ReportFile:
+    """Writes a report beside its place, and puts it there when the model is in its own."""
+
+    def __init__(self, path: Path | None, stack: ExitStack) -> None:
+        self._path = path
+        self._stack = stack
+        self._new: Replacement | None = None
+
+    def write(self, report: Report) -> None:
+        """Write all of a report, so that a full disk is known before the model is put in its place."""
+        if self._path is None:
+            return
+        from onnxzip.report.registry import exporters
+
+        with _blaming(self._path):
+            self._new = self._stack.enter_context(replacement(real_place(self._path)))
+            self._new.file.write(exporters()[self._path.suffix.lower()](report).encode())
+            self._new.complete()
+
+    def put_in_place(self) -> None:
+        """Give the report that was written its name."""
+        if self._path is not None and self._new is not None:
+            with _blaming(self._path):
+                self._new.put_in_place()
 
 
 @contextmanager
-def report_file(path: Path | None) -> Iterator[Callable[[Report], None]]:
-    """Yield what writes a report to a temporary file, which is renamed when all went well.
-
-    It is called before the model is put in its place, so that a full disk leaves both as they were.
-    """
-    if path is None:
-        yield lambda report: None
-        return
-    from onnxzip.graph import replace_file
-    from onnxzip.report.registry import exporters
-
+def report_file(path: Path | None) -> Iterator[ReportFile]:
+    """Yield what writes a report; one that is not put in its place goes in the end."""
     with ExitStack() as stack:
-        with _blaming(path):
-            file = stack.enter_context(replace_file(path))
-
-        def write(report: Report) -> None:
-            with _blaming(path):
-                file.write(exporters()[path.suffix.lower()](report).encode())
-                file.flush()
-                os.fsync(file.fileno())
-
-        yield write
-        with _blaming(path):
-            stack.close()
+        yield ReportFile(path, stack)
 
 
 @contextmanager

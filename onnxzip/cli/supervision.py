@@ -13,6 +13,7 @@ import sys
 import warnings
 
 from onnxzip.cli.arguments import parse
+from onnxzip.cli.stopping import EXIT_SIGNAL, WORDS
 from onnxzip.cli.terminal import print_error
 from onnxzip.errors import OnnxzipError
 
@@ -61,6 +62,9 @@ def _wait(child: int, waited_for: set[signal.Signals]) -> int:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return code
+    if -code in WORDS:  # before the child could answer to it: nothing was begun
+        print_error(WORDS[signal.Signals(-code)])
+        return EXIT_SIGNAL - code
     print_error(_crash(-code))
     return EXIT_CRASHED
 

@@ -2,6 +2,7 @@
 
 from onnx import ModelProto
 
+from onnxzip.disk.own_copy import release_pages, share_with_disk
 from onnxzip.graph.changing.constants import with_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
@@ -16,7 +17,6 @@ from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
-from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers, read_ports
@@ -37,9 +37,9 @@ from onnxzip.graph.writing.decoder_view import (
 from onnxzip.graph.writing.files import (
     MAX_INLINE_BYTES,
     check_output,
+    check_unread,
     inline_bytes,
     n_bytes_of,
-    replace_file,
     to_proto,
     write_model,
 )
@@ -78,6 +78,7 @@ __all__ = [
     "StoredValue",
     "annotate_layers",
     "check_output",
+    "check_unread",
     "claims_of",
     "count_differences",
     "decoded_names",
@@ -112,7 +113,6 @@ __all__ = [
     "read_origin",
     "read_ports",
     "release_pages",
-    "replace_file",
     "run_cost",
     "share_with_disk",
     "shorten_names",

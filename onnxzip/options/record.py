@@ -115,6 +115,13 @@ class Options:
         """What the metric is called: its name, or the qualified name of the user's function."""
         return self.metric if isinstance(self.metric, str) else name_of(self.metric)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the settings name, and those in a folder of calibration data."""
+        named = [p for p in (self.calibration, self.labels, self.custom_ops) if isinstance(p, Path)]
+        inside = [path for folder in named if folder.is_dir() for path in folder.iterdir()]
+        return (*named, *inside)
+
     def described(self) -> dict[str, Scalar]:
         """Return the settings that shape the result, as scalars for the report.
 

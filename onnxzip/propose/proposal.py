@@ -24,13 +24,13 @@ from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
-from onnxzip.progress import ShowProgress
 from onnxzip.propose.ladders import completed, forms_for
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import fold_exactly, raise_old_opset
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Rewrite, Skip
+from onnxzip.records.progress import ShowProgress
 from onnxzip.runtime.apart import end_with
 
 _log = logging.getLogger(__name__)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from onnxzip.disk.temporary import temporary_folder
+from onnxzip.errors import ModelError, OutputError
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import create_session, session_options
 
@@ -22,15 +23,24 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
         custom_ops: shared library of custom operators to register.
 
     Raises:
-        ModelError: onnxruntime refuses the model or cannot write the file.
+        ModelError: onnxruntime refuses the model.
         ProviderError: an operator is unknown.
+        OutputError: there is no room for temporary files.
     """
     options = session_options("basic", custom_ops)
-    with tempfile.TemporaryDirectory(prefix="onnxzip-") as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         options.optimized_model_filepath = str(path)
         prefix = "session.optimized_model_external_initializers_"
         options.add_session_config_entry(prefix + "file_name", path.name + ".data")
         options.add_session_config_entry(prefix + "min_size_in_bytes", str(_MIN_EXTERNAL_BYTES))
-        create_session(source, options, "CPU").close()
-        return path.read_bytes()
+        try:
+            create_session(source, options, "CPU").close()
+            return path.read_bytes()
+        except (ModelError, OSError) as error:
+            # The same model, not written: where it loads, the fault lies with the folder.
+            create_session(source, session_options("basic", custom_ops), "CPU").close()
+            raise OutputError(
+                f"{folder.parent}: has no room for a temporary copy of the model; free some, or let "
+                "TMPDIR name another folder"
+            ) from error

@@ -7,7 +7,8 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,6 @@ from onnxzip.errors import (
     UsageError,
     VerificationError,
 )
-from onnxzip.graph.writing import files as write
 from onnxzip.options import Options
 from onnxzip.propose import registry
 from onnxzip.records.check import Check
@@ -78,6 +78,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         options: Options,
         progress: object,
         approve: Callable[[Report], None],
+        beside: Sequence[Path],
     ) -> SimpleNamespace:
         made.append((source, output, options))
         approve(REPORT)
@@ -91,7 +92,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         made.append((source,))
         return Inspection("x", 10, 20, (StoredWeight("w" * 90, "dct", (8,), "float32", 32, 4),))
 
-    def decompress(source: Path, output: Path, *, overwrite: bool) -> None:
+    def decompress(source: Path, output: Path, *, overwrite: bool, approve: Callable[[], None]) -> None:
         made.append((source, output, overwrite))
 
     monkeypatch.setattr(pipeline, "compress", compress)
@@ -338,7 +339,7 @@ def test_what_is_not_proven_is_said_on_stderr(
     doubtful = replace(CHECKS[2], passed=False, unproven="output 'y' is NaN\non all inputs")
     checks = (doubtful, replace(doubtful, provider="CUDA"))
     report = replace(REPORT, checks=checks)
-    monkeypatch.setattr(pipeline, "compress", lambda *_, **__: SimpleNamespace(report=report))
+    monkeypatch.setattr(pipeline, "compress", lambda *_, approve, **__: approve(report))
     monkeypatch.setattr(archive, "verify", lambda *_, **__: checks)
     for line in (["in.onnx", "out.onnx"], ["-t", "in.onnx", "--against", "other.onnx"]):
         assert main([*line, *quiet]) == 0
@@ -423,7 +424,7 @@ def test_report_that_cannot_be_written_keeps_the_model_back(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(write.tempfile if place == "mkstemp" else os, place, fail)
+    monkeypatch.setattr(tempfile if place == "mkstemp" else os, place, fail)
     path = tmp_path / "r.md"
     assert main(["a", "b", "--report", str(path)]) == 1
     finding = "the report cannot be written: No space left on device"
@@ -538,11 +539,15 @@ def test_progress_on_terminals_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def compress(
-        *_: object, progress: Callable[[str, float], None] | None, **__: object
+        *_: object,
+        progress: Callable[[str, float], None] | None,
+        approve: Callable[[Report], None],
+        **__: object,
     ) -> SimpleNamespace:
         assert (progress is not None) == is_shown
         if progress is not None:
             progress("measuring [conv]", 0.5)
+        approve(REPORT)
         return SimpleNamespace(report=REPORT)
 
     monkeypatch.setattr(pipeline, "compress", compress)

@@ -1,14 +1,14 @@
 """A model in memory: a light proto, and the arrays of its large initializers beside it.
 
-The arrays are kept once, as numpy arrays (memory maps for external data), and their initializers in
-the proto only carry name, type and dims. So models above protobuf's 2 GiB limit work, a session
-can share the arrays, and giving a weight other values is a dictionary update.
+The arrays are kept once, as numpy arrays (mapped copies of what the files held, where they are large),
+and their initializers in the proto only carry name, type and dims. So models above protobuf's limit of
+2 GiB work, a session can share the arrays, and giving a weight other values is a dictionary update.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -17,16 +17,12 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
+from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages
 from onnxzip.errors import ModelError
-from onnxzip.graph.reading.mapped_arrays import share_with_file
+from onnxzip.graph.reading.external_data import ExternalData, copy_external
+from onnxzip.graph.reading.mapped_arrays import share_with_copy
 from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
-from onnxzip.graph.reading.tensors import (
-    PLAIN_TYPES,
-    check_tensor,
-    element_type,
-    open_external,
-    tensor_array,
-)
+from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array
 from onnxzip.records.aliases import Array
 
 
@@ -63,13 +59,18 @@ class Model:
         proto: the model; an initializer named in `arrays` has no data of its own.
         arrays: read-only values of the detached initializers, by name.
         source: what to call the model in messages.
-        n_bytes: size of the file the model came from, external data included.
+        n_bytes: size of the file the model came from, with what it refers to of external data.
+        digest: SHA-256 of that file, or of the serialised ModelProto, without external data; "" for a
+            ModelProto above 2 GiB.
+        files: the files that were read for it.
     """
 
     proto: onnx.ModelProto
     arrays: dict[str, Array] = field(default_factory=dict)
     source: str = "<model>"
     n_bytes: int = 0
+    digest: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def opset(self) -> int:
@@ -80,7 +81,7 @@ class Model:
         """Return a model whose proto can be edited freely; the arrays themselves are shared."""
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
-        return Model(proto, dict(self.arrays), self.source, self.n_bytes)
+        return replace(self, proto=proto, arrays=dict(self.arrays))
 
     def array(self, tensor: onnx.TensorProto) -> Array:
         """Return the values of an initializer of the main graph, read-only."""
@@ -143,25 +144,30 @@ def read_model(source: ModelLike) -> Model:
     Raises:
         ModelError: not a readable, plausible ONNX model; the message names file and place.
     """
-    folder: Path | None = None
     source = plain_model(source)
+    file, copy = None, np.empty(0, np.uint8)
     if isinstance(source, Path):
-        proto, name, folder = _parse(_read_bytes(source), str(source)), str(source), source.parent
+        file, copy = _copy_model(source)
+        model = _parse(copy.tobytes(), str(source))
+        release_pages([copy])
     elif isinstance(source, bytes):
-        proto, name = _parse(source, "<bytes>"), "<bytes>"
+        model = _parse(source, "<bytes>")
     else:
-        proto, name = onnx.ModelProto(), "<ModelProto>"
-        proto.CopyFrom(source)
-    n_bytes = proto.ByteSize() if not isinstance(source, Path) else source.stat().st_size
-    _check_header(proto, name)
-    model = Model(proto, {}, name, n_bytes)
+        model = Model(onnx.ModelProto(), {}, "<ModelProto>", source.ByteSize(), _digest(source))
+        model.proto.CopyFrom(source)
+    name = model.source
+    _check_header(model.proto, name)
     try:
-        check_names(proto, name)
-        model.n_bytes += _detach(model, folder)
-        if isinstance(source, Path):
-            share_with_file(model.arrays, source)
-    except (ValueError, TypeError, OSError) as error:
+        check_names(model.proto, name)
+        external = copy_external(model.proto, file, name)
+        _detach(model, external)
+        share_with_copy(model.arrays, copy)
+    except (ValueError, TypeError) as error:
         raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    model.n_bytes += external.n_bytes
+    model.files = (*([source] if isinstance(source, Path) else []), *external.files)
     # A cleared field's memory is only freed with its message, so a light copy takes its place.
     model.proto = onnx.ModelProto.FromString(model.proto.SerializeToString())
     return model
@@ -200,24 +206,34 @@ def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
     model.arrays[tensor.name] = array
 
 
-def _read_bytes(path: Path) -> bytes:
+def _copy_model(path: Path) -> tuple[Found, Array]:
+    """Return a model's file as it was found, and a copy of it: uint8, (n_bytes,)."""
     try:
         if path.is_dir():
             raise ModelError(f"{path}: is a directory; name the .onnx file in it")
-        size = path.stat().st_size
-        if size == 0:
+        found = Found.at(path)
+        if not path.is_file():
+            raise ModelError(f"{path}: is a device or a pipe; write the model to a file and name that")
+        if found.n_bytes == 0:
             raise ModelError(f"{path}: the file is empty; export the model again")
-        if size > _MAX_PROTO_BYTES:
+        if found.n_bytes > _MAX_PROTO_BYTES:
             raise ModelError(
-                f"{path}: {size} bytes, but protobuf reads at most 2 GiB; use external data"
+                f"{path}: {found.n_bytes} bytes, but protobuf reads at most 2 GiB; use external data"
             )
-        return path.read_bytes()
+        return found, copy_file(found)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{path}: cannot be read: {reason}; check the path") from error
+        raise _unreadable(str(path), error) from error
 
 
-def _parse(data: bytes, name: str) -> onnx.ModelProto:
+def _unreadable(name: str, error: OSError | ValueError) -> ModelError:
+    reason = getattr(error, "strerror", None) or error
+    place = getattr(error, "filename", None)
+    where = name if place is None or str(place) == name else f"{name}: its data {place}"
+    advice = "start again when that is done" if is_change(error) else "check the path"
+    return ModelError(f"{where}: cannot be read: {reason}; {advice}")
+
+
+def _parse(data: bytes, name: str) -> Model:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -225,7 +241,14 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
         raise ModelError(
             f"{name}: not an ONNX model, or cut short (protobuf cannot parse it)"
         ) from error
-    return proto
+    return Model(proto, {}, name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _digest(proto: onnx.ModelProto) -> str:
+    """Return the SHA-256 of a serialised ModelProto, "" where it is too large to be serialised."""
+    if proto.ByteSize() > _MAX_PROTO_BYTES:
+        return ""
+    return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _check_header(proto: onnx.ModelProto, name: str) -> None:
@@ -239,56 +262,29 @@ def _check_header(proto: onnx.ModelProto, name: str) -> None:
         )
 
 
-def _detach(model: Model, folder: Path | None) -> int:
-    """Detach initializers, inline external data elsewhere; return the bytes of external files."""
-    files: set[Path] = set()
+def _detach(model: Model, external: ExternalData) -> None:
+    """Detach the main graph's initializers where they may be, and inline all other external data."""
     graph = model.proto.graph
     # onnxruntime drops an initializer nobody reads, and then refuses to be handed its values.
     read = read_by(graph.node) | {v.name for v in graph.output}
     for tensor in graph.initializer:
-        external = _checked(tensor, folder, f"{model.source}: initializer '{tensor.name}'", files)
-        array = external
+        outside = external.of_initializers.get(tensor.name)
+        array = outside
         may_leave = tensor.data_type in PLAIN_TYPES and tensor.name in read
         if array is None and may_leave and tensor.ByteSize() >= MIN_DETACHED_BYTES:
             array = tensor_array(tensor)
         if array is not None and may_leave and is_detachable(array):
             detach(model, tensor, array)
-        elif external is not None:
-            _inline(tensor, external)
-    for tensor in _nested_tensors(model.proto):
-        array = _checked(tensor, folder, f"{model.source}: constant '{tensor.name}'", files)
-        if array is not None:
-            _inline(tensor, array)
-    return sum(file.stat().st_size for file in files)
-
-
-def _checked(
-    tensor: onnx.TensorProto, folder: Path | None, where: str, files: set[Path]
-) -> Array | None:
-    """Check a tensor; return its array if it is external, and add the file to `files`."""
-    check_tensor(tensor, where)
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return None
-    array, file = open_external(tensor, folder, where)
-    files.add(file)
-    return array
+        elif outside is not None:
+            _inline(tensor, outside)
+    for tensor, array in external.of_others:
+        _inline(tensor, array)
 
 
 def _inline(tensor: onnx.TensorProto, array: Array) -> None:
     tensor.ClearField("data_location")
     del tensor.external_data[:]
     tensor.raw_data = np.ascontiguousarray(array).tobytes()
-
-
-def _nested_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield the tensors that are no initializers of the main graph."""
-    for body in iter_bodies(proto):
-        if isinstance(body, onnx.GraphProto) and body is not proto.graph:
-            yield from body.initializer
-        for node in body.node:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    yield attribute.t
 
 
 def _one_line(error: Exception) -> str:

@@ -1,8 +1,6 @@
-"""Element types and values of ONNX tensors, inline or in external files, checked before use."""
+"""Element types and values of ONNX tensors, checked before use."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -112,7 +110,7 @@ def check_tensor(tensor: onnx.TensorProto, where: str) -> None:
     """Check a tensor's type and dims, and that its data are as long as those ask for.
 
     Args:
-        tensor: the tensor; external data are checked when they are opened.
+        tensor: the tensor; external data are checked where they are looked for.
         where: names the file and the tensor in messages.
 
     Raises:
@@ -142,44 +140,6 @@ def n_raw_bytes(tensor: onnx.TensorProto) -> int:
     if n_bits:
         return (n_elements(tensor) * n_bits + 7) // 8
     return n_elements(tensor) * tensor_dtype(tensor.data_type).itemsize
-
-
-def open_external(tensor: onnx.TensorProto, folder: Path | None, where: str) -> tuple[Array, Path]:
-    """Map a tensor's external data into memory.
-
-    Returns:
-        The tensor's array, or its bytes (uint8) if its type is none of PLAIN_TYPES; and the file.
-
-    Raises:
-        ModelError: the file is missing, outside the model's folder, or too short.
-    """
-    entries = {e.key: e.value for e in tensor.external_data}
-    location = entries.get("location", "")
-    if folder is None:
-        raise ModelError(f"{where} refers to external data '{location}'; pass the model's path instead")
-    base = folder.resolve()
-    file = (base / location).resolve()
-    if not location or not file.is_relative_to(base):
-        raise ModelError(
-            f"{where} refers to external data outside the model's folder: '{location}'; "
-            "move the data beside the model"
-        )
-    if not file.is_file():
-        raise ModelError(
-            f"{where} refers to external data '{location}', which is missing; put it beside the model"
-        )
-    offset, n_wanted = int(entries.get("offset") or 0), n_raw_bytes(tensor)
-    length = int(entries.get("length") or n_wanted)
-    if length != n_wanted or offset < 0 or offset + n_wanted > file.stat().st_size:
-        raise ModelError(
-            f"{where} needs {n_wanted} bytes, and is given {length} at offset {offset} of '{location}', "
-            f"which has {file.stat().st_size}; the two files do not belong together"
-        )
-    plain = PLAIN_TYPES.get(tensor.data_type)
-    dtype, shape = (plain, tuple(tensor.dims)) if plain else (np.dtype(np.uint8), (n_wanted,))
-    if n_wanted == 0:
-        return np.zeros(shape, dtype), file
-    return np.memmap(file, dtype, "r", offset, shape), file
 
 
 def _n_packed_bits(data_type: int) -> int:

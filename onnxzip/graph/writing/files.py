@@ -5,37 +5,61 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import onnx
 
+from onnxzip.disk.replacing import (
+    Replacement,
+    check_replaceable,
+    is_same_file,
+    real_place,
+    replacement,
+)
+from onnxzip.disk.temporary import remove
 from onnxzip.errors import OutputError
 from onnxzip.graph.reading.model import Model
 
 
-def check_output(original: Model, output: Path, overwrite: bool) -> Path:
+def check_output(output: Path, overwrite: bool, original: Model, others: Iterable[Path] = ()) -> Path:
     """Refuse an output that must not be written, before any work is done.
 
+    Args:
+        output: where to write.
+        overwrite: whether it may exist.
+        original: the model that was read.
+        others: what else is read.
+
+    Returns:
+        Where the file will lie: links are followed.
+
     Raises:
-        OutputError: it is the input, a directory, or exists without `overwrite`, or its folder does
-            not exist.
+        OutputError: it is one of the files that are read, or no file, or exists without `overwrite`, or
+            its folder does not exist or cannot be written to.
     """
-    if output.is_dir():
-        raise OutputError(f"{output}: is a directory; name the file to write")
-    if output.exists() and not output.is_file():
-        raise OutputError(f"{output}: is not a regular file (a device or pipe); name another output")
-    if output.exists() and Path(original.source).exists() and output.samefile(original.source):
-        raise OutputError(f"{output}: is the input itself; give the output another name")
+    check_replaceable(output)
+    place = real_place(output)
+    check_unread(output, original, others)
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: exists already; use `overwrite` to replace it")
-    if not output.absolute().parent.is_dir():
-        raise OutputError(f"{output}: the folder {output.parent} does not exist; make it first")
-    return output
+    folder = place.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"{output}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{output}: the folder {folder} is not writable; name another one")
+    return place
+
+
+def check_unread(output: Path, original: Model, others: Iterable[Path] = ()) -> None:
+    """Raise OutputError if a file to be written is one that is read: the model, its data, or another."""
+    for path in (*original.files, *others):
+        if is_same_file(output, path):
+            role = "the input itself" if path == Path(original.source) else f"read by this run ({path})"
+            raise OutputError(f"{output}: is {role}; give the output another name")
 
 
 MAX_INLINE_BYTES = 2**31 - 2**24
@@ -43,7 +67,7 @@ MAX_INLINE_BYTES = 2**31 - 2**24
 for the lengths and tags around the arrays."""
 
 Approve: TypeAlias = Callable[[int, str], None]
-"""Called with a model's size and the SHA-256 of its file; it may raise, and nothing is written."""
+"""Called with a model's size and the SHA-256 of its file; where it raises, nothing is replaced."""
 
 _N_DIGEST_DIGITS = 16
 """Of SHA-256: 64 bits, so that two contents of one model never share the name of their data file."""
@@ -82,7 +106,15 @@ def to_proto(model: Model) -> onnx.ModelProto:
     return proto
 
 
-def write_model(model: Model, path: Path, approve: Approve | None = None) -> None:
+def write_model(
+    model: Model,
+    path: Path,
+    approve: Approve | None = None,
+    *,
+    overwrite: bool = True,
+    check: Callable[[Path], None] | None = None,
+    kept: Collection[Path] = (),
+) -> None:
     """Write a model to a temporary file beside `path`, sync it, and rename it.
 
     Above 2 GiB the arrays go to a second file, as external data. Its name has a digest of its
@@ -91,111 +123,71 @@ def write_model(model: Model, path: Path, approve: Approve | None = None) -> Non
     Args:
         model: what to write.
         path: the file that is written or replaced.
-        approve: called when all bytes are there, before anything is replaced.
+        approve: called at last, before anything is replaced.
+        overwrite: whether to replace a file that is there by then.
+        check: called before that with the path of the complete file; it may raise as well.
+        kept: files that must stay, whatever their names.
 
     Raises:
         OutputError: the file cannot be written; `path` is as it was.
     """
+    proto, data_path, is_new = None, None, False
+    new: Replacement | None = None
     try:
         if inline_bytes(model) > MAX_INLINE_BYTES:
-            _write_external(model, path, approve)
-            return
-        with replace_file(path) as file:
-            data = to_proto(model).SerializeToString(deterministic=True)
-            file.write(data)
+            proto, data_path, is_new = _write_data(model, path)
+        with replacement(path) as new:
+            written = _write_proto(to_proto(model) if proto is None else proto, new)
+            if check is not None:
+                check(new.temporary)
             if approve is not None:
-                approve(len(data), hashlib.sha256(data).hexdigest())
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def replace_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends without error."""
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: is not a regular file (a device or pipe); name another output")
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        _remove(Path(name))
+                approve(written[0] + (data_path.stat().st_size if data_path else 0), written[1])
+            new.put_in_place(overwrite)
+    except BaseException as error:
+        if data_path is not None and is_new and not (new is not None and new.is_in_place):
+            remove(data_path)
+        if isinstance(error, OSError):
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
-    _sync_folder(path.parent)
+    _remove_older_data(path, {data_path, *kept})
 
 
-def _sync_folder(folder: Path) -> None:
-    """Let a rename survive a power cut, where the platform can; the new file is in its place anyway.
-
-    Windows opens no folders, and some network file systems sync none.
-    """
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _write_proto(proto: onnx.ModelProto, new: Replacement) -> tuple[int, str]:
+    """Write what stands in the file itself; return its size and SHA-256."""
+    data = proto.SerializeToString(deterministic=True)
+    new.file.write(data)
+    new.complete()
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
-def _remove(path: Path) -> None:
-    """Remove a file that nothing needs; that this fails must not hide what happened before."""
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _write_external(model: Model, path: Path, approve: Approve | None) -> None:
-    """Write the data under a name of its own, then the model that names it, then remove older data."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    data_path, is_new = _write_data(model, proto, path)
-    try:
-        with replace_file(path) as file:
-            data = proto.SerializeToString(deterministic=True)
-            file.write(data)
-            if approve is not None:
-                n_bytes = len(data) + data_path.stat().st_size
-                approve(n_bytes, hashlib.sha256(data).hexdigest())
-    except BaseException:
-        if is_new:
-            _remove(data_path)
-        raise
+def _remove_older_data(path: Path, kept: Collection[Path | None]) -> None:
+    """Remove the data of models that were at a path before, or of a run that died on its way there."""
     ours = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_N_DIGEST_DIGITS}}}\.data")
     with suppress(OSError):  # the folder may be one that lists nothing; the new model is complete
         for other in path.parent.iterdir():
-            if ours.fullmatch(other.name) and other != data_path:
-                _remove(other)
+            is_old = ours.fullmatch(other.name) is not None
+            if is_old and not any(is_same_file(other, needed) for needed in kept if needed):
+                remove(other)
 
 
-def _write_data(model: Model, proto: onnx.ModelProto, path: Path) -> tuple[Path, bool]:
-    """Write the arrays, point the tensors of `proto` at them; return the file and whether it is new."""
-    with tempfile.TemporaryDirectory(
-        prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
-    ) as folder:
-        temporary = Path(folder) / "data"
-        with replace_file(temporary) as data:
-            for tensor in proto.graph.initializer:
-                if tensor.name in model.arrays:
-                    _append(data, tensor, model.arrays[tensor.name])
-        with temporary.open("rb") as file:
+def _write_data(model: Model, path: Path) -> tuple[onnx.ModelProto, Path, bool]:
+    """Write the arrays beside the model; return what names them, the file, and whether it is new."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    with replacement(path) as data:
+        for tensor in proto.graph.initializer:
+            if tensor.name in model.arrays:
+                _append(data.file, tensor, model.arrays[tensor.name])
+        data.complete()
+        with data.temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:_N_DIGEST_DIGITS]
         data_path = path.with_name(f"{path.name}.{digest}.data")
         is_new = not data_path.exists()
-        temporary.replace(data_path)
+        data.temporary.replace(data_path)
     for tensor in proto.graph.initializer:
         if tensor.name in model.arrays:
             tensor.external_data.add(key="location", value=data_path.name)
-    return data_path, is_new
+    return proto, data_path, is_new
 
 
 def _append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.graph.reading.mapped_arrays import release_pages
+from onnxzip.disk.own_copy import release_pages
 from onnxzip.graph.reading.model import Model
 from onnxzip.records.aliases import Array
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.disk.own_copy import Found, Part, copy_parts
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, to_array
@@ -127,7 +129,7 @@ def _load(path: Path) -> Array | dict[str, Array]:
         )
     try:
         if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False, mmap_mode="r"))
+            return _copy_array(path)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
@@ -141,6 +143,18 @@ def _load(path: Path) -> Array | dict[str, Array]:
         if "allow_pickle" in reason:
             reason = "it holds Python objects, which are not loaded for safety"
         raise CalibrationError(f"{path}: cannot be read: {reason}; save plain arrays again") from error
+
+
+def _copy_array(path: Path) -> Array:
+    """Return the array of a .npy file, in a copy of our own that others cannot cut short."""
+    found = Found.at(path)
+    mapped = np.load(path, allow_pickle=False, mmap_mode="r")
+    if not isinstance(mapped, np.memmap):
+        return np.asarray(mapped)
+    (data,) = copy_parts([Part(found, mapped.offset, mapped.nbytes)])
+    is_transposed = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
+    order: Literal["F", "C"] = "F" if is_transposed else "C"
+    return data.view(mapped.dtype).reshape(mapped.shape, order=order)
 
 
 def _single(path: Path) -> Array:

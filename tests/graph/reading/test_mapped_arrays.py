@@ -1,12 +1,14 @@
-"""Arrays that stay in the file they came from."""
+"""Arrays that lie in the copy of the file they came from."""
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzip.graph import read_model, release_pages
-from onnxzip.graph.reading.mapped_arrays import mapping_of, share_with_disk, share_with_file
+from onnxzip.disk import own_copy
+from onnxzip.disk.own_copy import Found, copy_file, mapping_of, release_pages
+from onnxzip.graph import read_model
+from onnxzip.graph.reading.mapped_arrays import share_with_copy
 
 
 def make_model(**weights):
@@ -22,7 +24,8 @@ def random(seed, n_columns=200):
     return np.random.default_rng(seed).standard_normal((200, n_columns)).astype(np.float32)
 
 
-def test_large_arrays_are_views_of_the_file_and_keep_their_values(tmp_path):
+def test_large_arrays_are_views_of_the_copy_and_keep_their_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(own_copy, "_MIN_DISK_BYTES", 1)
     weights = {"a": random(0), "small": random(1, 2), "zeros": np.zeros((200, 200), np.float32)}
     path = tmp_path / "m.onnx"
     onnx.save(make_model(**weights), path)
@@ -37,7 +40,8 @@ def test_large_arrays_are_views_of_the_file_and_keep_their_values(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["other values", "nothing behind the header", "another file"])
-def test_what_is_not_found_in_the_file_stays_as_it_is(tmp_path, change):
+def test_what_is_not_found_in_the_copy_stays_as_it_is(tmp_path, change, monkeypatch):
+    monkeypatch.setattr(own_copy, "_MIN_DISK_BYTES", 1)
     model = make_model(a=random(0))
     data = model.SerializeToString()
     path = tmp_path / "m.onnx"
@@ -51,22 +55,5 @@ def test_what_is_not_found_in_the_file_stays_as_it_is(tmp_path, change):
     )
     array = random(0)
     arrays = {"a": array}
-    share_with_file(arrays, path)
+    share_with_copy(arrays, copy_file(Found.at(path)))
     assert arrays["a"] is array
-
-
-def test_arrays_on_disk_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays = [np.arange(30.0, dtype=np.float32).reshape(5, 6), np.arange(3), np.ones((2, 2)).T]
-    shared = share_with_disk(arrays)
-    release_pages(shared)
-    for before, after in zip(arrays, shared, strict=True):
-        np.testing.assert_array_equal(before, after)
-        assert not after.flags.writeable
-        assert mapping_of(after) is not None
-    assert share_with_disk([]) == []
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("tempfile.TemporaryFile", full)
-    assert share_with_disk(arrays)[0] is arrays[0]

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException) 
     if place in ("fsync", "fdopen"):
         monkeypatch.setattr(os, place, fail)
     elif place == "mkstemp":
-        monkeypatch.setattr(write.tempfile, "mkstemp", fail)
+        monkeypatch.setattr(tempfile, "mkstemp", fail)
     else:
         monkeypatch.setattr(Path, place, fail)
 

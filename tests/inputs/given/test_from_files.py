@@ -1,5 +1,7 @@
 """Files and dicts of calibration data: what is read, how it is cut into runs, what is refused."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -199,3 +201,14 @@ def test_large_samples_come_in_small_runs():
     assert feeds.sizes == (3, 3, 2)
     wide = np.zeros((4, 1, 2 * side, 2 * side), np.float32)
     assert load({"image": wide}, [spec]).sizes == (2, 2)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_that_is_cut_short_later_was_read_before(order, tmp_path):
+    """A mapped file would end the process by a signal."""
+    array = np.asarray(np.arange(600_000.0).reshape(1000, 600), order=order)
+    path = tmp_path / "x.npy"
+    np.save(path, array)
+    feeds, _ = load_calibration(path, [InputSpec("x", np.dtype(np.float64), ("n", 600))])
+    os.truncate(path, 200)
+    np.testing.assert_array_equal(np.concatenate([feed["x"] for feed in feeds]), array)

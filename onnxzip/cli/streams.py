@@ -1,0 +1,66 @@
+"""The standard streams as a run finds them: closed, full, or with a reader that has gone away."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+from onnxzip.errors import OutputError
+
+
+def open_streams() -> None:
+    """Give streams that are closed a place, or the next file that is opened would be taken for one.
+
+    What is written there fails, as POSIX asks of a closed stream (gnulib does the same in stdopen).
+    """
+    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free, which is this one
+    if sys.stdout is None:
+        sys.stdout = _writer(1)
+    if sys.stderr is None:
+        sys.stderr = _writer(2)
+
+
+def _writer(number: int) -> TextIO:
+    return open(number, "w", encoding="utf-8", errors="replace", closefd=False)
+
+
+def write_output(text: str) -> None:
+    """Write to stdout; a reader that has gone away (`| head`) is no error.
+
+    Raises:
+        OutputError: stdout is closed or full.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_rest(sys.stdout)
+    except OSError as error:
+        _drop_rest(sys.stdout)
+        raise OutputError(
+            f"standard output: {error.strerror or error}; send it where there is room, or to /dev/null"
+        ) from error
+
+
+def write_error(text: str) -> None:
+    """Write to stderr; where that is not possible there is nobody to tell."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _drop_rest(sys.stderr)
+
+
+def _drop_rest(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: Python would write it at its end, and exit with 120."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()

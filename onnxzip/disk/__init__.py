@@ -1,0 +1,1 @@
+"""Files that others change as well: read once, into copies of our own; written whole or not at all."""

@@ -1,0 +1,139 @@
+"""Writes a file beside its place and puts it there when it is complete: nobody sees half a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from onnxzip.disk.temporary import temporary_file
+from onnxzip.errors import OutputError
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+"""What link says on file systems that have no second names for a file (link(2)): FAT, some of FUSE."""
+
+
+class Replacement:
+    """A file that is written beside its place; made by `replacement`.
+
+    Attributes:
+        path: its place.
+        temporary: where it lies before that.
+        file: what to write to.
+    """
+
+    def __init__(self, path: Path, temporary: Path, file: BinaryIO) -> None:
+        self.path = path
+        self.temporary = temporary
+        self.file = file
+        self._status = os.fstat(file.fileno())
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file at the place is this one."""
+        return self.path.exists() and os.path.samestat(self.path.stat(), self._status)
+
+    def complete(self) -> None:
+        """Get all that was written to the disk, with the permissions of the file that is replaced."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o666 & ~_umask()
+        self.temporary.chmod(mode)
+
+    def put_in_place(self, overwrite: bool = True) -> None:
+        """Give the complete file its name.
+
+        Raises:
+            OutputError: another program made a file of that name, and `overwrite` does not allow to
+                replace it; or what lies there is no file.
+            OSError: the file cannot be renamed; what was there is as it was.
+        """
+        check_replaceable(self.path)
+        if overwrite:
+            self.temporary.replace(self.path)
+        else:
+            try:
+                _give_new_name(self.temporary, self.path)
+            except FileExistsError as error:
+                raise OutputError(
+                    f"{self.path}: another program made it meanwhile; use `overwrite` to replace it"
+                ) from error
+        _sync_folder(self.path.parent)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Replacement]:
+    """Open a temporary file beside `path`; it is removed in the end unless it was put in its place.
+
+    Raises:
+        OutputError: what lies at the path is no file.
+        OSError: the temporary file cannot be made.
+    """
+    check_replaceable(path)
+    with temporary_file(path.parent) as (file, temporary):
+        yield Replacement(path, temporary, file)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OutputError if there is something at a path that is no file."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; name the file to write")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is not a regular file (a device or pipe); name another output")
+
+
+def is_same_file(left: Path, right: Path) -> bool:
+    """Whether two paths name one file, by whatever links, or would if there was one."""
+    if left.exists() and right.exists():
+        return left.samefile(right)
+    return os.path.realpath(left) == os.path.realpath(right)
+
+
+def real_place(path: Path) -> Path:
+    """Return where a file at a path would lie: links are followed, also to what does not exist yet.
+
+    Raises:
+        OutputError: the links go in a circle.
+    """
+    found = Path(os.path.realpath(path))
+    if found.is_symlink():
+        raise OutputError(f"{path}: is a link that leads back to itself; name another output")
+    return found if path.is_symlink() else path
+
+
+def _give_new_name(temporary: Path, path: Path) -> None:
+    """Rename a file, unless there is one of the new name, also when that is made this very moment."""
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            temporary.replace(path)
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a rename survive a power cut, where the platform can; the new file is in its place anyway.
+
+    Windows opens no folders, and some network file systems sync none.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,155 @@
+"""Data that tensors keep in other files than the model's: found wherever it hides, copied once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import onnx
+
+from onnxzip.disk.own_copy import Found, Part, copy_parts, join_parts
+from onnxzip.errors import ModelError
+from onnxzip.graph.reading.scope import Body
+from onnxzip.graph.reading.tensors import PLAIN_TYPES, check_tensor, n_raw_bytes
+from onnxzip.records.aliases import Array
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalData:
+    """What a model keeps in other files.
+
+    Attributes:
+        of_initializers: arrays of the main graph's initializers, by name, as `copy_external` makes them.
+        of_others: the same for all other tensors, each beside its tensor.
+        files: the files they lie in.
+        n_bytes: how many bytes of them the model refers to; what several tensors share counts
+            once, and padding between them counts.
+    """
+
+    of_initializers: dict[str, Array]
+    of_others: list[tuple[onnx.TensorProto, Array]]
+    files: tuple[Path, ...]
+    n_bytes: int
+
+
+def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> ExternalData:
+    """Check all tensors of a model, and copy what those hold that keep it in other files.
+
+    An array is read-only; where the tensor's type is none of PLAIN_TYPES, it has the bytes (uint8).
+
+    Args:
+        proto: the model.
+        model: the file that it was read from; None refuses external data.
+        source: what to call the model in messages.
+
+    Raises:
+        ModelError: a tensor is malformed; a file is missing, outside the model's folder, or too short.
+        OSError: a file cannot be read, or another program changes it.
+    """
+    found: dict[Path, Found] = {}
+    external, parts = [], []
+    for kind, tensor in iter_tensors(proto):
+        where = f"{source}: {kind} '{tensor.name}'"
+        check_tensor(tensor, where)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            external.append((kind, tensor))
+            folder = None if model is None else model.path.parent
+            parts.append(_locate(tensor, folder, where, found))
+    arrays = [
+        _as_array(tensor, data) for (_, tensor), data in zip(external, copy_parts(parts), strict=True)
+    ]
+    # A file that was replaced meanwhile does not belong to those that were read before.
+    for file in (*found.values(), *([model] if model is not None and found else [])):
+        file.check()
+    pairs = list(zip(external, arrays, strict=True))
+    return ExternalData(
+        {tensor.name: array for (kind, tensor), array in pairs if kind == INITIALIZER},
+        [(tensor, array) for (kind, tensor), array in pairs if kind != INITIALIZER],
+        tuple(found),
+        _n_bytes(join_parts(parts)[0]),
+    )
+
+
+_MAX_PADDING = 4095
+"""Bytes between arrays that begin on pages, as ExternalData.md of onnx asks; others' data are more."""
+
+
+def _n_bytes(spans: Sequence[Part]) -> int:
+    """Return how many bytes spans take, with the padding between them."""
+    gaps = [
+        after.start - before.stop
+        for before, after in pairwise(spans)
+        if before.file.identity == after.file.identity
+    ]
+    return sum(span.n_bytes for span in spans) + sum(gap for gap in gaps if gap <= _MAX_PADDING)
+
+
+INITIALIZER = "initializer"
+"""What `iter_tensors` calls an initializer of the main graph."""
+
+
+def iter_tensors(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield every tensor of a model, at any depth, with what it is, such as an INITIALIZER."""
+    yield from ((INITIALIZER, tensor) for tensor in proto.graph.initializer)
+    training = (g for info in proto.training_info for g in (info.initialization, info.algorithm))
+    stack: deque[Body] = deque([proto.graph, *proto.functions, *training])
+    while stack:
+        body = stack.popleft()
+        attributes = [attribute for node in body.node for attribute in node.attribute]
+        if isinstance(body, onnx.FunctionProto):
+            attributes += body.attribute_proto
+        else:
+            inner = () if body is proto.graph else body.initializer
+            yield from (("inner initializer", tensor) for tensor in inner)
+            for sparse in body.sparse_initializer:
+                yield from (("sparse initializer", tensor) for tensor in (sparse.values, sparse.indices))
+        for attribute in attributes:
+            stack.extend([attribute.g] if attribute.HasField("g") else [])
+            stack.extend(attribute.graphs)
+            yield from (("constant", tensor) for tensor in _tensors_of(attribute))
+
+
+def _tensors_of(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    sparse = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+    for tensor in (*sparse, *attribute.sparse_tensors):
+        yield from (tensor.values, tensor.indices)
+
+
+def _locate(tensor: onnx.TensorProto, folder: Path | None, where: str, found: dict[Path, Found]) -> Part:
+    """Return where a tensor's data lie; their file is looked at once and noted in `found`."""
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        raise ModelError(f"{where} refers to external data '{location}'; pass the model's path instead")
+    base = folder.resolve()
+    path = (base / location).resolve()
+    if not location or not path.is_relative_to(base):
+        raise ModelError(
+            f"{where} refers to external data outside the model's folder: '{location}'; "
+            "move the data beside the model"
+        )
+    if not path.is_file():
+        raise ModelError(
+            f"{where} refers to external data '{location}', which is missing; put it beside the model"
+        )
+    if path not in found:
+        found[path] = Found.at(path)
+    offset, n_wanted = int(entries.get("offset") or 0), n_raw_bytes(tensor)
+    length = int(entries.get("length") or n_wanted)
+    if length != n_wanted or offset < 0 or offset + n_wanted > found[path].n_bytes:
+        raise ModelError(
+            f"{where} needs {n_wanted} bytes, and is given {length} at offset {offset} of '{location}', "
+            f"which has {found[path].n_bytes}; the two files do not belong together"
+        )
+    return Part(found[path], offset, n_wanted)
+
+
+def _as_array(tensor: onnx.TensorProto, data: Array) -> Array:
+    plain = PLAIN_TYPES.get(tensor.data_type)
+    return data if plain is None else data.view(plain).reshape(tuple(tensor.dims))

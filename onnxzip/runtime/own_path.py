@@ -1,0 +1,80 @@
+"""Loads a file as its users will: by its path, in another working directory, in another process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from multiprocessing.spawn import get_executable
+from pathlib import Path
+
+from onnxzip.disk.temporary import temporary_folder
+from onnxzip.errors import InputError, OutputError, ProviderError, VerificationError
+from onnxzip.runtime.loadable import LoadableModel
+from onnxzip.runtime.session import open_session
+
+_START = "import sys; sys.path[:] = sys.argv[3:]; from onnxzip.runtime import own_path; own_path.main()"
+
+_REFUSED, _UNKNOWN_OPERATOR = 3, 4
+"""How the other process ends; Python itself ends with 1 or 2."""
+
+
+def load_by_path(path: Path, name: str, custom_ops: Path | None = None) -> None:
+    """Load a model from its file, in a process of its own that works in an empty folder.
+
+    Args:
+        path: the file.
+        name: what to call it in messages.
+        custom_ops: shared library of custom operators to register.
+
+    Raises:
+        VerificationError: the file does not load.
+        ProviderError: it has operators that are not known here.
+        OutputError: there is no second process to be had.
+    """
+    arguments = [str(path.absolute()), "" if custom_ops is None else str(custom_ops.absolute())]
+    folders = [str(Path(folder).absolute()) for folder in sys.path]
+    command = [get_executable(), "-P", "-c", _START, *arguments, *folders]
+    try:
+        with temporary_folder() as folder:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                cwd=folder,
+                env={**os.environ, "TMPDIR": str(folder)},  # onnxruntime leaves a file there
+                check=False,
+            )
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(
+            f"{name}: no second process can be started to try the file: {reason}; allow one more"
+        ) from error
+    if done.returncode == 0:
+        return
+    said = " ".join((done.stdout or done.stderr).decode(errors="replace").split())[-_MAX_CHARACTERS:]
+    if done.returncode == _UNKNOWN_OPERATOR:
+        raise ProviderError(f"{name}: {said}")
+    finding = said if done.returncode > 0 else f"the process was ended by signal {-done.returncode}"
+    raise VerificationError(
+        f"{name}: the new file does not load by its own path ({finding}); nothing is written: "
+        "please report this fault of onnxzip"
+    )
+
+
+_MAX_CHARACTERS = 400
+"""Of what the other process says: a message is one line."""
+
+
+def main() -> None:
+    """Load a file, in the other process; say on stdout why that is not possible.
+
+    The command line holds the file, and the library of custom operators or "".
+    """
+    path, custom_ops = sys.argv[1:3]
+    model = LoadableModel(Path(path), "the file")
+    try:
+        open_session(model, custom_ops=Path(custom_ops) if custom_ops else None).close()
+    except InputError as error:
+        sys.stdout.write(str(error).removeprefix("the file: "))
+        sys.exit(_UNKNOWN_OPERATOR if isinstance(error, ProviderError) else _REFUSED)
