@@ -36,7 +36,7 @@ class OnnxzipError(Exception):
     def worded(self, word: Callable[[str], str]) -> str:
         """Return the message with each setting as `word` words its name."""
         text = re.sub(r"`(\w+)`", lambda found: word(found[1]), super().__str__())
-        return printable(text)
+        return printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
 
 
 class InputError(OnnxzipError):

@@ -20,21 +20,19 @@ from onnxzip.errors import OnnxzipError
 EXIT_CRASHED = 1
 """Like any other input that cannot be used."""
 
-_PASSED_ON = ("SIGTERM", "SIGHUP")
-"""Signals that are sent to one process; Ctrl-C reaches the child by itself, like the whole group."""
-
 _SENT_BY_KERNEL = 0x80
-"""siginfo.h's SI_KERNEL: a terminal that is closed, which the child is told as well."""
+"""siginfo.h's SI_KERNEL: Ctrl-C, or a terminal that is closed, which the child is told by itself."""
 
 
 def supervised() -> int | None:
     """Split in two: return None in the child, which does the work, its exit code in the parent.
 
-    Where the system has no such thing, there is no child, and the answer is None as well.
+    Where the system has no such thing, there is no child, and the answer is None as well; likewise
+    where onnxruntime is loaded already, whose threads a child would wait for in vain.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or "onnxruntime" in sys.modules:
         return None
-    waited_for = {signal.SIGCHLD, signal.SIGINT, *(getattr(signal, name) for name in _PASSED_ON)}
+    waited_for = {signal.SIGCHLD, *WORDS}
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     parent = os.getpid()
     with warnings.catch_warnings():
@@ -56,8 +54,7 @@ def _wait(child: int, waited_for: set[signal.Signals]) -> int:
         if pid:
             break
         found = signal.sigwaitinfo(waited_for)
-        name = signal.Signals(found.si_signo).name
-        if name in _PASSED_ON and found.si_code != _SENT_BY_KERNEL:
+        if found.si_signo in WORDS and found.si_code != _SENT_BY_KERNEL:
             os.kill(child, found.si_signo)
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
