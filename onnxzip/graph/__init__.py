@@ -20,9 +20,9 @@ from onnxzip.graph.reading.mapped_arrays import release_pages, share_with_disk
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers, read_ports
-from onnxzip.graph.reading.small_tensors import find_small_layers
+from onnxzip.graph.reading.small_tensors import find_small_layers, largest_constant
 from onnxzip.graph.reading.structure import count_differences, structure
-from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
+from onnxzip.graph.reading.weights import MIN_ELEMENTS, MIN_INTEGER_BYTES, find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
 from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import (
@@ -60,6 +60,7 @@ from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksu
 __all__ = [
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
+    "MIN_INTEGER_BYTES",
     "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",
@@ -97,6 +98,7 @@ __all__ = [
     "inline_bytes",
     "is_intact",
     "is_marked",
+    "largest_constant",
     "loadable",
     "make_overridable",
     "n_bytes_of",
