@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from onnxzip.errors import ModelError
 from onnxzip.records.aliases import Array
+from onnxzip.records.file_kinds import file_kind
 
 _FLOAT_TYPES: dict[int, np.dtype[np.generic]] = {
     TensorProto.FLOAT: np.dtype(np.float32),
@@ -168,6 +169,8 @@ def open_external(tensor: onnx.TensorProto, folder: Path | None, where: str) -> 
         raise ModelError(
             f"{where} refers to external data '{location}', which is missing; put it beside the model"
         )
+    if file.stat().st_size < n_raw_bytes(tensor) and (kind := file_kind(file)):
+        raise ModelError(f"{where} refers to external data '{location}', which {kind}")
     offset, n_wanted = int(entries.get("offset") or 0), n_raw_bytes(tensor)
     length = int(entries.get("length") or n_wanted)
     if length != n_wanted or offset < 0 or offset + n_wanted > file.stat().st_size:
