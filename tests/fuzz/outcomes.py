@@ -62,7 +62,7 @@ def try_attempt(attempt: Attempt, folder: Path) -> list[tuple[str, Outcome]]:
         ("decompress", ["-d", "-f", output, folder / "plain.onnx"]),
     ):
         run = run_command(arguments, folder)
-        outcome = _outcome_of_run(run)
+        outcome = outcome_of_run(run)
         if not outcome.is_fault and run.code:
             outcome = Outcome("wrong", f"exit {run.code} on what was just compressed: {run.err}")
         found.append((command, outcome))
@@ -71,7 +71,7 @@ def try_attempt(attempt: Attempt, folder: Path) -> list[tuple[str, Outcome]]:
 
 def _judge(run: Run, attempt: Attempt, folder: Path) -> Outcome:
     output = folder / "out.onnx"
-    outcome = _outcome_of_run(run)
+    outcome = outcome_of_run(run)
     if outcome.is_fault:
         return outcome
     if run.code == 2 and "--target-size" not in attempt.options:  # that may be more than the file has
@@ -111,7 +111,7 @@ def _judge_written(attempt: Attempt, folder: Path) -> Outcome:
     return Outcome("wrong", faults) if faults else Outcome("done")
 
 
-def _outcome_of_run(run: Run) -> Outcome:
+def outcome_of_run(run: Run) -> Outcome:
     """Return the outcome as far as exit code, streams and limits tell it."""
     last = " ".join(run.err.split())[-300:]
     if run.is_late:

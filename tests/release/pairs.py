@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,6 @@ class Comparison:
     faults: Sequence[str] = ()
     loss: float | None = None
     n_runs: int = 0
-    notes: Sequence[str] = field(default_factory=list)
 
 
 def open_session(path: Path, level: str = LEVELS[0]) -> ort.InferenceSession:
