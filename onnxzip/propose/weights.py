@@ -82,10 +82,8 @@ def why_none(model: Model, skips: Sequence[Skip]) -> str:
     if found.is_integer and found.n_bytes < MIN_INTEGER_BYTES:
         return f"{named}, takes {found.n_bytes} bytes, and integers need {MIN_INTEGER_BYTES}{_ADVICE}"
     if found.n_elements < MIN_ELEMENTS:
-        return (
-            f"{named}, has {found.n_elements} elements, and {MIN_ELEMENTS} are needed; use it as it is"
-        )
-    return f"{named}, is of a kind that stays as it is"
+        return f"{named}, has {found.n_elements} elements, and {MIN_ELEMENTS} are needed{_ADVICE}"
+    return f"{named}, is of a type that stays as it is{_ADVICE}"
 
 
 def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
