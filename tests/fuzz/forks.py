@@ -124,7 +124,12 @@ def _be_the_child(work: Callable[[], int], folder: Path, streams: Sequence[Path]
 def _limit() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     n_bytes = pages * resource.getpagesize() + SPARE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what, amount in (
+        (resource.RLIMIT_AS, n_bytes),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, most = resource.getrlimit(what)
+        least = amount if most == resource.RLIM_INFINITY else min(amount, most)
+        resource.setrlimit(what, (least, most))

@@ -369,14 +369,15 @@ def wrap_in_function(rng: np.random.Generator, model: onnx.ModelProto) -> None:
 
 @mutation
 def nest(rng: np.random.Generator, model: onnx.ModelProto) -> None:
-    """An If around a copy of a node, some levels deep."""
-    node = _node(rng, model)
-    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output]
+    """An If around a copy of a node, some levels deep; the other branch has nothing but the copy."""
+    leaf = _node(rng, model)
+    node, outputs = leaf, [onnx.helper.make_empty_tensor_value_info(name) for name in leaf.output]
+    other = onnx.helper.make_graph([leaf], "other", [], outputs)
     for _ in range(int(pick(rng, (1, 2, 30)))):
         inner = onnx.helper.make_graph([node], "nested", [], outputs)
         yes = pick(rng, _names(model))
         node = onnx.helper.make_node(
-            "If", [yes], list(node.output), then_branch=inner, else_branch=inner
+            "If", [yes], list(leaf.output), then_branch=inner, else_branch=other
         )
     model.graph.node.append(node)
 
