@@ -11,6 +11,7 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
+from onnxzip.graph.reading.bare_size import bare_bytes
 from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
@@ -78,6 +79,7 @@ __all__ = [
     "RoundedValues",
     "StoredValue",
     "annotate_layers",
+    "bare_bytes",
     "check_output",
     "claims_of",
     "count_differences",

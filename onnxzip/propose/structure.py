@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxzip.errors import InputError, ModelError, ToleranceError
-from onnxzip.graph import Model, is_marked, loadable, raise_opset
+from onnxzip.graph import Model, bare_bytes, is_marked, loadable, raise_opset
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.subject import Subject
@@ -49,7 +49,7 @@ def draft_structure(original: Model, options: Options) -> Draft:
 
     Raises:
         ModelError: it was compressed already, a weight is not finite, or its opset cannot be raised.
-        ToleranceError: there is no weight that may change.
+        ToleranceError: there is no weight that may change, or the size asked for is too small for any.
         UsageError: a pass or one of its settings does not exist, or `keep` matches nothing.
     """
     if is_marked(original):
@@ -59,12 +59,24 @@ def draft_structure(original: Model, options: Options) -> Draft:
     raised = raise_opset(original)
     folded, rewrites, skips = fold_structure(raised, make_passes(options)[1])
     weights = find_weights(folded, options.keep)
-    if options.target_size is None and not weights.layers:  # folding alone may well meet a size
+    if options.target_size is not None:  # folding alone may well meet a size
+        _check_target(options.target_size, raised, folded)
+    elif not weights.layers:
         unfolded = find_weights(raised, options.keep)
         if not unfolded.layers:
             reason = why_none(raised, unfolded.skips)
             raise ToleranceError(f"{original.source}: no weight can be made smaller: {reason}")
     return Draft(original, raised, folded, rewrites, skips, weights)
+
+
+def _check_target(target_size: int, *models: Model) -> None:
+    """Refuse a size that the graph alone exceeds."""
+    n_bytes = min(map(bare_bytes, models))
+    if n_bytes > target_size:
+        raise ToleranceError(
+            f"{models[0].source}: its graph alone, without any weight, takes {n_bytes} bytes, more than "
+            f"`target_size` {target_size}; allow more (4MB is 4,000,000 bytes)"
+        )
 
 
 def settle_structure(

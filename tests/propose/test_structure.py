@@ -54,6 +54,7 @@ HOPELESS: dict[str, tuple[Any, dict[str, Any], type[OnnxzipError], str]] = {
     "tiny": (CASES["tiny_weights"].build, {}, ToleranceError, "no weight can be made smaller"),
     "kept": (CASES["matmul_right"].build, {"keep": ["*"]}, ToleranceError, "kept on request"),
     "no such weight": (CASES["matmul_right"].build, {"keep": ["zzz"]}, UsageError, "matches no weight"),
+    "target": (CASES["matmul_right"].build, {"target_size": 40}, ToleranceError, "graph alone"),
     "compressed": (compressed, {}, ModelError, "compressed by onnxzip already"),
 }
 
