@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.fuzz.guided import try_file
 from tests.fuzz.models import random_model
 from tests.fuzz.mutations import MUTATIONS, mutate
 from tests.release.pairs import compare
@@ -70,6 +71,26 @@ def test_a_short_run(tmp_path: Path) -> None:
     found = re.search(r"(\d+) runs of (\d+) attempts, 0 faults", done.stdout)
     assert found is not None
     assert int(found[1]) >= 30
+
+
+def test_atheris_finds_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="not installed: pip install atheris")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.guided",
+        "-runs=300",
+        "-seed=1",
+        f"-artifact_prefix={tmp_path}/",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Done 300 runs" in done.stderr
+
+
+def test_a_file_that_no_search_has_changed_is_read() -> None:
+    try_file(random_model(np.random.default_rng(0)).SerializeToString())
+    try_file(b"no model")
 
 
 FAULTS = {

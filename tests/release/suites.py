@@ -2,7 +2,7 @@
 
     python -m tests.release.suites FOLDER... [--limit-mb N] [--tolerance X]
 
-Every .onnx file below a folder is compressed, by default options, in a process of its own with limits.
+Every .onnx file below a folder is compressed by default options, and listed, in processes with limits.
 Exit 0: the file is compared with the original (`pairs`), and -l, -t and -d have to succeed. All else
 has to be one line that names the file. Prints a table by folder: how many files there are, which of them
 onnxruntime loads, exit 0, refused, faults; then why files were refused, by reason; then the faults.
@@ -50,6 +50,9 @@ def try_file(source: Path, tally: Tally, options: list[str]) -> None:
         run = run_command(["-q", "-f", *options, source, output], folder)
         tally.counts["files"] += 1
         tally.counts["runnable"] += run_forked(lambda: _is_loadable(source), folder).code == 0
+        listed = outcome_of_run(run_command(["-l", source], folder))
+        if listed.is_fault:
+            tally.faults.append(f"{source}: -l: {listed.name}: {listed.finding}")
         outcome = outcome_of_run(run)
         if outcome.is_fault:
             tally.faults.append(f"{source}: {outcome.name}: {outcome.finding}")
