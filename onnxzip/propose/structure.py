@@ -48,7 +48,8 @@ def draft_structure(original: Model, options: Options) -> Draft:
     """Raise the opset, fold, find the weights; refuse what no run of the model can help.
 
     Raises:
-        ModelError: it was compressed already, a weight is not finite, or its opset cannot be raised.
+        InputError: it was compressed already, a weight is not finite, its opset cannot be raised; or
+            nothing in it may change, and onnxruntime does not load it.
         ToleranceError: there is no weight that may change, or the size asked for is too small for any.
         UsageError: a pass or one of its settings does not exist, or `keep` matches nothing.
     """
@@ -64,6 +65,8 @@ def draft_structure(original: Model, options: Options) -> Draft:
     elif not weights.layers:
         unfolded = find_weights(raised, options.keep)
         if not unfolded.layers:
+            # Whether it is a model at all comes first: to load it takes little, unlike a run.
+            open_session(loadable(original), custom_ops=options.custom_ops).close()
             reason = why_none(raised, unfolded.skips)
             raise ToleranceError(f"{original.source}: no weight can be made smaller: {reason}")
     return Draft(original, raised, folded, rewrites, skips, weights)
