@@ -103,13 +103,12 @@ def kill_runs(n_kills: int, seed: int, place: Place) -> tuple[Counter[str], list
         seconds = float(rng.uniform(0, 1.1 * whole))
         what = f"{signal.Signals(number).name} after {seconds:.2f} of {whole:.2f} s"
         place.out.write_bytes(OLD)
+        before = place.left()
         process = place.start()
         counts[_end(process, number, seconds)] += 1
         found = [place.fault_of_out()]
-        if number != signal.SIGKILL:
-            found += [f"left behind: {name}" for name in sorted(place.left() - _LEFT_BY_KILLS)]
-        else:
-            _LEFT_BY_KILLS.update(place.left())
+        if number != signal.SIGKILL:  # what that leaves is for the next run that ends
+            found += [f"left behind: {name}" for name in sorted(place.left() - before)]
         if _lives(process.pid):
             found.append("a process of it lives on")
             os.killpg(process.pid, signal.SIGKILL)
@@ -117,15 +116,10 @@ def kill_runs(n_kills: int, seed: int, place: Place) -> tuple[Counter[str], list
             code = place.start().wait()
             found += [f"exit {code} of the next run"] if code else []
             found += [f"left after the next run: {name}" for name in sorted(place.left())]
-            _LEFT_BY_KILLS.clear()
             for name in place.left():
                 _remove(Path(name))
         faults += [f"kill {i}, {what}: {fault}" for fault in found if fault]
     return counts, faults
-
-
-_LEFT_BY_KILLS: set[str] = set()
-"""What SIGKILL left, which nothing can be done about before the next run that ends."""
 
 
 def _end(process: subprocess.Popen[bytes], number: int, seconds: float) -> str:
