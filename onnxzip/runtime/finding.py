@@ -17,6 +17,7 @@ _WORDINGS = (
         r"\1 '\2': ",
     ),
     (_PLACE + _FUNCTION + _CONDITION, ""),
+    (r"\S+\.(?:h|cc):\d+: [\w:~]+: Assertion `[^`]*` failed: ", ""),  # of onnx's version converter
 )
 """What no user reads, and what takes its place: codes; places in the sources of onnxruntime, with the
 function, and the condition that failed there."""

@@ -195,6 +195,17 @@ def mistyped_constant(folder: Path) -> Path:
 
 
 @bad()
+def raw_strings(folder: Path) -> Path:
+    """A table of int64 that is said to hold strings: as many bytes as so many pointers."""
+    model = good_model()
+    tensor = onnx.numpy_helper.from_array(np.ones(3, np.int64), "table")
+    tensor.data_type = TensorProto.STRING
+    model.graph.initializer.append(tensor)
+    model.graph.node.append(helper.make_node("Shape", ["table"], ["shape"]))
+    return put(folder, model)
+
+
+@bad()
 def undefined_type(folder: Path) -> Path:
     """The weight's data type is UNDEFINED."""
     model = good_model()

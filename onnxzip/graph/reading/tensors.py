@@ -134,6 +134,8 @@ def check_tensor(tensor: onnx.TensorProto, where: str) -> None:
         raise ModelError(f"{where} is of an unknown data type, {tensor.data_type}; upgrade onnx")
     if tensor.data_location == TensorProto.EXTERNAL:
         return
+    if tensor.data_type == TensorProto.STRING and tensor.HasField("raw_data"):
+        raise ModelError(f"{where} holds strings as raw data, which ONNX forbids; export it again")
     if tensor.HasField("raw_data"):
         n_found, n_expected, unit = len(tensor.raw_data), n_raw_bytes(tensor), "bytes"
     else:
