@@ -11,7 +11,7 @@ _PLACE = r"(?:[A-Za-z]:)?[\w./\\+-]*\.(?:h|hpp|cc|cpp|cu|cuh):\d+ "
 _FUNCTION = r"(?:[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?|[\w:~]+)(?: \[with [^\]]*\])? "
 _CONDITION = r"(?:\S.{0,200}? was false\. (?=\S))?"
 _WORDINGS = (
-    (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
+    (r"\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
     (
         r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ",
         r"\1 '\2': ",
