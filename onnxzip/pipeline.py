@@ -21,6 +21,7 @@ from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options, Result
 from onnxzip.propose.proposal import Proposal, propose
 from onnxzip.propose.registry import make_passes
+from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, rising, show_nothing
@@ -67,10 +68,12 @@ def compress(
         show("reading", 0.0)
         original = _read(source, options)
         place = _place(output, original, options, beside)
-        show("running the original", 0.02)
+        show("folding", 0.02)
+        draft = draft_structure(original, options)
+        show("running the original", 0.04)
         subject, unusable = examine(original, options, fits=True)
-        show("folding", 0.08)
-        proposal = propose(original, subject, options, show)
+        show("checking what was folded", 0.08)
+        proposal = propose(draft, subject, options, show)
         restorer = Restorer(proposal.passes, proposal.codecs)
         chooser = Chooser(proposal, subject, options, restorer, show)
         made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from onnxzip.choose.lagrangian import Sensitivity
 from onnxzip.choose.search import Trial
-from onnxzip.graph import MIN_ELEMENTS
 from onnxzip.measure.subject import Subject
 from onnxzip.propose.proposal import Proposal
+from onnxzip.propose.weights import why_none
 from onnxzip.records.plan import Plan
 
 _N_NAMED = 3
@@ -51,11 +51,9 @@ def _costliest(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> str:
 
 
 def _why(proposal: Proposal) -> str:
-    if not proposal.skips:
-        return f"none has {MIN_ELEMENTS} elements or more"
-    first, *others = proposal.skips
-    more = f", and {len(others)} more refusals" if others else ""
-    return f"'{first.layer}': {first.reason}{more}"
+    """Return why there is no candidate for any weight, by one of them."""
+    of_weights = [skip for skip in proposal.skips if skip.layer in proposal.ladders]
+    return why_none(proposal.model, of_weights or proposal.skips)
 
 
 def advice(subject: Subject) -> str:

@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 
+import onnxzip
 from onnxzip.cli.arguments import parse
 from onnxzip.cli.stopping import EXIT_SIGNAL, WORDS
 from onnxzip.cli.terminal import print_error
@@ -28,9 +29,9 @@ def supervised() -> int | None:
     """Split in two: return None in the child, which does the work, its exit code in the parent.
 
     Where the system has no such thing, there is no child, and the answer is None as well; likewise
-    where onnxruntime is loaded already, whose threads a child would wait for in vain.
+    where the pipeline is loaded already: a child would wait in vain for the threads of its libraries.
     """
-    if sys.platform != "linux" or "onnxruntime" in sys.modules:
+    if sys.platform != "linux" or "pipeline" in vars(onnxzip):
         return None
     waited_for = {signal.SIGCHLD, *WORDS}
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)

@@ -12,6 +12,7 @@ from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
+from onnxzip.graph.reading.bare_size import bare_bytes
 from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
@@ -20,9 +21,9 @@ from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers, read_ports
-from onnxzip.graph.reading.small_tensors import find_small_layers
+from onnxzip.graph.reading.small_tensors import find_small_layers, largest_constant
 from onnxzip.graph.reading.structure import count_differences, structure
-from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_layers
+from onnxzip.graph.reading.weights import MIN_ELEMENTS, MIN_INTEGER_BYTES, find_layers
 from onnxzip.graph.writing.builder import EmitStored, GraphBuilder
 from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import (
@@ -60,6 +61,7 @@ from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksu
 __all__ = [
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
+    "MIN_INTEGER_BYTES",
     "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",
@@ -77,6 +79,7 @@ __all__ = [
     "RoundedValues",
     "StoredValue",
     "annotate_layers",
+    "bare_bytes",
     "check_output",
     "check_unread",
     "claims_of",
@@ -98,6 +101,7 @@ __all__ = [
     "inline_bytes",
     "is_intact",
     "is_marked",
+    "largest_constant",
     "loadable",
     "make_overridable",
     "n_bytes_of",

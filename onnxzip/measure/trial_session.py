@@ -6,10 +6,11 @@ run with other arrays. Where a model cannot be loaded that way, each trial gets 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from onnxzip.errors import ModelError, ProviderError
+from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import Model, loadable, release_pages, with_constants
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metric import SumMetric, measure_each
@@ -19,6 +20,7 @@ from onnxzip.records.aliases import Array, Feeds
 from onnxzip.records.layer import Layer
 from onnxzip.rewrite.prepare import with_overridable_weights, with_weights
 from onnxzip.runtime.outputs import Outputs
+from onnxzip.runtime.own_fault import own_fault
 from onnxzip.runtime.session import Session, open_session
 
 NUMPY_FLOATS = ("float16", "float32", "float64")
@@ -63,17 +65,30 @@ class TrialSession:
             weights: by layer or initializer name.
             sample: what to run on.
             guide: None where the metric guides itself, and both losses are the same.
+
+        Returns:
+            The worst there are where the model fails with these weights.
         """
         runs, sizes = self._runs(weights, sample.feeds), sample.feeds.sizes
-        if guide is None or not isinstance(sample.metric, SumMetric):
-            loss = sample.metric.measure(sample.reference, runs, sizes).value
-            return loss, loss
-        own, guiding = measure_each([sample.metric, guide], sample.reference, runs, sizes)
+        metric = sample.metric
+        try:
+            if guide is None or not isinstance(metric, SumMetric):
+                loss = metric.measure(sample.reference, runs, sizes).value
+                return loss, loss
+            own, guiding = measure_each([metric, guide], sample.reference, runs, sizes)
+        except _TrialError:
+            return -math.inf if metric.higher_is_better else math.inf, math.inf
         return own.value, guiding.value
 
     def probe(self, weights: Mapping[str, Array], probes: Sequence[Probe]) -> float:
-        """Return the worst output's nrmse with other weights, on a few runs of each family."""
-        return max(probe.loss(self._runs(weights, probe.feeds)) for probe in probes)
+        """Return the worst output's nrmse with other weights, on a few runs of each family.
+
+        It is infinite where the model fails with them.
+        """
+        try:
+            return max(probe.loss(self._runs(weights, probe.feeds)) for probe in probes)
+        except _TrialError:
+            return math.inf
 
     def close(self) -> None:
         """Free the session's memory."""
@@ -97,10 +112,23 @@ class TrialSession:
         session = self._session
         if session is not None:
             fed = {self._homes[name]: array for name, array in weights.items()}
-            yield from feeds.answers(lambda run: session.run({**run, **fed}))
+            yield from feeds.answers(lambda run: _tried(session, {**run, **fed}))
             return
         others = {name: array for name, array in weights.items() if name in self._others}
         planned = {name: array for name, array in weights.items() if name not in others}
         changed = with_weights(with_constants(self._model, others), self._layers, planned)
-        with open_session(loadable(changed), custom_ops=self._custom_ops) as own:
-            yield from feeds.answers(own.run)
+        with own_fault(self._model.source):
+            own = open_session(loadable(changed), custom_ops=self._custom_ops)
+        with own:
+            yield from feeds.answers(lambda run: _tried(own, run))
+
+
+class _TrialError(Exception):
+    """The model runs as it is, and fails with other weights: a few of them decide indices or sizes."""
+
+
+def _tried(session: Session, feeds: Feeds) -> Outputs:
+    try:
+        return session.run(feeds)
+    except (ModelError, CalibrationError) as error:
+        raise _TrialError from error

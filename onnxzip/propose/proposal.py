@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -11,15 +10,7 @@ from dataclasses import dataclass, replace
 from joblib import Parallel, delayed
 
 from onnxzip.codec.level import Level, level
-from onnxzip.errors import ModelError, UsageError
-from onnxzip.graph import (
-    Model,
-    annotate_layers,
-    find_layers,
-    find_small_layers,
-    is_marked,
-    release_pages,
-)
+from onnxzip.graph import Model, annotate_layers, release_pages
 from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -27,7 +18,8 @@ from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed, forms_for
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import fold_exactly, raise_old_opset
+from onnxzip.propose.structure import Draft, settle_structure
+from onnxzip.propose.weights import is_kept
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress
@@ -66,28 +58,24 @@ class Proposal:
 
     def is_kept(self, name: str) -> bool:
         """Whether an initializer has to stay as it is."""
-        return _is_kept(name, self.keep)
+        return is_kept(name, self.keep)
 
     def release_statistics(self) -> None:
         """Give back the memory of the layers' second moments; they stay valid."""
         release_pages(la.statistics.second_moment for la in self.layers if la.statistics is not None)
 
 
-def propose(original: Model, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
-    """Fold the model, find its layers, and collect every pass's candidates for each of them.
+def propose(draft: Draft, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
+    """Settle the model's structure, and collect every pass's candidates for each of its weights.
 
     Raises:
-        ModelError: a weight is not finite, or an old opset cannot be raised exactly.
+        ModelError: an old opset cannot be raised exactly.
         UsageError: a pass or one of its settings does not exist.
     """
-    if is_marked(original):
-        raise ModelError(
-            f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
-        )
-    weight_passes, graph_passes = make_passes(options)
-    model, rewrites = raise_old_opset(original, subject)
-    model, folds, skips = fold_exactly(model, graph_passes, subject)
-    layers, small, refused = _find_weights(model, subject, options.keep)
+    weight_passes, _ = make_passes(options)
+    model, found, rewrites, skips = settle_structure(draft, subject, options.keep)
+    shapes = {name: array.shape for name, array in subject.samples[0].feeds.feeds[0].items()}
+    layers = annotate_layers(model, found.layers, shapes)
     layers, unmeasured = _measure_inputs(model, layers, subject, show)
     chosen_level = level(options.level)
     codecs = chosen_level.codecs(layers)
@@ -97,31 +85,14 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
     return Proposal(
         model,
         layers,
-        small if chosen_level.renames else [],
+        found.small if chosen_level.renames else [],
         ladders,
         weight_passes,
         chosen_level,
         codecs,
-        [*rewrites, *folds],
-        [*skips, *refused, *unmeasured, *refusals],
+        rewrites,
+        [*skips, *found.skips, *unmeasured, *refusals],
         options.keep,
-    )
-
-
-def _find_weights(
-    model: Model, subject: Subject, keep: Sequence[str]
-) -> tuple[list[Layer], list[Layer], list[Skip]]:
-    """Return the layers and the small tensors that may change, and why others may not."""
-    layers, skips = find_layers(model)
-    shapes = {name: array.shape for name, array in subject.samples[0].feeds.feeds[0].items()}
-    layers = annotate_layers(model, layers, shapes)
-    small = find_small_layers(model)
-    _check_patterns([*layers, *small], keep)
-    kept = [layer.name for layer in layers if _is_kept(layer.name, keep)]
-    return (
-        [layer for layer in layers if layer.name not in kept],
-        [layer for layer in small if not _is_kept(layer.name, keep)],
-        [*skips, *(Skip(name, "keep", "kept on request") for name in kept)],
     )
 
 
@@ -164,15 +135,3 @@ def _collect_ladders(
         skips += refusals
         show(f"layer {i + 1} of {len(layers)}", 0.2 + 0.3 * (i + 1) / len(layers))
     return ladders, skips
-
-
-def _is_kept(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _check_patterns(layers: Sequence[Layer], patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        if layers and not any(_is_kept(layer.name, [pattern]) for layer in layers):
-            raise UsageError(
-                f"`keep` '{pattern}' matches no weight; weights are called like '{layers[0].name}'"
-            )

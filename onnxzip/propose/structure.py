@@ -1,48 +1,133 @@
-"""Structural changes before any weight is touched, undone where they change what the model answers."""
+"""Structural changes before any weight is touched, undone where they change what the model answers.
+
+What may be changed is decided on the file alone, before the model is run once: a model that cannot be
+made smaller is refused within seconds, whatever a run of it takes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from onnxzip.errors import ModelError
-from onnxzip.graph import Model, loadable, raise_opset
+from onnxzip.errors import InputError, ModelError, ToleranceError
+from onnxzip.graph import Model, bare_bytes, is_marked, loadable, raise_opset
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.subject import Subject
-from onnxzip.passbase import GraphPass
+from onnxzip.options import Options
+from onnxzip.propose.registry import make_passes
+from onnxzip.propose.weights import FoundWeights, find_weights, why_none
 from onnxzip.prove.exact import EXACT_LIMIT
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.rewrite.prepare import fold_structure
 from onnxzip.runtime.session import open_session
 
 
-def raise_old_opset(original: Model, subject: Subject) -> tuple[Model, list[Rewrite]]:
-    """Raise an opset below 11, and demand that the outputs stay what they were."""
-    model = raise_opset(original)
-    if model is original:
-        return model, []
-    deviation = _deviation(model, subject)
-    if deviation > EXACT_LIMIT:
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A model as its structure allows it to be changed; what it answers is not looked at yet.
+
+    Attributes:
+        original: the model as it was read.
+        raised: the same at an opset that has the decode operators; the original where that is its own.
+        folded: the raised model after structural passes.
+        rewrites: what these did.
+        skips: what they refused.
+        weights: those of the folded model.
+    """
+
+    original: Model
+    raised: Model
+    folded: Model
+    rewrites: Sequence[Rewrite]
+    skips: Sequence[Skip]
+    weights: FoundWeights
+
+
+def draft_structure(original: Model, options: Options) -> Draft:
+    """Raise the opset, fold, find the weights; refuse what no run of the model can help.
+
+    Raises:
+        InputError: it was compressed already, a weight is not finite, its opset cannot be raised; or
+            nothing in it may change, and onnxruntime does not load it.
+        ToleranceError: there is no weight that may change, or the size asked for is too small for any.
+        UsageError: a pass or one of its settings does not exist, or `keep` matches nothing.
+    """
+    if is_marked(original):
         raise ModelError(
-            f"{original.source}: raising opset {original.opset} to {model.opset} changes the outputs by "
-            f"{deviation:.2g}; export at opset 11 or above"
+            f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
         )
-    description = f"raised from {original.opset} to {model.opset}, outputs within {deviation:.1g}"
-    return model, [Rewrite("opset", "ai.onnx", description)]
+    raised = raise_opset(original)
+    folded, rewrites, skips = fold_structure(raised, make_passes(options)[1])
+    weights = find_weights(folded, options.keep)
+    if options.target_size is not None:  # folding alone may well meet a size
+        _check_target(options.target_size, raised, folded)
+    elif not weights.layers:
+        unfolded = find_weights(raised, options.keep)
+        if not unfolded.layers:
+            # Whether it is a model at all comes first: to load it takes little, unlike a run.
+            open_session(loadable(original), custom_ops=options.custom_ops).close()
+            reason = why_none(raised, unfolded.skips)
+            raise ToleranceError(f"{original.source}: no weight can be made smaller: {reason}")
+    return Draft(original, raised, folded, rewrites, skips, weights)
 
 
-def fold_exactly(
-    model: Model, passes: Sequence[GraphPass], subject: Subject
-) -> tuple[Model, list[Rewrite], list[Skip]]:
-    """Run the structural passes; undo them all where the outputs leave the exact limit."""
-    folded, rewrites, skips = fold_structure(model, passes)
-    if not rewrites:
-        return folded, [], skips
-    deviation = _deviation(folded, subject)
+def _check_target(target_size: int, *models: Model) -> None:
+    """Refuse a size that the graph alone exceeds."""
+    n_bytes = min(map(bare_bytes, models))
+    if n_bytes > target_size:
+        raise ToleranceError(
+            f"{models[0].source}: its graph alone, without any weight, takes {n_bytes} bytes, more than "
+            f"`target_size` {target_size}; allow more (4MB is 4,000,000 bytes)"
+        )
+
+
+def settle_structure(
+    draft: Draft, subject: Subject, keep: Sequence[str]
+) -> tuple[Model, FoundWeights, list[Rewrite], list[Skip]]:
+    """Return the changed model, its weights, what was done and what was refused.
+
+    The outputs have to stay what they were. A fold that moves them, or that fails where the original
+    runs, is undone.
+
+    Raises:
+        ModelError: the opset was raised, and that moves the outputs.
+    """
+    raises = _check_raised(draft, subject)
+    if not draft.rewrites:
+        return draft.folded, draft.weights, raises, list(draft.skips)
+    reason = _why_undone(draft.folded, subject)
+    if reason:
+        skip = Skip("graph", draft.rewrites[0].pass_name, f"{reason}; undone")
+        return draft.raised, find_weights(draft.raised, keep), raises, [*draft.skips, skip]
+    return draft.folded, draft.weights, [*raises, *draft.rewrites], list(draft.skips)
+
+
+def _check_raised(draft: Draft, subject: Subject) -> list[Rewrite]:
+    """Demand that a raised opset leaves the outputs what they were; return what was done."""
+    original, raised = draft.original, draft.raised
+    if raised is original:
+        return []
+    where = f"{original.source}: raising opset {original.opset} to {raised.opset}"
+    try:
+        deviation = _deviation(raised, subject)
+    except InputError as error:
+        finding = str(error).removeprefix(f"{original.source}: ")
+        raise ModelError(f"{where} breaks it: {finding}; export at opset 11 or above") from error
     if deviation > EXACT_LIMIT:
-        reason = f"folding changes the outputs by {deviation:.2g} (limit {EXACT_LIMIT:g}); undone"
-        return model, [], [*skips, Skip("graph", passes[0].name, reason)]
-    return folded, rewrites, skips
+        raise ModelError(f"{where} changes the outputs by {deviation:.2g}; export at opset 11 or above")
+    description = f"raised from {original.opset} to {raised.opset}, outputs within {deviation:.1g}"
+    return [Rewrite("opset", "ai.onnx", description)]
+
+
+def _why_undone(folded: Model, subject: Subject) -> str:
+    """Return why folding has to be undone, "" where it changes nothing."""
+    try:
+        deviation = _deviation(folded, subject)
+    except InputError as error:
+        return f"folding breaks the model: {str(error).removeprefix(f'{folded.source}: ')}"
+    is_within = deviation <= EXACT_LIMIT
+    return "" if is_within else f"folding changes the outputs by {deviation:.2g} (limit {EXACT_LIMIT:g})"
 
 
 def _deviation(model: Model, subject: Subject) -> float:

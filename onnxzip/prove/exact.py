@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from onnxzip.errors import VerificationError
@@ -21,6 +22,7 @@ from onnxzip.rewrite.emit import Emitted, plain_emitted, plain_reference
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.runtime.optimised import optimised_model
 from onnxzip.runtime.outputs import Outputs
+from onnxzip.runtime.own_fault import own_fault
 from onnxzip.runtime.session import Optimisation, Session, open_session
 
 EXACT_LIMIT = 1e-5
@@ -83,11 +85,13 @@ def expect(
     Raises:
         VerificationError: a decoded weight is not what numpy restores.
     """
-    decoded = decode_weights(emitted.model, emitted.n_nodes, subject.custom_ops)
+    source = emitted.model.source
+    with own_fault(source):
+        decoded = decode_weights(emitted.model, emitted.n_nodes, subject.custom_ops)
     deviation = check_decoded(emitted, plan, decoded, restorer)
     if deviation > EXACT_LIMIT:
         raise VerificationError(
-            f"the graph decodes weights {deviation:.2g} off their restored values "
+            f"{source}: the graph decodes weights {deviation:.2g} off their restored values "
             f"(limit {EXACT_LIMIT:g}); please report this model"
         )
     reference = plain_reference(folded, emitted, plan, decoded, restorer)
@@ -95,7 +99,8 @@ def expect(
     release_pages(folded.arrays.values())
     computed = any(c.form == "computed" for c in plan.chosen.values())
     plain = plain_emitted(emitted, decoded) if computed else reference
-    nodes = structure(optimised_model(loadable(plain), custom_ops=subject.custom_ops))
+    with own_fault(source):
+        nodes = structure(optimised_model(loadable(plain), custom_ops=subject.custom_ops))
     runs = {
         (provider, level): _run_exact(reference, provider, level, subject)
         for provider in subject.providers
@@ -120,8 +125,12 @@ def _open_exact(model: Model, provider: str, level: Optimisation, subject: Subje
 
 
 def _run_exact(model: Model, provider: str, level: Optimisation, subject: Subject) -> list[Outputs]:
-    """Return a model's outputs on what exact checks run on."""
-    with _open_exact(model, provider, level, subject) as session:
+    """Return a model's outputs on what exact checks run on.
+
+    The original has run on the CPU; on an accelerator, where it has not, a failure is its own.
+    """
+    blame = own_fault(model.source) if provider == "CPU" else nullcontext()
+    with blame, _open_exact(model, provider, level, subject) as session:
         return list(run_all(session, subject.exact_feeds))
 
 
@@ -158,7 +167,7 @@ def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list
     for check in checks:
         if check.failed:
             raise VerificationError(
-                f"{check.kind} check failed on {check.provider}: {check.value:.3g}, the limit is "
-                f"{check.limit:.3g}; please report this model"
+                f"{emitted.source}: {check.kind} check failed on {check.provider}: {check.value:.3g}, "
+                f"the limit is {check.limit:.3g}; please report this model"
             )
     return checks

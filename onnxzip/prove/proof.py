@@ -21,6 +21,7 @@ from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.own_fault import own_fault
 
 _log = logging.getLogger(__name__)
 
@@ -62,14 +63,15 @@ def prove(
         is_last: whether no other plan follows where this one loses too much: it is checked all the same.
 
     Raises:
-        VerificationError: the emitted model does not compute what the plan says.
+        VerificationError: the emitted model fails, or does not compute what the plan says.
     """
     expected = expect(folded, emitted, plan, restorer, subject)
     release_pages(original.arrays.values())
-    drifts = tuple(measure_drift(emitted.model, original, subject, unproven))
-    is_within = not any(check.failed for check in drifts)
-    exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
-    opinion = second_opinion(emitted.model, subject) if is_within else None
+    with own_fault(original.source):  # what it is compared with has run on every provider by now
+        drifts = tuple(measure_drift(emitted.model, original, subject, unproven))
+        is_within = not any(check.failed for check in drifts)
+        exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
+        opinion = second_opinion(emitted.model, subject) if is_within else None
     proof = Proof((*exact, *drifts))
     if opinion is not None:
         proof = Proof((*exact, *drifts, opinion.check), opinion.findings)

@@ -11,12 +11,13 @@ _PLACE = r"(?:[A-Za-z]:)?[\w./\\+-]*\.(?:h|hpp|cc|cpp|cu|cuh):\d+ "
 _FUNCTION = r"(?:[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?|[\w:~]+)(?: \[with [^\]]*\])? "
 _CONDITION = r"(?:\S.{0,200}? was false\. (?=\S))?"
 _WORDINGS = (
-    (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
+    (r"\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
     (
         r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ",
         r"\1 '\2': ",
     ),
     (_PLACE + _FUNCTION + _CONDITION, ""),
+    (r"\S+\.(?:h|cc):\d+: [\w:~]+: Assertion `[^`]*` failed: ", ""),  # of onnx's version converter
 )
 """What no user reads, and what takes its place: codes; places in the sources of onnxruntime, with the
 function, and the condition that failed there."""

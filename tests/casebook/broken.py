@@ -172,6 +172,40 @@ def negative_dims(folder: Path) -> Path:
 
 
 @bad()
+def too_many_dims(folder: Path) -> Path:
+    """A constant of 70 dimensions, in a node."""
+    model = good_model()
+    tensor = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "flat")
+    tensor.dims[:] = [1] * 69 + [3]
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["unused"], value=tensor))
+    return put(folder, model)
+
+
+@bad()
+def mistyped_constant(folder: Path) -> Path:
+    """A Constant whose attribute is no tensor by its type, and has one all the same, far too short."""
+    model = good_model()
+    tensor = onnx.numpy_helper.from_array(np.ones((64, 48), np.float32), "value")
+    tensor.raw_data = tensor.raw_data[:7]
+    node = helper.make_node("Constant", [], ["other"], value=tensor)
+    node.attribute[0].type = onnx.AttributeProto.INT
+    model.graph.node.insert(0, node)
+    model.graph.node[1].input[1] = "other"  # of the MatMul
+    return put(folder, model)
+
+
+@bad()
+def raw_strings(folder: Path) -> Path:
+    """A table of int64 that is said to hold strings: as many bytes as so many pointers."""
+    model = good_model()
+    tensor = onnx.numpy_helper.from_array(np.ones(3, np.int64), "table")
+    tensor.data_type = TensorProto.STRING
+    model.graph.initializer.append(tensor)
+    model.graph.node.append(helper.make_node("Shape", ["table"], ["shape"]))
+    return put(folder, model)
+
+
+@bad()
 def undefined_type(folder: Path) -> Path:
     """The weight's data type is UNDEFINED."""
     model = good_model()

@@ -27,6 +27,10 @@ TEXTS = {
         "Failed"
     ),
     "no memory\nStacktrace:\n/lib/libonnxruntime.so(+0x123) [0x7f]\nmain": "no memory",
+    "CumSum: [with T = int] [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Axis must be one": (
+        "CumSum: [with T = int] Axis must be one"
+    ),
+    "/project/onnx/convert.cc:101: convert_graph: Assertion `a != b` failed: No schema!": "No schema!",
     "plain": "plain",
 }
 

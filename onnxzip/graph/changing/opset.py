@@ -9,6 +9,7 @@ from onnxzip.graph.changing.hoisting import MIN_IR_VERSION, as_input
 from onnxzip.graph.changing.prune import drop_initializers
 from onnxzip.graph.reading.model import Model, opset_version
 from onnxzip.graph.reading.scope import iter_bodies
+from onnxzip.runtime.finding import finding_of
 
 DECODE_OPSET = 11
 """CumSum and ScatterElements begin here; decode graphs were seen to fold at opsets 11 to 28 (onnxruntime
@@ -56,8 +57,7 @@ def raise_opset(model: Model) -> Model:
     try:
         converted = onnx.version_converter.convert_version(raised.proto, DECODE_OPSET)
     except _CONVERTER_ERRORS as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{where}, but: {reason}; export at opset 11 or above") from error
+        raise ModelError(f"{where}, but: {finding_of(error)}; export at opset 11 or above") from error
     return _reassemble(model, converted, attached, inputs)
 
 

@@ -15,6 +15,7 @@ from onnxzip.errors import ModelError
 from onnxzip.graph.reading.scope import Body
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, check_tensor, n_raw_bytes
 from onnxzip.records.aliases import Array
+from onnxzip.records.file_kinds import file_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +141,8 @@ def _locate(tensor: onnx.TensorProto, folder: Path | None, where: str, found: di
         )
     if path not in found:
         found[path] = Found.at(path)
+    if found[path].n_bytes < n_raw_bytes(tensor) and (kind := file_kind(path)):
+        raise ModelError(f"{where} refers to external data '{location}', which {kind}")
     offset, n_wanted = int(entries.get("offset") or 0), n_raw_bytes(tensor)
     length = int(entries.get("length") or n_wanted)
     if length != n_wanted or offset < 0 or offset + n_wanted > found[path].n_bytes:

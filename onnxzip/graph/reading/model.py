@@ -24,6 +24,7 @@ from onnxzip.graph.reading.mapped_arrays import share_with_copy
 from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array
 from onnxzip.records.aliases import Array
+from onnxzip.records.file_kinds import kind_of
 
 
 class HasModelProto(Protocol):
@@ -235,12 +236,13 @@ def _unreadable(name: str, error: OSError | ValueError) -> ModelError:
 
 def _parse(data: bytes, name: str) -> Model:
     proto = onnx.ModelProto()
+    finding = "not an ONNX model, or cut short (protobuf cannot parse it); export or fetch it again"
     try:
         proto.ParseFromString(data)
     except (DecodeError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"{name}: not an ONNX model, or cut short (protobuf cannot parse it)"
-        ) from error
+        raise ModelError(f"{name}: {kind_of(data) or finding}") from error
+    if not proto.HasField("graph") and (kind := kind_of(data)):  # other formats parse as fields unknown
+        raise ModelError(f"{name}: {kind}")
     return Model(proto, {}, name, len(data), hashlib.sha256(data).hexdigest())
 
 
@@ -253,7 +255,7 @@ def _digest(proto: onnx.ModelProto) -> str:
 
 def _check_header(proto: onnx.ModelProto, name: str) -> None:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
-        raise ModelError(f"{name}: holds no graph, so it is not an ONNX model")
+        raise ModelError(f"{name}: holds no graph, so it is not an ONNX model; export it again")
     opset, newest = opset_version(proto, name), onnx.defs.onnx_opset_version()
     if not MIN_OPSET <= opset <= newest:
         raise ModelError(

@@ -1,14 +1,17 @@
-"""Finds the small float tensors (biases, norms) that may be stored in fewer bits."""
+"""Finds the small float tensors (biases, norms) that may be stored in fewer bits, and the largest."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
 from onnxzip.graph.reading.layouts import STANDARD_DOMAINS, default_layout
 from onnxzip.graph.reading.model import Model
-from onnxzip.graph.reading.scope import subgraphs
-from onnxzip.graph.reading.tensors import n_elements
+from onnxzip.graph.reading.scope import iter_bodies, subgraphs
+from onnxzip.graph.reading.tensors import constant_value, integer_dtype, n_elements, n_raw_bytes
 from onnxzip.graph.reading.weights import MIN_ELEMENTS
 from onnxzip.records.layer import Layer
 
@@ -65,3 +68,46 @@ def _is_small(tensor: onnx.TensorProto) -> bool:
 
 def _suits(node: onnx.NodeProto, index: int) -> bool:
     return node.domain in STANDARD_DOMAINS and index in _INPUTS.get(node.op_type, ())
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant tensor of a model: an initializer, or what a Constant node holds.
+
+    Attributes:
+        type_name: its element type in lower case, as ONNX calls it.
+    """
+
+    name: str
+    type_name: str
+    shape: tuple[int, ...]
+    n_elements: int
+    n_bytes: int
+    is_integer: bool
+
+
+def largest_constant(model: Model) -> Constant | None:
+    """Return the constant tensor that has most elements, at any depth; None where there is none."""
+    found = max(_constants(model.proto), key=lambda pair: n_elements(pair[1]), default=None)
+    if found is None:
+        return None
+    name, tensor = found
+    return Constant(
+        name,
+        onnx.TensorProto.DataType.Name(tensor.data_type).lower(),
+        tuple(tensor.dims),
+        n_elements(tensor),
+        0 if tensor.data_type == tensor.STRING else n_raw_bytes(tensor),
+        integer_dtype(tensor) is not None,
+    )
+
+
+def _constants(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    for body in iter_bodies(proto):
+        if isinstance(body, onnx.GraphProto):
+            yield from ((tensor.name, tensor) for tensor in body.initializer)
+            yield from ((t.values.name, t.values) for t in body.sparse_initializer)
+        for node in body.node:
+            tensor = constant_value(node)
+            if tensor is not None:
+                yield node.output[0], tensor

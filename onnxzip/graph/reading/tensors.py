@@ -35,6 +35,9 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data
 """TensorProto's fields of typed data, one of which holds what raw_data does not."""
 
 
+MAX_RANK = 32
+"""Dimensions that an array of numpy 1 can have (NPY_MAXDIMS; numpy 2 has 64)."""
+
 _CONSTANT_FIELDS = {
     "value_float": (np.float32, "f"),
     "value_floats": (np.float32, "floats"),
@@ -88,6 +91,8 @@ def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
         if attribute.ref_attr_name:
             return None
         if attribute.name == "value":
+            if attribute.type != onnx.AttributeProto.TENSOR:  # its tensor was not checked, and is none
+                return None
             tensor: onnx.TensorProto = attribute.t
             return tensor
         if attribute.name in _CONSTANT_FIELDS:
@@ -118,10 +123,16 @@ def check_tensor(tensor: onnx.TensorProto, where: str) -> None:
     """
     if any(d < 0 for d in tensor.dims):
         raise ModelError(f"{where} has a negative dimension in {tuple(tensor.dims)}; export it again")
+    if len(tensor.dims) > MAX_RANK:
+        raise ModelError(
+            f"{where} has {len(tensor.dims)} dimensions, more than {MAX_RANK}; export the model again"
+        )
     if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
         raise ModelError(f"{where} is of an unknown data type, {tensor.data_type}; upgrade onnx")
     if tensor.data_location == TensorProto.EXTERNAL:
         return
+    if tensor.data_type == TensorProto.STRING and tensor.HasField("raw_data"):
+        raise ModelError(f"{where} holds strings as raw data, which ONNX forbids; export it again")
     if tensor.HasField("raw_data"):
         n_found, n_expected, unit = len(tensor.raw_data), n_raw_bytes(tensor), "bytes"
     else:

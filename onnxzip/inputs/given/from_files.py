@@ -8,6 +8,7 @@ input gives one element to each run.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,7 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, to_array
 from onnxzip.inputs.given.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
 from onnxzip.records.aliases import Array
+from onnxzip.records.file_kinds import file_kind
 from onnxzip.runtime.input_spec import InputSpec
 
 BATCH_SIZE = 8
@@ -142,6 +144,9 @@ def _load(path: Path) -> Array | dict[str, Array]:
         reason = " ".join(str(error).split())[:200]
         if "allow_pickle" in reason:
             reason = "it holds Python objects, which are not loaded for safety"
+        is_archive = zipfile.is_zipfile(path)  # as every .npz is
+        if path.is_file() and not is_archive and (kind := file_kind(path)):
+            raise CalibrationError(f"{path}: {kind}") from error
         raise CalibrationError(f"{path}: cannot be read: {reason}; save plain arrays again") from error
 
 

@@ -72,7 +72,11 @@ class Frame:
         if node.op_type in _SAME_NUMBERS:
             return home.constant(node.input[0])
         if node.op_type == "ConstantOfShape":
-            values = [tensor_array(a.t) for a in node.attribute if a.name == "value"]
+            values = [
+                tensor_array(a.t)
+                for a in node.attribute
+                if a.name == "value" and a.type == onnx.AttributeProto.TENSOR
+            ]
             return values[0] if values else None
         return None
 
