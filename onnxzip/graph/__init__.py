@@ -3,10 +3,10 @@
 from onnx import ModelProto
 
 from onnxzip.disk.own_copy import release_pages, share_with_disk
-from onnxzip.graph.changing.constants import with_constants
+from onnxzip.graph.changing.constants import with_constants, with_copied_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
-from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
+from onnxzip.graph.changing.hoisting import companions, hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs
 from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
@@ -80,6 +80,7 @@ __all__ = [
     "check_output",
     "check_unread",
     "claims_of",
+    "companions",
     "count_differences",
     "decoded_names",
     "decoded_shapes",
@@ -123,6 +124,7 @@ __all__ = [
     "weights_behind",
     "weights_checksum",
     "with_constants",
+    "with_copied_constants",
     "with_first_layers",
     "with_operand_outputs",
     "with_plain_weights",

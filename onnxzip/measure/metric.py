@@ -259,7 +259,8 @@ class SumMetric(Metric):
             differs = np.asarray(x != y)
             found.add(differs, np.ones_like(differs), n_samples)
         elif pair := found.pair(x, y):
-            found.add(*self.terms(pair), n_samples)
+            with np.errstate(over="ignore"):  # where squares leave float64 an output is no evidence
+                found.add(*self.terms(pair), n_samples)
 
 
 def measure_each(

@@ -43,8 +43,9 @@ class Probe:
         """Return what compares outputs on the first `n_runs` runs."""
         metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states)
         statistics = {name: s for name, s in statistics.items() if name not in feeds.states}
-        telling = {name: s.deviation**2 for name, s in statistics.items() if not why_no_evidence(s)}
-        energies = telling or {name: s.rms**2 for name, s in statistics.items()}
+        # products, as a power beyond float64 raises where a product is Inf
+        telling = {name: s.deviation * s.deviation for name, s in statistics.items() if not why_no_evidence(s)}
+        energies = telling or {name: s.rms * s.rms for name, s in statistics.items()}
         return cls(feeds.head(n_runs), tuple(islice(iter(reference), n_runs)), metric, energies)
 
     def loss(self, outputs: Runs) -> float:

@@ -10,7 +10,7 @@ import onnx
 
 from onnxzip.graph.changing.fields import delete_if
 from onnxzip.graph.reading.defaults import Defaults, opsets_of
-from onnxzip.graph.reading.imports import STANDARD
+from onnxzip.graph.reading.layouts import STANDARD_DOMAINS
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import subgraphs
 from onnxzip.graph.reading.shapes import needed_value_info
@@ -53,7 +53,7 @@ def _named_by_operators(graph: onnx.GraphProto) -> set[str]:
     found: set[str] = set()
     for node in graph.node:
         for body in subgraphs(node):
-            if node.domain not in STANDARD:
+            if node.domain not in STANDARD_DOMAINS:
                 found.update(v.name for v in (*body.input, *body.output))
             found |= _named_by_operators(body)
     return found

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator
 import onnx
 
 from onnxzip.errors import ModelError
+from onnxzip.graph.reading.layouts import STANDARD_DOMAINS
 from onnxzip.graph.reading.scope import subgraphs
-
-STANDARD = ("", "ai.onnx")
-"""Both spellings of ONNX's own domain."""
 
 MIN_OPSET = 1
 """The oldest there is. onnxruntime promises opsets from 7 on (its docs/Versioning.md), and says by name
@@ -55,7 +53,7 @@ def opset_version(proto: onnx.ModelProto, source: str) -> int:
         ModelError: the model imports none.
     """
     for entry in proto.opset_import:
-        if entry.domain in STANDARD:
+        if entry.domain in STANDARD_DOMAINS:
             return int(entry.version)
     raise ModelError(f"{source}: imports no ai.onnx operator set; export the model again")
 
@@ -90,4 +88,4 @@ def _key(
 
 
 def _plain(domain: str) -> str:
-    return "" if domain in STANDARD else domain
+    return "" if domain in STANDARD_DOMAINS else domain

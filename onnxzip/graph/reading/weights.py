@@ -12,6 +12,7 @@ from onnxzip.errors import ModelError
 from onnxzip.graph.reading.layouts import (
     RECURRENT,
     default_layout,
+    companion_of,
     is_known_domain,
     is_scale_input,
     is_shape_input,
@@ -38,8 +39,17 @@ MIN_ELEMENTS = 256
 MIN_INTEGER_BYTES = 1024
 """The same for tables of integers, which are only ever coded exactly."""
 
-_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
+_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT)
 """Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
+
+_TABLE_OPS = ("Gather",)
+"""Operators whose tables may be either: of their values only NaN is damage for certain."""
+
+_LEAST_MASK = 1e18
+"""Its square leaves float32: nothing learnt is that large, and the lowest number of a type stands for
+-Inf in masks (a guess, between -1e9, which is common too, and 3.4e38)."""
+
+_FLOAT32 = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 
 _PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 """What stands between a weight and the operator that says what its axes mean."""
@@ -213,20 +223,45 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
         return "it decides shapes, which a runtime has to know before it decodes" if is_shape else ""
     if layer.weight.ndim < 2 and any(is_scale_input(node, index) for node, index in reads):
         return "it is the scale of a quantised tensor, and stays exact"
-    if not _is_finite(layer.weight):
-        if layer.op_type in _WEIGHT_OPS:
-            raise ModelError(
-                f"{model.source}: weight '{weight.name}' of {layer.op_type} holds NaN or Inf; "
-                "repair the training run or export"
-            )
-        return "it holds NaN or Inf (a mask, as it seems)"
+    is_inside = any(use.scope.path for use in weight.uses)
+    if is_inside and any(companion_of(node, index) is not None for node, index in reads):
+        return "it is the scale of a MatMulNBits in a nested graph, which wants it constant"
+    return _value_refusal(model.source, layer)
+
+
+def _value_refusal(source: str, layer: Layer) -> str:
+    """Return why a float weight must stay as it is for the values that it has, "" when it may change.
+
+    Raises:
+        ModelError: NaN or Inf in what is learnt.
+    """
+    low, high, is_finite = _extremes(layer.weight)
+    if not is_finite:
+        is_nan_damage = layer.op_type in _TABLE_OPS and bool(np.isnan(low))
+        if layer.op_type not in _WEIGHT_OPS and not is_nan_damage:
+            return "it holds NaN or Inf (a mask, as it seems)"
+        raise ModelError(
+            f"{source}: weight '{layer.name}' of {layer.op_type} holds NaN or Inf; "
+            "repair the training run or export"
+        )
+    largest = max(abs(low), abs(high))
+    if largest > _LEAST_MASK and layer.op_type not in _WEIGHT_OPS:
+        return f"it holds values of {largest:.2g} (a mask, as it seems)"
+    if largest and not _FLOAT32[0] <= largest <= _FLOAT32[1]:
+        return f"its values, up to {largest:.2g}, leave float32, in which weights are decoded"
     return ""
 
 
-def _is_finite(array: Array) -> bool:
+def _extremes(array: Array) -> tuple[float, float, bool]:
+    """Return the least and the greatest element, NaN if any is, and whether all are finite."""
     flat = array.reshape(-1)
     chunk = 1 << 22
-    return all(bool(np.isfinite(flat[i : i + chunk]).all()) for i in range(0, flat.size, chunk))
+    low, high, is_finite = np.inf, -np.inf, True
+    for i in range(0, flat.size, chunk):
+        part = flat[i : i + chunk].astype(np.float64)
+        low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
+        is_finite = is_finite and bool(np.isfinite(part).all())
+    return float(low), float(high), is_finite
 
 
 def _describe(weight: Weight, array: Array) -> Layer:
