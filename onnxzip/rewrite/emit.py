@@ -82,7 +82,10 @@ class Emitter:
         return with_constants(self.model, settled(plan))
 
     def emit(self, plan: Plan) -> Emitted:
-        """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
+        """Return a copy of the model with every chosen candidate's graph in it, and the mark.
+
+        A file in which nothing is decoded has no mark: it is a plain model.
+        """
         changed = with_constants(self.model, plan.constants).copy()
         layers = [candidate.layer for candidate in plan.chosen.values()]
         builder = GraphBuilder(changed, layers, self.emit_stored, plan.rounding.layers)
@@ -99,7 +102,8 @@ class Emitter:
         emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes, copies)
         _log.info("emitted: %d nodes decode %d weights", n_nodes, len(plan.chosen))
         small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits)
-        write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged, self.made_from)
+        if n_nodes:
+            write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged, self.made_from)
         return emitted
 
     def _sizes(self, plan: Plan, n_bytes: int) -> tuple[dict[str, int], int]:

@@ -28,8 +28,10 @@ def settle_imports(proto: onnx.ModelProto, source: str) -> None:
     """Leave one import of each domain, in place, and see that ONNX's own is among them.
 
     Raises:
-        ModelError: the version is none that is known here.
+        ModelError: there is none at all, which onnxruntime refuses, or the version is none that is known.
     """
+    if not proto.opset_import:
+        raise ModelError(f"{source}: imports no operator set; export the model again")
     last = {_plain(entry.domain): i for i, entry in enumerate(proto.opset_import)}
     for i in reversed(range(len(proto.opset_import))):
         if i not in last.values():
