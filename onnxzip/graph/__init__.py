@@ -14,7 +14,12 @@ from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
-from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
+from onnxzip.graph.reading.inputs.dependence import (
+    squashed_outputs,
+    unsized_outputs,
+    varying_outputs,
+    weights_behind,
+)
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
@@ -120,6 +125,7 @@ __all__ = [
     "squashed_outputs",
     "structure",
     "to_proto",
+    "unsized_outputs",
     "varying_outputs",
     "weights_behind",
     "weights_checksum",

@@ -49,6 +49,7 @@ def examine(
         InputError: the model does not load or run, or data, metric or provider do not fit.
     """
     providers, unusable = _usable_providers(options.providers)
+    sets = graph.unsized_outputs(original)
 
     def open_original() -> Session:
         return open_session(loadable(original), custom_ops=options.custom_ops)
@@ -63,7 +64,7 @@ def examine(
 
         def record(feeds: FeedSet, metric: Metric) -> Sample:
             asked = replace(feeds, unasked=frozenset(random))
-            return _recorded(session, asked, open_original, metric)
+            return _recorded(session, asked, open_original, metric, sets)
 
         def sample(feeds: FeedSet, labels: NDArray[np.int64] | None) -> Sample:
             return record(feeds, metric_of(options, labels, is_limited))
@@ -106,14 +107,18 @@ def _split(
 
 
 def _recorded(
-    session: Session, feeds: FeedSet, open_original: Callable[[], Session], metric: Metric
+    session: Session,
+    feeds: FeedSet,
+    open_original: Callable[[], Session],
+    metric: Metric,
+    sets: frozenset[str],
 ) -> Sample:
     """Return a sample with the original's outputs, and a metric that knows them."""
     answered, feeds = feeds.answered, replace(feeds, answered=())
     reference = RecordedOutputs(feeds, open_original)
     reference.record(session, [feeds.asked(outputs) for outputs in answered])
     if isinstance(metric, SumMetric):
-        metric = replace(metric, ignored=feeds.states).prepare(reference)
+        metric = replace(metric, ignored=feeds.states, sets=sets).prepare(reference)
     return Sample(feeds, reference, metric)
 
 

@@ -38,10 +38,15 @@ class Probe:
 
     @classmethod
     def of(
-        cls, feeds: FeedSet, reference: Runs, statistics: Mapping[str, OutputStatistics], n_runs: int
+        cls,
+        feeds: FeedSet,
+        reference: Runs,
+        statistics: Mapping[str, OutputStatistics],
+        n_runs: int,
+        sets: frozenset[str] = frozenset(),
     ) -> Probe:
-        """Return what compares outputs on the first `n_runs` runs."""
-        metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states)
+        """Return what compares outputs on the first `n_runs` runs, some as sets of rows."""
+        metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states, sets=sets)
         statistics = {name: s for name, s in statistics.items() if name not in feeds.states}
         # products, as a power beyond float64 raises where a product is Inf
         telling = {name: s.deviation * s.deviation for name, s in statistics.items() if not why_no_evidence(s)}

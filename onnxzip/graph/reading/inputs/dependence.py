@@ -13,6 +13,9 @@ from onnxzip.graph.reading.weights import find_weights, named_subgraphs
 SIZES_ONLY = frozenset({"Shape", "Size"})
 """Operators that read how large a tensor is, and none of its values."""
 
+_SIZED_BY_VALUES = frozenset({"NonMaxSuppression", "NonZero", "Unique", "Compress", "StringSplit"})
+"""Operators that give as many rows as their inputs' values say."""
+
 _SQUASHING = frozenset({"Sigmoid", "Softmax", "HardSigmoid", "Erf", "Tanh"})
 """Operators whose answers have ends that they reach on large inputs."""
 
@@ -42,6 +45,28 @@ def squashed_outputs(model: Model) -> frozenset[str]:
         if node.op_type in _SQUASHING or is_moved:
             squashed.update(node.output)
     return frozenset(v.name for v in model.proto.graph.output if v.name in squashed)
+
+
+def unsized_outputs(model: Model) -> frozenset[str]:
+    """Return the graph's outputs that may have more rows or fewer, as values have it (boxes, say)."""
+    graph = model.proto.graph
+    unsized: set[str] = set()
+    for node in graph.node:
+        if _sizes_by_values(node) or unsized.intersection(reads_of(node)):
+            unsized.update(node.output)
+    is_fixed = {v.name for v in graph.output if _has_fixed_rows(v)}
+    return frozenset(v.name for v in graph.output if v.name in unsized) - is_fixed
+
+
+def _sizes_by_values(node: onnx.NodeProto) -> bool:
+    inner = (child for graph in subgraphs(node) for child in graph.node)
+    return node.op_type in _SIZED_BY_VALUES or any(map(_sizes_by_values, inner))
+
+
+def _has_fixed_rows(value: onnx.ValueInfoProto) -> bool:
+    """Whether an output's first size is stated; it has rows only where it has a rank above 0."""
+    shape = value.type.tensor_type.shape
+    return bool(shape.dim) and shape.dim[0].HasField("dim_value")
 
 
 def weights_behind(model: Model, outputs: Collection[str]) -> frozenset[str]:
