@@ -6,7 +6,7 @@ from onnxzip.disk.own_copy import release_pages, share_with_disk
 from onnxzip.graph.changing.constants import with_constants, with_copied_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
-from onnxzip.graph.changing.hoisting import companions, hoist_weights, make_overridable
+from onnxzip.graph.changing.hoisting import companions, freeze_inputs, hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs
 from onnxzip.graph.changing.opset import raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
@@ -99,6 +99,7 @@ __all__ = [
     "find_small_layers",
     "first_scalings",
     "float_initializers",
+    "freeze_inputs",
     "hoist_weights",
     "index_ranges",
     "inline_bytes",

@@ -72,9 +72,15 @@ def leave_ir3(proto: onnx.ModelProto) -> None:
     """
     if proto.ir_version >= MIN_IR_VERSION:
         return
-    initializers = {t.name for t in proto.graph.initializer}
-    delete_if(proto.graph.input, lambda value: value.name in initializers)
+    freeze_inputs(proto)
     proto.ir_version = MIN_IR_VERSION
+
+
+def freeze_inputs(proto: onnx.ModelProto) -> None:
+    """Let initializers be no inputs, in place, so that no caller can override their values."""
+    initializers = {t.name for t in proto.graph.initializer}
+    initializers |= {t.values.name for t in proto.graph.sparse_initializer}
+    delete_if(proto.graph.input, lambda value: value.name in initializers)
 
 
 def _hoist(model: Model, weight: Weight, fresh: FreshNames) -> str:

@@ -214,8 +214,8 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
         return "it is itself a graph output"
     if not weight.scope.path and weight.tensor_name in inputs and model.proto.ir_version >= 4:
         return (
-            "it is an overridable graph input (IR >= 4), which has to stay one; "
-            "export without keep_initializers_as_inputs to let it be compressed"
+            "it is an overridable graph input (IR >= 4), which has to stay one; `freeze_inputs` makes "
+            "a constant of it, which callers cannot override any more"
         )
     reads = [(use.node, use.index) for use in weight.uses if use.node is not None]
     if layer.weight.dtype.kind in "iub":
