@@ -8,7 +8,7 @@ from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
 from onnxzip.graph.changing.hoisting import companions, freeze_inputs, hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs
-from onnxzip.graph.changing.opset import raise_opset
+from onnxzip.graph.changing.opset import DECODE_OPSET, PACKED_OPSET, raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
@@ -63,8 +63,10 @@ from onnxzip.graph.writing.mark_text import Judgement, RoundedValues
 from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksum
 
 __all__ = [
+    "DECODE_OPSET",
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
+    "PACKED_OPSET",
     "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",

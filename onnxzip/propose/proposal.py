@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from joblib import Parallel, delayed
 
-from onnxzip.codec.level import Level, level
+from onnxzip.codec.level import Level, level, packing
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.graph import (
+    DECODE_OPSET,
     Model,
     annotate_layers,
     find_layers,
@@ -85,11 +86,14 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
             f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
         )
     weight_passes, graph_passes = make_passes(options)
-    model, rewrites = raise_old_opset(original, subject)
+    model, rewrites, unraised = raise_old_opset(original, subject)
+    chosen_level = level(options.level)
+    if model.opset < DECODE_OPSET:
+        chosen_level, graph_passes = packing(chosen_level), []
+        weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
     model, folds, skips = fold_exactly(model, graph_passes, subject)
     layers, small, refused = _find_weights(model, subject, options.keep)
     layers, unmeasured = _measure_inputs(model, layers, subject, show)
-    chosen_level = level(options.level)
     codecs = chosen_level.codecs(layers)
     ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
     n_candidates = sum(map(len, ladders.values()))
@@ -103,7 +107,7 @@ def propose(original: Model, subject: Subject, options: Options, show: ShowProgr
         chosen_level,
         codecs,
         [*rewrites, *folds],
-        [*skips, *refused, *unmeasured, *refusals],
+        [*unraised, *skips, *refused, *unmeasured, *refusals],
         options.keep,
     )
 

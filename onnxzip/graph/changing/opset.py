@@ -15,6 +15,10 @@ DECODE_OPSET = 11
 """CumSum and ScatterElements begin here; decode graphs were seen to fold at opsets 11 to 28 (onnxruntime
 1.14.1 to 1.32.0)."""
 
+PACKED_OPSET = 7
+"""Arithmetic broadcasts from here on, and so decodes what is packed; it is the oldest opset that onnxruntime
+promises to run (its docs/Versioning.md)."""
+
 _CONVERTER_ERRORS = (  # what onnx.version_converter was seen to raise; they have no common base class
     RuntimeError,
     ValueError,

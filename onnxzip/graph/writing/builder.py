@@ -33,6 +33,9 @@ EmitStored = Callable[[Sequence[Stored], Builder], list[str]]
 _SPLIT_SIZES_OPSET = 13
 """From here on the sizes of a Split are an input, before they are an attribute (ONNX's Changelog.md)."""
 
+_SLICE_INPUTS_OPSET = 10
+"""Likewise where a Slice begins and ends."""
+
 
 class GraphBuilder:
     """A `passbase.Builder` on a model, which it changes in `finish`.
@@ -91,6 +94,9 @@ class GraphBuilder:
         **attributes: AttributeValue,
     ) -> str:
         """Add a decode node with one output of the given static shape and dtype."""
+        if op_type == "Slice" and self._model.opset < _SLICE_INPUTS_OPSET:
+            inputs, (starts, ends, *axes) = inputs[:1], map(self._pending.whole_numbers, inputs[1:])
+            attributes = {"starts": starts, "ends": ends, **({"axes": axes[0]} if axes else {})}
         return self._pending.add(op_type, inputs, [shape], dtype, attributes)[0]
 
     def reshape(self, value: str, shape: Sequence[int], dtype: type[np.generic] = np.float32) -> str:
