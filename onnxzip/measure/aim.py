@@ -17,7 +17,6 @@ from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.records.aliases import Array
 
-
 UNBOUNDED = 1e100
 """A loss that no model has, and whose square stays in float64: whoever allows more allows everything."""
 

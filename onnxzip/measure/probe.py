@@ -49,7 +49,9 @@ class Probe:
         metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states, sets=sets)
         statistics = {name: s for name, s in statistics.items() if name not in feeds.states}
         # products, as a power beyond float64 raises where a product is Inf
-        telling = {name: s.deviation * s.deviation for name, s in statistics.items() if not why_no_evidence(s)}
+        telling = {
+            name: s.deviation * s.deviation for name, s in statistics.items() if not why_no_evidence(s)
+        }
         energies = telling or {name: s.rms * s.rms for name, s in statistics.items()}
         return cls(feeds.head(n_runs), tuple(islice(iter(reference), n_runs)), metric, energies)
 

@@ -32,7 +32,6 @@ class Sample:
         """What the original's outputs look like, by name."""
         return output_statistics(self.reference)
 
-
     @property
     def sets(self) -> frozenset[str]:
         """The outputs that are compared as sets of rows."""

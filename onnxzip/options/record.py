@@ -68,8 +68,8 @@ class Options:
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
-        freeze_inputs: take initializers that are also graph inputs, which callers could override (IR 4 and
-            above, as old exporters write them), for constants.
+        freeze_inputs: take initializers that are also graph inputs, which callers could override (IR 4
+            and above, as old exporters write them), for constants.
         passes: names of the passes to use; None for all.
         skip: names of passes to leave out.
         keep: shell patterns of weight names to leave alone.

@@ -16,9 +16,7 @@ from onnxzip.rewrite.prepare import fold_structure
 from onnxzip.runtime.session import open_session
 
 
-def raise_old_opset(
-    original: Model, subject: Subject
-) -> tuple[Model, list[Rewrite], list[Skip]]:
+def raise_old_opset(original: Model, subject: Subject) -> tuple[Model, list[Rewrite], list[Skip]]:
     """Raise an opset below 11 where the outputs stay what they were.
 
     Returns:
@@ -35,8 +33,8 @@ def raise_old_opset(
         deviation = _deviation(model, subject)
         if deviation > EXACT_LIMIT:
             raise ModelError(
-                f"{original.source}: raising opset {original.opset} to {model.opset} changes the outputs "
-                f"by {deviation:.2g}; export at opset 11 or above"
+                f"{original.source}: raising opset {original.opset} to {model.opset} changes the "
+                f"outputs by {deviation:.2g}; export at opset 11 or above"
             )
     except (CalibrationError, ModelError, ProviderError) as error:
         if original.opset < PACKED_OPSET:

@@ -59,9 +59,9 @@ _MOST_DEVIATION = 1e-2
 """Deviation of a provider from the CPU, or from itself, beyond which its errors excuse nothing."""
 
 _MOST_KERNEL_DEVIATION = 0.5
-"""Kernels that want their weights constant answer 0 or garbage otherwise, which is 1 off. Those that only
-round otherwise may differ by much: MatMulNBits with accuracy_level 4, int8 activations in place of float32
-ones, by 0.009 behind three layers."""
+"""Kernels that want their weights constant answer 0 or garbage otherwise, which is 1 off. Those that
+only round otherwise may differ by much: MatMulNBits with accuracy_level 4, int8 activations in place of
+float32 ones, by 0.009 behind three layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +144,10 @@ def _run_exact(model: Model, provider: str, level: Optimisation, subject: Subjec
 def _limit_on(others: Sequence[Runs], whole: Runs) -> float:
     """Return how far two sessions of a provider on the same weights may be apart.
 
-    One that computes with fewer digits, that picks its kernels by their speed or by which of their inputs
+    One that computes with fewer digits, or picks its kernels by their speed or by which of their inputs
     are constant, does not repeat itself to EXACT_LIMIT. What it differs by on the plain model, from the
-    CPU and from itself, is the error of its arithmetic: a LayerNormalization that takes a large mean off
-    makes 1e-4 of 1e-7.
+    CPU and from itself, is the error of its arithmetic: a LayerNormalization that takes a large mean
+    off makes 1e-4 of 1e-7.
 
     Args:
         others: outputs of the plain model, on the CPU or with less optimisation.
@@ -158,7 +158,7 @@ def _limit_on(others: Sequence[Runs], whole: Runs) -> float:
 
 
 def _check_kernels(plain: Runs, copied: Runs, provider: str) -> None:
-    """Refuse a model that, without optimisation, answers otherwise where its weights are no constants."""
+    """Refuse a model that, not optimised, answers otherwise where its weights are no constants."""
     found = exact_deviation(plain, copied)
     if found.value > _MOST_KERNEL_DEVIATION:
         raise VerificationError(

@@ -33,7 +33,7 @@ def with_weights(model: Model, layers: Sequence[Layer], weights: Mapping[str, Ar
 def with_hoisted_weights(
     model: Model, layers: Sequence[Layer], weights: Mapping[str, Array]
 ) -> tuple[Model, dict[str, str]]:
-    """Return the model with other values for some weights, and what each is called in it, by layer name."""
+    """Return the model with other values for some weights, and their names in it by layer name."""
     changed = model.copy()
     homes = hoist_weights(changed, {layer.name for layer in layers})
     tensors = {tensor.name: tensor for tensor in changed.proto.graph.initializer}

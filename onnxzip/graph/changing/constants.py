@@ -26,7 +26,7 @@ def with_constants(model: Model, constants: Mapping[str, Array]) -> Model:
 
 
 def with_copied_constants(model: Model, names: Collection[str]) -> Model:
-    """Return the model with an Identity behind some initializers of the main graph, which keeps their name.
+    """Return the model with an Identity behind some initializers of the main graph, under their names.
 
     Where a session optimises nothing, they are then no constants: what a decoded weight is to a kernel.
     """

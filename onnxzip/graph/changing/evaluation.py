@@ -30,8 +30,8 @@ _IR_VERSION = 8
 """Of onnx 1.10, which onnxruntime 1.17 knows; constants may be inputs as well from 4 on."""
 
 _ROUNDING = 1e-6
-"""Of the largest number: ten times what float32 rounds, as exponentials and sums are not computed the same
-way everywhere."""
+"""Of the largest number: ten times what float32 rounds, as sums and exponentials are not computed alike
+everywhere."""
 
 
 def evaluate(

@@ -47,7 +47,7 @@ def make_overridable(model: Model, homes: Mapping[str, str]) -> None:
 
 
 def companions(model: Model, names: Collection[str]) -> set[str]:
-    """Return the initializers of the main graph that must be no constants where the named ones are none."""
+    """Return the main graph's initializers that must be no constants where the named ones are none."""
     graph = model.proto.graph
     initializers = {t.name for t in graph.initializer}
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Raises a model below opset 11, where the decode operators do not exist."""
+"""Raises a model below opset 11, where not all decode operators exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DECODE_OPSET = 11
 1.14.1 to 1.32.0)."""
 
 PACKED_OPSET = 7
-"""Arithmetic broadcasts from here on, and so decodes what is packed; it is the oldest opset that onnxruntime
+"""Arithmetic broadcasts from here on, and so decodes what is packed; the oldest opset that onnxruntime
 promises to run (its docs/Versioning.md)."""
 
 _CONVERTER_ERRORS = (  # what onnx.version_converter was seen to raise; they have no common base class

@@ -24,9 +24,9 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
 
     Names of graph inputs and outputs stay, as do symbolic dimensions, the model's own doc string and
     metadata, functions, names of nodes of unknown domains, and what the bodies of nodes that are not
-    ONNX's own take and give: onnxruntime's BeamSearch finds its decoder's inputs by name. Node names, doc strings, metadata of
-    nodes, attributes with default values, and value_info entries are dropped, except entries that shape
-    inference would miss.
+    ONNX's own take and give: onnxruntime's BeamSearch finds its decoder's inputs by name. Node names,
+    doc strings, metadata of nodes, attributes with default values, and value_info entries are dropped,
+    except entries that shape inference would miss.
 
     Args:
         model: the model, changed in place.
@@ -49,7 +49,7 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
 
 
 def _named_by_operators(graph: onnx.GraphProto) -> set[str]:
-    """Return the inputs and outputs, at any depth, of bodies of operators that may look for their names."""
+    """Return what bodies take and give, at any depth, whose operators may look for it by name."""
     found: set[str] = set()
     for node in graph.node:
         for body in subgraphs(node):

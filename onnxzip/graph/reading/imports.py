@@ -1,8 +1,8 @@
-"""Operator sets and functions as onnxruntime takes them: what a file leaves open or says twice is settled.
+"""Operator sets and functions as onnxruntime takes them: what a file leaves open or says twice.
 
-onnxruntime (Model::Model in its graph/model.cc; seen with 1.32) takes the last of several imports of one
-domain, reads "ai.onnx" and "" as the same, and gives a domain that is not imported the newest version that
-it knows.
+onnxruntime (Model::Model in its graph/model.cc; seen with 1.32) takes the last of several imports of
+one domain, reads "ai.onnx" and "" as the same, and gives a domain that is not imported the newest
+version that it knows.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ MIN_OPSET = 1
 which operator of an older one it does not know."""
 
 _ADDED_OPSET = 17
-"""Given to a model without nodes of ONNX's own domain, for what decodes its weights: all operators of that
-are in it, and onnxruntime 1.17, the oldest that is promised, knows it."""
+"""Given to a model without nodes of ONNX's own domain, for what decodes its weights: it has all
+operators of that, and onnxruntime 1.17, the oldest that is promised, knows it."""
 
 
 def settle_imports(proto: onnx.ModelProto, source: str) -> None:
     """Leave one import of each domain, in place, and see that ONNX's own is among them.
 
     Raises:
-        ModelError: there is none at all, which onnxruntime refuses, or the version is none that is known.
+        ModelError: there is none at all, which onnxruntime refuses, or the version is not known.
     """
     if not proto.opset_import:
         raise ModelError(f"{source}: imports no operator set; export the model again")
@@ -83,9 +83,7 @@ def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
             yield from _with_inner(graph.node)
 
 
-def _key(
-    domain: str, name: str, message: onnx.NodeProto | onnx.FunctionProto
-) -> tuple[str, str, str]:
+def _key(domain: str, name: str, message: onnx.NodeProto | onnx.FunctionProto) -> tuple[str, str, str]:
     return _plain(domain), name, getattr(message, "overload", "")
 
 

@@ -11,8 +11,8 @@ import onnx
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.layouts import (
     RECURRENT,
-    default_layout,
     companion_of,
+    default_layout,
     is_known_domain,
     is_scale_input,
     is_shape_input,
@@ -24,6 +24,7 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import Body, subgraphs
 from onnxzip.graph.reading.tensors import (
     constant_value,
+    extremes,
     float_dtype,
     integer_dtype,
     n_elements,
@@ -42,12 +43,8 @@ MIN_INTEGER_BYTES = 1024
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT)
 """Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
 
-_TABLE_OPS = ("Gather",)
-"""Operators whose tables may be either: of their values only NaN is damage for certain."""
-
 _LEAST_MASK = 1e18
-"""Its square leaves float32: nothing learnt is that large, and the lowest number of a type stands for
--Inf in masks (a guess, between -1e9, which is common too, and 3.4e38)."""
+"""What stands for -Inf in masks (a guess, between -1e9, which is common too, and 3.4e38)."""
 
 _FLOAT32 = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 
@@ -230,38 +227,22 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
 
 
 def _value_refusal(source: str, layer: Layer) -> str:
-    """Return why a float weight must stay as it is for the values that it has, "" when it may change.
-
-    Raises:
-        ModelError: NaN or Inf in what is learnt.
-    """
-    low, high, is_finite = _extremes(layer.weight)
+    """Return why a float weight stays as it is for its values, or ""; a ModelError if they are damage."""
+    low, high, is_finite = extremes(layer.weight)
     if not is_finite:
-        is_nan_damage = layer.op_type in _TABLE_OPS and bool(np.isnan(low))
-        if layer.op_type not in _WEIGHT_OPS and not is_nan_damage:
+        is_embedding = layer.op_type == "Gather" and bool(np.isnan(low))
+        if layer.op_type not in _WEIGHT_OPS and not is_embedding:
             return "it holds NaN or Inf (a mask, as it seems)"
         raise ModelError(
             f"{source}: weight '{layer.name}' of {layer.op_type} holds NaN or Inf; "
             "repair the training run or export"
         )
-    largest = max(abs(low), abs(high))
+    largest = max(-low, high)
     if largest > _LEAST_MASK and layer.op_type not in _WEIGHT_OPS:
         return f"it holds values of {largest:.2g} (a mask, as it seems)"
     if largest and not _FLOAT32[0] <= largest <= _FLOAT32[1]:
         return f"its values, up to {largest:.2g}, leave float32, in which weights are decoded"
     return ""
-
-
-def _extremes(array: Array) -> tuple[float, float, bool]:
-    """Return the least and the greatest element, NaN if any is, and whether all are finite."""
-    flat = array.reshape(-1)
-    chunk = 1 << 22
-    low, high, is_finite = np.inf, -np.inf, True
-    for i in range(0, flat.size, chunk):
-        part = flat[i : i + chunk].astype(np.float64)
-        low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
-        is_finite = is_finite and bool(np.isfinite(part).all())
-    return float(low), float(high), is_finite
 
 
 def _describe(weight: Weight, array: Array) -> Layer:

@@ -1,4 +1,4 @@
-"""Outputs whose number of rows follows from values (boxes that are left over) are compared as sets of rows.
+"""Outputs whose number of rows follows from values (boxes that are left) are compared as sets of rows.
 
 A row of one model is compared with the nearest row of the other, in both directions (the distance of
 Chamfer, Barrow et al. 1977), so that a row that is missing costs what it is away from its neighbours.
