@@ -227,7 +227,7 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
 
 
 def _value_refusal(source: str, layer: Layer) -> str:
-    """Return why a float weight stays as it is for its values, or ""; a ModelError if they are damage."""
+    """Return why a float weight stays as it is for its values, or ""; ModelError if they are damage."""
     low, high, is_finite = extremes(layer.weight)
     if not is_finite:
         is_embedding = layer.op_type == "Gather" and bool(np.isnan(low))
