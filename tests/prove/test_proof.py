@@ -79,8 +79,8 @@ def test_large_errors_of_a_provider_excuse_nothing(monkeypatch: pytest.MonkeyPat
 
 
 QUIET, LOUD = 1e-6, 0.3
-ROUND = [QUIET, QUIET, QUIET, LOUD]
-"""A proof whose drift check fails: two plain references, the original, the compressed model."""
+ROUND = [QUIET, QUIET, QUIET, QUIET, LOUD]
+"""A proof whose drift check fails: three plain references, the original, the compressed model."""
 
 
 @pytest.fixture

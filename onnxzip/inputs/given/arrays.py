@@ -119,8 +119,9 @@ def flattened(
         inputs: the model's inputs.
     """
     flat: dict[str, ArrayLike] = {}
+    sequences = {spec.name for spec in inputs if spec.is_sequence}
     for name, value in arrays.items():
-        elements = enumerate(value) if isinstance(value, list | tuple) else ()
+        elements = enumerate(value) if isinstance(value, list | tuple) and name in sequences else ()
         flat |= {f"{name}[{i}]": element for i, element in elements} or {name: value}
     specs: list[InputSpec] = []
     for spec in inputs:
