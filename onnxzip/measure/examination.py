@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -111,7 +111,7 @@ def _recorded(
     feeds: FeedSet,
     open_original: Callable[[], Session],
     metric: Metric,
-    sets: frozenset[str],
+    sets: Mapping[str, int],
 ) -> Sample:
     """Return a sample with the original's outputs, and a metric that knows them."""
     answered, feeds = feeds.answered, replace(feeds, answered=())

@@ -134,14 +134,14 @@ class SumMetric(Metric):
         default_limit: the limit where the user names none.
         number_kinds: numpy's kinds of outputs that are numbers to it.
         ignored: outputs that do not count: states, which count by what becomes of them.
-        sets: outputs that are compared as sets of rows, see `row_sets`.
+        sets: outputs that are compared as sets of rows, see `row_sets`, and the axis of these.
     """
 
     name: ClassVar[str]
     default_limit: ClassVar[float]
     number_kinds: ClassVar[str] = "f"
     ignored: frozenset[str] = frozenset()
-    sets: frozenset[str] = frozenset()
+    sets: Mapping[str, int] = field(default_factory=dict)
 
     @abstractmethod
     def terms(self, pair: Pair) -> tuple[Array, Array]:
@@ -225,7 +225,9 @@ class SumMetric(Metric):
             a, b = before.get(name), after.get(name)
             dtype = next(array.dtype for array in (a, b) if array is not None)
             found = sums.setdefault(name, OutputSums(name, dtype))
-            rows = matched_rows(a, b) if name in self.sets and a is not None and b is not None else None
+            rows = None
+            if name in self.sets and a is not None and b is not None:
+                rows = matched_rows(a, b, self.sets[name])
             if rows is not None:
                 self._add_output(found, *rows, None)
             elif a is None or b is None or a.shape != b.shape:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import MappingProxyType
 
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics.nrmse import Nrmse
@@ -43,7 +44,7 @@ class Probe:
         reference: Runs,
         statistics: Mapping[str, OutputStatistics],
         n_runs: int,
-        sets: frozenset[str] = frozenset(),
+        sets: Mapping[str, int] = MappingProxyType({}),
     ) -> Probe:
         """Return what compares outputs on the first `n_runs` runs, some as sets of rows."""
         metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states, sets=sets)

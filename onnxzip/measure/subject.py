@@ -33,9 +33,9 @@ class Sample:
         return output_statistics(self.reference)
 
     @property
-    def sets(self) -> frozenset[str]:
-        """The outputs that are compared as sets of rows."""
-        return self.metric.sets if isinstance(self.metric, SumMetric) else frozenset()
+    def sets(self) -> Mapping[str, int]:
+        """The outputs that are compared as sets of rows, and the axis of these."""
+        return self.metric.sets if isinstance(self.metric, SumMetric) else {}
 
 
 _N_EXACT_RUNS = 8

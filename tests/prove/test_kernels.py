@@ -1,4 +1,4 @@
-"""Kernels that look at which of their inputs are constant: their rounding is no fault, their zeros are."""
+"""Kernels that look at which inputs are constant: their rounding is no fault, their zeros are."""
 
 from __future__ import annotations
 

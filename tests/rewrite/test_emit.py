@@ -108,7 +108,8 @@ def test_two_ways_to_the_plain_model(name: str, keeps_names: bool) -> None:
     filled, stored = plain_reference(work.model, work.emitted, work.plan, decoded, work.restorer)
     assert exact_deviation(outputs(stripped, name), outputs(filled, name)).value == 0
     initializers = {t.name for t in filled.proto.graph.initializer}
-    assert len(stored) == len(work.plan.chosen) and stored <= initializers
+    assert len(stored) == len(work.plan.chosen)
+    assert stored <= initializers
     assert not graph.is_marked(stripped)
     assert (
         len(stripped.proto.graph.node) == len(work.emitted.model.proto.graph.node) - work.emitted.n_nodes

@@ -14,13 +14,16 @@ _MAX_DISTANCES = 1 << 24
 """Of rows to rows, which are computed at once: 128 MiB."""
 
 
-def matched_rows(before: Array, after: Array) -> tuple[Array, Array] | None:
+def matched_rows(before: Array, after: Array, axis: int = 0) -> tuple[Array, Array] | None:
     """Return the rows of both, each beside its nearest of the other: (n_before + n_after, ...) twice.
 
-    None where rows differ in shape, are no numbers, or are too many.
+    None where rows, which lie along `axis`, differ in shape, are no numbers, or are too many.
     """
+    if min(before.ndim, after.ndim) <= axis:
+        return None
+    before, after = np.moveaxis(before, axis, 0), np.moveaxis(after, axis, 0)
     is_number = before.dtype == after.dtype and before.dtype.kind in "fiub"
-    if not is_number or not before.ndim == after.ndim > 0 or before.shape[1:] != after.shape[1:]:
+    if not is_number or before.ndim != after.ndim or before.shape[1:] != after.shape[1:]:
         return None
     if len(before) * len(after) > _MAX_DISTANCES:
         return None

@@ -19,11 +19,11 @@ I = np.array([[5, -3, 0], [7, 2, -9]], np.int64)  # noqa: E741
 Attributes = Mapping[str, Any]
 
 
-def axes(op_type: str, axes: list[int], since: int = 13) -> Callable[[int], tuple[list[Any], Attributes]]:
+def axes(
+    op_type: str, axes: list[int], since: int = 13
+) -> Callable[[int], tuple[list[Any], Attributes]]:
     """Return the further inputs and attributes of an operator whose axes became an input at an opset."""
-    return lambda opset: (
-        ([np.array(axes, np.int64)], {}) if opset >= since else ([], {"axes": axes})
-    )
+    return lambda opset: ([np.array(axes, np.int64)], {}) if opset >= since else ([], {"axes": axes})
 
 
 def slicing(starts: list[int], ends: list[int], over: list[int]) -> Callable[[int], Any]:

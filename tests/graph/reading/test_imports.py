@@ -19,7 +19,7 @@ X = {"x": np.random.default_rng(1).standard_normal((8, 1, 64)).astype(np.float32
 
 
 def squeezing(imports: Sequence[tuple[str, int]]) -> onnx.ModelProto:
-    """Return a MatMul behind a Squeeze, whose axes are an input from opset 13 on, as the last import says."""
+    """Return a MatMul behind a Squeeze that is valid at the last import only."""
     draft = Draft()
     last = [version for domain, version in imports if domain in ("", "ai.onnx")][-1]
     if last >= 13:

@@ -47,15 +47,19 @@ def squashed_outputs(model: Model) -> frozenset[str]:
     return frozenset(v.name for v in model.proto.graph.output if v.name in squashed)
 
 
-def unsized_outputs(model: Model) -> frozenset[str]:
-    """Return the graph's outputs that may have more rows or fewer, as values have it (boxes, say)."""
+def unsized_outputs(model: Model) -> dict[str, int]:
+    """Return the graph's outputs that may have more rows or fewer, as values have it (boxes, say).
+
+    Returns:
+        The axis of the rows, by name: the first one whose size is not stated.
+    """
     graph = model.proto.graph
     unsized: set[str] = set()
     for node in graph.node:
         if _sizes_by_values(node) or unsized.intersection(reads_of(node)):
             unsized.update(node.output)
-    is_fixed = {v.name for v in graph.output if _has_fixed_rows(v)}
-    return frozenset(v.name for v in graph.output if v.name in unsized) - is_fixed
+    axes = {v.name: _first_free_axis(v) for v in graph.output if v.name in unsized}
+    return {name: axis for name, axis in axes.items() if axis is not None}
 
 
 def _sizes_by_values(node: onnx.NodeProto) -> bool:
@@ -63,10 +67,13 @@ def _sizes_by_values(node: onnx.NodeProto) -> bool:
     return node.op_type in _SIZED_BY_VALUES or any(map(_sizes_by_values, inner))
 
 
-def _has_fixed_rows(value: onnx.ValueInfoProto) -> bool:
-    """Whether an output's first size is stated; it has rows only where it has a rank above 0."""
-    shape = value.type.tensor_type.shape
-    return bool(shape.dim) and shape.dim[0].HasField("dim_value")
+def _first_free_axis(value: onnx.ValueInfoProto) -> int | None:
+    """Return the first axis whose size is not stated, 0 where none is, None where all are."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return 0
+    free = (axis for axis, dim in enumerate(tensor.shape.dim) if not dim.HasField("dim_value"))
+    return next(free, None)
 
 
 def weights_behind(model: Model, outputs: Collection[str]) -> frozenset[str]:
