@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.errors import ProviderError
-from onnxzip.graph import Model, loadable
+from onnxzip.graph import Model, loadable, unsized_outputs
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_files import join_labels, load_labels
@@ -49,7 +49,6 @@ def examine(
         InputError: the model does not load or run, or data, metric or provider do not fit.
     """
     providers, unusable = _usable_providers(options.providers)
-    sets = graph.unsized_outputs(original)
 
     def open_original() -> Session:
         return open_session(loadable(original), custom_ops=options.custom_ops)
@@ -64,7 +63,7 @@ def examine(
 
         def record(feeds: FeedSet, metric: Metric) -> Sample:
             asked = replace(feeds, unasked=frozenset(random))
-            return _recorded(session, asked, open_original, metric, sets)
+            return _recorded(session, asked, open_original, metric, unsized_outputs(original))
 
         def sample(feeds: FeedSet, labels: NDArray[np.int64] | None) -> Sample:
             return record(feeds, metric_of(options, labels, is_limited))

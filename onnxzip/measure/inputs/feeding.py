@@ -26,9 +26,7 @@ def make_feeds(
     """Return the user's data and the labels that came with it, or families of generated inputs."""
     if options.calibration is None:
         return make_up(session, model, options), ()
-    feeds, labels = load_calibration(
-        options.calibration, (*session.inputs, *session.optional_inputs)
-    )
+    feeds, labels = load_calibration(options.calibration, (*session.inputs, *session.optional_inputs))
     return (replace(feeds, is_like_real=True),), labels
 
 
