@@ -105,3 +105,14 @@ def test_generated_inputs_leave_out_what_is_optional_and_round_bfloat16() -> Non
         assert report.bytes_after < report.bytes_before
     with pytest.raises(CalibrationError, match=r"seq\(tensor\(float\)\).*pass real inputs"):
         onnxzip.compress(sequence())
+
+
+def test_a_batch_that_is_called_free_and_is_one() -> None:
+    """A Reshape to (1, 48) behind it takes one sample a run."""
+    draft = Draft()
+    product = draft.add("MatMul", ["x", draft.weight("weight", 64, 48)], "m")
+    draft.add("Reshape", [product, draft.tensor("shape", np.array([1, 48]))], "y")
+    proto = draft.model([value("x", ["n", 64])], [value("y", [1, 48])])
+    report = onnxzip.compress(proto, calibration={"x": ROWS}, **QUICK).report
+    (drift,) = [check for check in report.checks if check.kind == "drift"]
+    assert "24 of 96 samples" in drift.note
