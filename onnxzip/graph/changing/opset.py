@@ -7,8 +7,8 @@ import onnx
 from onnxzip.errors import ModelError
 from onnxzip.graph.changing.hoisting import MIN_IR_VERSION, as_input
 from onnxzip.graph.changing.prune import drop_initializers
-from onnxzip.graph.reading.imports import opset_version
 from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.opsets.imports import opset_version
 from onnxzip.graph.reading.scope import iter_bodies
 
 DECODE_OPSET = 11

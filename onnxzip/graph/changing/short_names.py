@@ -9,9 +9,9 @@ from itertools import count, product
 import onnx
 
 from onnxzip.graph.changing.fields import delete_if
-from onnxzip.graph.reading.defaults import Defaults, opsets_of
 from onnxzip.graph.reading.layouts import STANDARD_DOMAINS
 from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.opsets.defaults import Defaults, opsets_of
 from onnxzip.graph.reading.scope import subgraphs
 from onnxzip.graph.reading.shapes import needed_value_info
 

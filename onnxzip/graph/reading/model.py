@@ -20,8 +20,8 @@ from google.protobuf.message import DecodeError
 from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.external_data import ExternalData, copy_external
-from onnxzip.graph.reading.imports import drop_uncalled_functions, opset_version, settle_imports
 from onnxzip.graph.reading.mapped_arrays import share_with_copy
+from onnxzip.graph.reading.opsets.imports import drop_uncalled_functions, opset_version, settle_imports
 from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array
 from onnxzip.records.aliases import Array
