@@ -48,6 +48,7 @@ class Settings(VerifySettings, total=False):
     best_effort: bool
     target_size: WholeNumber | str | None
     objective: Literal["size", "speed"]
+    freeze_inputs: bool
     passes: str | Sequence[str] | None
     skip: str | Sequence[str]
     keep: str | Sequence[str]
@@ -84,6 +85,7 @@ def compress(
             best_effort: whether to return the model that loses least where none meets the tolerance.
             target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
             objective: "size" or "speed".
+            freeze_inputs: whether initializers that are also graph inputs become constants.
             passes, skip, keep: names of passes to use, of passes to leave out, patterns of the names of
                 weights to leave alone; one or several.
             pass_settings: settings of passes by name, {"dct": {"block": 8}}.

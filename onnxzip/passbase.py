@@ -140,6 +140,8 @@ class Pass(ABC):
     name: ClassVar[str]
     examples: ClassVar[tuple[Layer, ...]]
     kinds: ClassVar[tuple[str, ...]] = ("float",)
+    min_opset: ClassVar[int] = 7
+    """The oldest operator set that has all operators that it emits."""
 
     @abstractmethod
     def candidates(

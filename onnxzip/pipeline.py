@@ -145,6 +145,8 @@ def _read(source: ModelLike, options: Options) -> Model:
     """Read the model, when all that was named exists, and refuse a size that it has already."""
     _check_names(options)
     original = graph.read_model(source)
+    if options.freeze_inputs:
+        graph.freeze_inputs(original.proto)
     _log.info("read %s: %d bytes, opset %d", original.source, original.n_bytes, original.opset)
     if options.target_size is not None and options.target_size >= original.n_bytes:
         raise UsageError(

@@ -50,6 +50,7 @@ class Dct(Pass):
     """
 
     name: ClassVar[str] = "dct"
+    min_opset: ClassVar[int] = 8
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
     block: int = 8

@@ -89,6 +89,7 @@ class Lossless(Pass):
 
     name: ClassVar[str] = "lossless"
     kinds: ClassVar[tuple[str, ...]] = ("integer",)
+    min_opset: ClassVar[int] = 11
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
     def candidates(

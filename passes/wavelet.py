@@ -66,6 +66,7 @@ class Wavelet(Pass):
     """
 
     name: ClassVar[str] = "wavelet"
+    min_opset: ClassVar[int] = 8
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
     wavelet: str = "haar"

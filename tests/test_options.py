@@ -62,6 +62,7 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
     "level": ([(1, 1), (np.int8(9), 9)], [0, 10, True, "6", 6.0, None, 10**5000], "from 1 to 9"),
     "n_jobs": ([(np.uint8(3), 3)], [0, -1, True, 1.0, None], "is not a whole number from 1"),
     "seed": ([(0, 0), (np.int64(7), 7), (2**70, 2**70)], [-1, True, 1.5, "1"], "whole number from 0"),
+    "freeze_inputs": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "keep_names": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "overwrite": ([(np.True_, True)], [1, "no", None, HUGE], "is not True or False"),
     "pass_settings": (
@@ -186,6 +187,7 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         "custom_ops": {"custom_ops": "lib.so"},
         "level": {"level": 3},
         "keep_names": {"keep_names": True},
+        "freeze_inputs": {"freeze_inputs": True},
         **{name: {name: 2} for name in ("n_jobs", "seed")},
         **{name: {name: "a"} for name in ("passes", "skip", "keep", "providers")},
     }

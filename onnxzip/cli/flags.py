@@ -152,6 +152,11 @@ def _add_method_options(parser: argparse.ArgumentParser) -> None:
         "replaced by cheaper ones where that runs fewer operations",
     )
     group.add_argument(
+        "--freeze-inputs",
+        action="store_true",
+        help="treat initializers that are also graph inputs as constants (old exporters)",
+    )
+    group.add_argument(
         "--passes", action="extend", type=read_names, metavar="A,B", help="use these passes only"
     )
     group.add_argument(

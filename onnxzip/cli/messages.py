@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from onnxzip.records.check import Check
 
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+"""What the system says where it has no file descriptor left to give."""
+
+
 def explain(error: Exception, request: Request | None) -> str:
     """Return what went wrong, where, and what to do."""
     source = "" if request is None else str(request.source)
+    error = _cause(error)
     match error:
         case OnnxzipError():
             message = error.worded(flag_of)
@@ -25,7 +30,7 @@ def explain(error: Exception, request: Request | None) -> str:
             return message if is_placed else f"{source}: {message}"
         case MemoryError() | ImportError() if _is_out_of_memory(error):
             return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
-        case OSError() if error.errno in (errno.EMFILE, errno.ENFILE):
+        case OSError() if error.errno in _EXHAUSTED:
             return f"{source}: {error.strerror}; allow more of them (ulimit -n)" + untouched(request)
         case OSError():
             place = error.filename or source
@@ -39,6 +44,16 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, be it for a library that was to be loaded."""
     words = ("failed to map segment", "Cannot allocate memory")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what an error of a library hides: that there are no file descriptors left."""
+    hidden: BaseException | None = error
+    while hidden is not None and not isinstance(error, OnnxzipError):
+        if isinstance(hidden, OSError) and hidden.errno in _EXHAUSTED:
+            return hidden
+        hidden = hidden.__cause__ or hidden.__context__
+    return error
 
 
 def _names_its_place(message: str, request: Request | None) -> bool:

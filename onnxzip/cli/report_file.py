@@ -49,7 +49,8 @@ class ReportFile:
 
         with _blaming(self._path):
             self._new = self._stack.enter_context(replacement(real_place(self._path)))
-            self._new.file.write(exporters()[self._path.suffix.lower()](report).encode())
+            text = exporters()[self._path.suffix.lower()](report)
+            self._new.file.write(text.encode(errors="backslashreplace"))
             self._new.complete()
 
     def put_in_place(self) -> None:

@@ -3,19 +3,24 @@
 from onnx import ModelProto
 
 from onnxzip.disk.own_copy import release_pages, share_with_disk
-from onnxzip.graph.changing.constants import with_constants
+from onnxzip.graph.changing.constants import with_constants, with_copied_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
-from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
+from onnxzip.graph.changing.hoisting import companions, freeze_inputs, hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs
-from onnxzip.graph.changing.opset import raise_opset
+from onnxzip.graph.changing.opset import DECODE_OPSET, PACKED_OPSET, raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.bare_size import bare_bytes
 from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
-from onnxzip.graph.reading.inputs.dependence import squashed_outputs, varying_outputs, weights_behind
+from onnxzip.graph.reading.inputs.dependence import (
+    squashed_outputs,
+    unsized_outputs,
+    varying_outputs,
+    weights_behind,
+)
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
@@ -59,9 +64,11 @@ from onnxzip.graph.writing.mark_text import Judgement, RoundedValues
 from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksum
 
 __all__ = [
+    "DECODE_OPSET",
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
     "MIN_INTEGER_BYTES",
+    "PACKED_OPSET",
     "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",
@@ -83,6 +90,7 @@ __all__ = [
     "check_output",
     "check_unread",
     "claims_of",
+    "companions",
     "count_differences",
     "decoded_names",
     "decoded_shapes",
@@ -96,6 +104,7 @@ __all__ = [
     "find_small_layers",
     "first_scalings",
     "float_initializers",
+    "freeze_inputs",
     "hoist_weights",
     "index_ranges",
     "inline_bytes",
@@ -123,10 +132,12 @@ __all__ = [
     "squashed_outputs",
     "structure",
     "to_proto",
+    "unsized_outputs",
     "varying_outputs",
     "weights_behind",
     "weights_checksum",
     "with_constants",
+    "with_copied_constants",
     "with_first_layers",
     "with_operand_outputs",
     "with_plain_weights",

@@ -8,6 +8,7 @@ inputs that nothing was fitted to.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.records.aliases import Array
+
+UNBOUNDED = 1e100
+"""A loss that no model has, and whose square stays in float64: whoever allows more allows everything."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Aim:
         metric = subject.metric
         guides = _guides(subject)
         self._guides = None if any(guide is None for guide in guides) else guides
-        limit = as_loss(metric, metric.limit)
+        limit = min(as_loss(metric, metric.limit), UNBOUNDED)
         self.tolerance = limit if limit > 0 and not metric.counts_events else None
         if self._guides is not None and guides[0] is not None:
             self.tolerance = guides[0].limit
@@ -102,4 +106,4 @@ def _worst(trials: TrialSession, weights: Mapping[str, Array], samples: Sequence
 
 def as_loss(metric: Metric, value: float) -> float:
     """Return a metric's value as a loss that grows with the errors: dB as the ratio they stand for."""
-    return float(10 ** (-value / 20)) if metric.higher_is_better else value
+    return float(10 ** min(-value / 20, math.log10(UNBOUNDED))) if metric.higher_is_better else value

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.errors import ProviderError
-from onnxzip.graph import Model, loadable
+from onnxzip.graph import Model, loadable, unsized_outputs
 from onnxzip.inputs.feedset import FITTED_NOTE, FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_files import join_labels, load_labels
@@ -63,7 +63,7 @@ def examine(
 
         def record(feeds: FeedSet, metric: Metric) -> Sample:
             asked = replace(feeds, unasked=frozenset(random))
-            return _recorded(session, asked, open_original, metric)
+            return _recorded(session, asked, open_original, metric, unsized_outputs(original))
 
         def sample(feeds: FeedSet, labels: NDArray[np.int64] | None) -> Sample:
             return record(feeds, metric_of(options, labels, is_limited))
@@ -106,14 +106,18 @@ def _split(
 
 
 def _recorded(
-    session: Session, feeds: FeedSet, open_original: Callable[[], Session], metric: Metric
+    session: Session,
+    feeds: FeedSet,
+    open_original: Callable[[], Session],
+    metric: Metric,
+    sets: Mapping[str, int],
 ) -> Sample:
     """Return a sample with the original's outputs, and a metric that knows them."""
     answered, feeds = feeds.answered, replace(feeds, answered=())
     reference = RecordedOutputs(feeds, open_original)
     reference.record(session, [feeds.asked(outputs) for outputs in answered])
     if isinstance(metric, SumMetric):
-        metric = replace(metric, ignored=feeds.states).prepare(reference)
+        metric = replace(metric, ignored=feeds.states, sets=sets).prepare(reference)
     return Sample(feeds, reference, metric)
 
 

@@ -20,6 +20,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.measure.outputs.row_sets import matched_rows
 from onnxzip.measure.outputs.running_sums import Numbers, OutputSums, Pair, Runs
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
@@ -133,12 +134,14 @@ class SumMetric(Metric):
         default_limit: the limit where the user names none.
         number_kinds: numpy's kinds of outputs that are numbers to it.
         ignored: outputs that do not count: states, which count by what becomes of them.
+        sets: outputs that are compared as sets of rows, see `row_sets`, and the axis of these.
     """
 
     name: ClassVar[str]
     default_limit: ClassVar[float]
     number_kinds: ClassVar[str] = "f"
     ignored: frozenset[str] = frozenset()
+    sets: Mapping[str, int] = field(default_factory=dict)
 
     @abstractmethod
     def terms(self, pair: Pair) -> tuple[Array, Array]:
@@ -222,7 +225,12 @@ class SumMetric(Metric):
             a, b = before.get(name), after.get(name)
             dtype = next(array.dtype for array in (a, b) if array is not None)
             found = sums.setdefault(name, OutputSums(name, dtype))
-            if a is None or b is None or a.shape != b.shape:
+            rows = None
+            if name in self.sets and a is not None and b is not None:
+                rows = matched_rows(a, b, self.sets[name])
+            if rows is not None:
+                self._add_output(found, *rows, None)
+            elif a is None or b is None or a.shape != b.shape:
                 found.find_changed(a, b)
             else:
                 self._add_output(found, a, b, n_samples)
@@ -259,7 +267,8 @@ class SumMetric(Metric):
             differs = np.asarray(x != y)
             found.add(differs, np.ones_like(differs), n_samples)
         elif pair := found.pair(x, y):
-            found.add(*self.terms(pair), n_samples)
+            with np.errstate(over="ignore"):  # where squares leave float64 an output is no evidence
+                found.add(*self.terms(pair), n_samples)
 
 
 def measure_each(

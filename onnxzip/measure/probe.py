@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import MappingProxyType
 
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics.nrmse import Nrmse
@@ -38,13 +39,21 @@ class Probe:
 
     @classmethod
     def of(
-        cls, feeds: FeedSet, reference: Runs, statistics: Mapping[str, OutputStatistics], n_runs: int
+        cls,
+        feeds: FeedSet,
+        reference: Runs,
+        statistics: Mapping[str, OutputStatistics],
+        n_runs: int,
+        sets: Mapping[str, int] = MappingProxyType({}),
     ) -> Probe:
-        """Return what compares outputs on the first `n_runs` runs."""
-        metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states)
+        """Return what compares outputs on the first `n_runs` runs, some as sets of rows."""
+        metric = replace(Nrmse(math.inf).prepared(statistics), ignored=feeds.states, sets=sets)
         statistics = {name: s for name, s in statistics.items() if name not in feeds.states}
-        telling = {name: s.deviation**2 for name, s in statistics.items() if not why_no_evidence(s)}
-        energies = telling or {name: s.rms**2 for name, s in statistics.items()}
+        # products, as a power beyond float64 raises where a product is Inf
+        telling = {
+            name: s.deviation * s.deviation for name, s in statistics.items() if not why_no_evidence(s)
+        }
+        energies = telling or {name: s.rms * s.rms for name, s in statistics.items()}
         return cls(feeds.head(n_runs), tuple(islice(iter(reference), n_runs)), metric, energies)
 
     def loss(self, outputs: Runs) -> float:

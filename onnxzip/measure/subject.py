@@ -10,7 +10,7 @@ from pathlib import Path
 
 from onnxzip.graph import Judgement
 from onnxzip.inputs.feedset import FeedSet, interleaved
-from onnxzip.measure.metric import Metric
+from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics import make_metric, metrics
 from onnxzip.measure.outputs.output_statistics import OutputStatistics, output_statistics
 from onnxzip.measure.outputs.recorded_outputs import RecordedOutputs
@@ -31,6 +31,11 @@ class Sample:
     def statistics(self) -> dict[str, OutputStatistics]:
         """What the original's outputs look like, by name."""
         return output_statistics(self.reference)
+
+    @property
+    def sets(self) -> Mapping[str, int]:
+        """The outputs that are compared as sets of rows, and the axis of these."""
+        return self.metric.sets if isinstance(self.metric, SumMetric) else {}
 
 
 _N_EXACT_RUNS = 8
@@ -110,7 +115,7 @@ class Subject:
 
     def _probes(self, n_runs: int) -> tuple[Probe, ...]:
         n_each = max(2, -(-n_runs // len(self.fitted)))
-        return tuple(Probe.of(s.feeds, s.reference, s.statistics, n_each) for s in self.fitted)
+        return tuple(Probe.of(s.feeds, s.reference, s.statistics, n_each, s.sets) for s in self.fitted)
 
 
 def judgement_of(subject: Subject) -> Judgement | None:

@@ -68,6 +68,8 @@ class Options:
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
+        freeze_inputs: take initializers that are also graph inputs, which callers could override (IR 4
+            and above, as old exporters write them), for constants.
         passes: names of the passes to use; None for all.
         skip: names of passes to leave out.
         keep: shell patterns of weight names to leave alone.
@@ -92,6 +94,7 @@ class Options:
     best_effort: bool = False
     target_size: int | None = None
     objective: Literal["size", "speed"] = "size"
+    freeze_inputs: bool = False
     passes: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
@@ -207,6 +210,7 @@ _READERS: Mapping[str, Reader] = {
     "best_effort": read_flag,
     "target_size": _optional(read_size),
     "objective": read_objective,
+    "freeze_inputs": read_flag,
     "passes": _optional(read_some_names),
     "skip": read_names,
     "keep": read_names,

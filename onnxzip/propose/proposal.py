@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from joblib import Parallel, delayed
 
-from onnxzip.codec.level import Level, level
-from onnxzip.graph import Model, annotate_layers, release_pages
+from onnxzip.codec.level import Level, level, packing
+from onnxzip.graph import DECODE_OPSET, Model, annotate_layers, release_pages
 from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -73,11 +73,14 @@ def propose(draft: Draft, subject: Subject, options: Options, show: ShowProgress
         UsageError: a pass or one of its settings does not exist.
     """
     weight_passes, _ = make_passes(options)
-    model, found, rewrites, skips = settle_structure(draft, subject, options.keep)
+    model, found, rewrites, skips = settle_structure(draft, subject, options)
     shapes = {name: array.shape for name, array in subject.samples[0].feeds.feeds[0].items()}
     layers = annotate_layers(model, found.layers, shapes)
-    layers, unmeasured = _measure_inputs(model, layers, subject, show)
     chosen_level = level(options.level)
+    if model.opset < DECODE_OPSET:
+        chosen_level = packing(chosen_level)
+        weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
+    layers, unmeasured = _measure_inputs(model, layers, subject, show)
     codecs = chosen_level.codecs(layers)
     ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
     n_candidates = sum(map(len, ladders.values()))

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxzip.errors import InputError, ModelError, ToleranceError
-from onnxzip.graph import Model, bare_bytes, is_marked, loadable, raise_opset
+from onnxzip.graph import (
+    DECODE_OPSET,
+    PACKED_OPSET,
+    Model,
+    bare_bytes,
+    is_marked,
+    loadable,
+    raise_opset,
+)
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.subject import Subject
@@ -29,7 +37,8 @@ class Draft:
 
     Attributes:
         original: the model as it was read.
-        raised: the same at an opset that has the decode operators; the original where that is its own.
+        raised: the same at an opset that has the decode operators; the original where that is its own,
+            or cannot be raised.
         folded: the raised model after structural passes.
         rewrites: what these did.
         skips: what they refused.
@@ -57,8 +66,9 @@ def draft_structure(original: Model, options: Options) -> Draft:
         raise ModelError(
             f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
         )
-    raised = raise_opset(original)
-    folded, rewrites, skips = fold_structure(raised, make_passes(options)[1])
+    raised, unraised = _raise_opset(original)
+    passes = make_passes(options)[1] if raised.opset >= DECODE_OPSET else []
+    folded, rewrites, skips = fold_structure(raised, passes)
     weights = find_weights(folded, options.keep)
     if options.target_size is not None:  # folding alone may well meet a size
         _check_target(options.target_size, raised, folded)
@@ -69,7 +79,22 @@ def draft_structure(original: Model, options: Options) -> Draft:
             open_session(loadable(original), custom_ops=options.custom_ops).close()
             reason = why_none(raised, unfolded.skips)
             raise ToleranceError(f"{original.source}: no weight can be made smaller: {reason}")
-    return Draft(original, raised, folded, rewrites, skips, weights)
+    return Draft(original, raised, folded, rewrites, [*unraised, *skips], weights)
+
+
+def _raise_opset(original: Model) -> tuple[Model, list[Skip]]:
+    """Raise the opset, or say why it stays, where weights can be packed at that opset as well."""
+    try:
+        return raise_opset(original), []
+    except ModelError as error:
+        return original, [_not_raised(original, error)]
+
+
+def _not_raised(original: Model, error: ModelError) -> Skip:
+    if original.opset < PACKED_OPSET:
+        raise error
+    finding = str(error).removeprefix(f"{original.source}: ")
+    return Skip("graph", "opset", f"not raised, so that weights are packed only: {finding}")
 
 
 def _check_target(target_size: int, *models: Model) -> None:
@@ -83,17 +108,22 @@ def _check_target(target_size: int, *models: Model) -> None:
 
 
 def settle_structure(
-    draft: Draft, subject: Subject, keep: Sequence[str]
+    draft: Draft, subject: Subject, options: Options
 ) -> tuple[Model, FoundWeights, list[Rewrite], list[Skip]]:
     """Return the changed model, its weights, what was done and what was refused.
 
     The outputs have to stay what they were. A fold that moves them, or that fails where the original
-    runs, is undone.
+    runs, is undone; so is a raised opset, where weights can be packed at the old one.
 
     Raises:
-        ModelError: the opset was raised, and that moves the outputs.
+        ModelError: the opset had to be raised, and that moves the outputs.
     """
-    raises = _check_raised(draft, subject)
+    keep = options.keep
+    try:
+        raises = _check_raised(draft, subject)
+    except ModelError as error:
+        skip = _not_raised(draft.original, error)
+        return draft.original, find_weights(draft.original, keep), [], [skip]
     if not draft.rewrites:
         return draft.folded, draft.weights, raises, list(draft.skips)
     reason = _why_undone(draft.folded, subject)

@@ -25,6 +25,8 @@ def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -
 
     The arrays lie in a temporary file: as long as one lives in the session's memory, all of it stays.
     """
+    if not n_nodes:
+        return {}
     values = run_once(loadable(decoder(model, n_nodes)), {}, "off", custom_ops)
     types = decoded_types(model, n_nodes)
     arrays = [array.astype(types[name], copy=False) for name, array in values.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onnxzip.graph import (
     UNKNOWN_ORIGIN,
@@ -15,6 +15,7 @@ from onnxzip.graph import (
     Model,
     Origin,
     RoundedValues,
+    companions,
     decoded_shapes,
     decoder_bytes,
     shorten_names,
@@ -26,7 +27,7 @@ from onnxzip.passbase import Pass
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan
 from onnxzip.records.shares import apportion
-from onnxzip.rewrite.prepare import with_weights
+from onnxzip.rewrite.prepare import with_hoisted_weights
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import emit_rounded, settled
 
@@ -43,6 +44,7 @@ class Emitted:
         homes: name of each planned layer's weight in the main graph, by layer name.
         sizes: the bytes of the file that decode each planned layer, by layer name.
         n_small_bytes: the bytes of the file that decode the small tensors.
+        copies: bytes of the initializers that only pass through an Identity, by name in the model.
     """
 
     model: Model
@@ -50,6 +52,7 @@ class Emitted:
     homes: Mapping[str, str]
     sizes: Mapping[str, int]
     n_small_bytes: int
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,10 @@ class Emitter:
         return with_constants(self.model, settled(plan))
 
     def emit(self, plan: Plan) -> Emitted:
-        """Return a copy of the model with every chosen candidate's graph in it, and the mark."""
+        """Return a copy of the model with every chosen candidate's graph in it, and the mark.
+
+        A file in which nothing is decoded has no mark: it is a plain model.
+        """
         changed = with_constants(self.model, plan.constants).copy()
         layers = [candidate.layer for candidate in plan.chosen.values()]
         builder = GraphBuilder(changed, layers, self.emit_stored, plan.rounding.layers)
@@ -88,15 +94,16 @@ class Emitter:
         if plan.rounding.layers:
             emit_rounded(plan.rounding, plan.constants, builder)
         n_nodes = builder.finish()
-        homes = dict(builder.homes)
-        if not self.keeps_names:
-            names = shorten_names(changed, n_nodes)
-            homes = {layer: names.get(home, home) for layer, home in homes.items()}
-        sizes, n_small_bytes = self._sizes(plan, decoder_bytes(changed, n_nodes))
-        emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes)
+        names = {} if self.keeps_names else shorten_names(changed, n_nodes)
+        homes = {layer: names.get(home, home) for layer, home in builder.homes.items()}
+        copies = {names.get(home, home): n_bytes for home, n_bytes in builder.copies.items()}
+        n_decoder_bytes = decoder_bytes(changed, n_nodes) - sum(copies.values())
+        sizes, n_small_bytes = self._sizes(plan, n_decoder_bytes)
+        emitted = Emitted(changed, n_nodes, homes, sizes, n_small_bytes, copies)
         _log.info("emitted: %d nodes decode %d weights", n_nodes, len(plan.chosen))
         small = RoundedValues(len(plan.rounding.layers), plan.rounding.n_bits)
-        write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged, self.made_from)
+        if n_nodes:
+            write_mark(changed, n_nodes, _origin(emitted, plan), small, self.judged, self.made_from)
         return emitted
 
     def _sizes(self, plan: Plan, n_bytes: int) -> tuple[dict[str, int], int]:
@@ -127,6 +134,7 @@ def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, str, int, floa
         for name, c in plan.chosen.items()
         if c.form == "stored"
     }
+    origin |= {name: ("lossless", "stored", n_bytes, 0.0) for name, n_bytes in emitted.copies.items()}
     n_computed = sum(sizes[name] for name, c in plan.chosen.items() if c.form == "computed")
     if not n_computed:
         return origin
@@ -143,16 +151,22 @@ def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, str, int, floa
 
 def plain_reference(
     model: Model, emitted: Emitted, plan: Plan, decoded: Mapping[str, Array], restorer: Restorer
-) -> Model:
+) -> tuple[Model, frozenset[str]]:
     """Return the model that `emitted` has to equal: the original graph with the decoded weights.
 
     A computed form has no decoded weight; there numpy's `restore` gives the values.
+
+    Returns:
+        The model, and the names of those of its initializers that `emitted` decodes.
     """
     weights = {
         name: decoded[emitted.homes[name]] if c.form == "stored" else restorer.restore(c)
         for name, c in plan.chosen.items()
     }
-    return with_weights(model, [c.layer for c in plan.chosen.values()], weights)
+    reference, homes = with_hoisted_weights(model, [c.layer for c in plan.chosen.values()], weights)
+    stored = {homes[name] for name, c in plan.chosen.items() if c.form == "stored"}
+    stored |= {layer.name for layer in plan.rounding.layers}
+    return reference, frozenset(stored | companions(reference, stored))
 
 
 def plain_emitted(emitted: Emitted, decoded: Mapping[str, Array]) -> Model:

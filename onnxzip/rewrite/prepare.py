@@ -27,12 +27,19 @@ def fold_structure(model: Model, passes: Sequence[GraphPass]) -> tuple[Model, li
 
 def with_weights(model: Model, layers: Sequence[Layer], weights: Mapping[str, Array]) -> Model:
     """Return the model with other values for some weights, by layer name."""
+    return with_hoisted_weights(model, layers, weights)[0]
+
+
+def with_hoisted_weights(
+    model: Model, layers: Sequence[Layer], weights: Mapping[str, Array]
+) -> tuple[Model, dict[str, str]]:
+    """Return the model with other values for some weights, and their names in it by layer name."""
     changed = model.copy()
     homes = hoist_weights(changed, {layer.name for layer in layers})
     tensors = {tensor.name: tensor for tensor in changed.proto.graph.initializer}
     for name, array in weights.items():
         detach(changed, tensors[homes[name]], array)
-    return changed
+    return changed, homes
 
 
 def with_overridable_weights(

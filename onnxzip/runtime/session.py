@@ -28,6 +28,7 @@ import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.records.aliases import Array, Feeds
+from onnxzip.runtime.feeding import Feeder
 from onnxzip.runtime.finding import finding_of
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
@@ -72,6 +73,7 @@ class Session:
         label: the model's name in messages.
         provider: short provider name.
         inputs: graph inputs that must be fed; initializers that may be overridden are not among them.
+        optional_inputs: those that may be left out.
         outputs: graph outputs.
         n_provider_nodes: nodes that run on `provider`, None when this onnxruntime cannot tell.
         n_nodes: nodes of the graph after optimisation, None likewise.
@@ -79,15 +81,14 @@ class Session:
 
     def __init__(self, session: ort.InferenceSession, source: LoadableModel, provider: str) -> None:
         self._session: ort.InferenceSession | None = session
+        self._feeder = Feeder(session)
         self._external = source.external  # onnxruntime reads these arrays in place
         self.label = source.label
         self.provider = provider
-        self.inputs = tuple(
-            InputSpec.parse(arg.name, arg.type, arg.shape) for arg in session.get_inputs()
-        )
-        self.outputs = tuple(
-            InputSpec.parse(arg.name, arg.type, arg.shape) for arg in session.get_outputs()
-        )
+        known = [InputSpec.parse(a.name, a.type, a.shape) for a in session.get_inputs()]
+        self.inputs = tuple(spec for spec in known if not spec.is_optional)
+        self.optional_inputs = tuple(spec for spec in known if spec.is_optional)
+        self.outputs = tuple(InputSpec.parse(a.name, a.type, a.shape) for a in session.get_outputs())
         self.n_provider_nodes, self.n_nodes = _count_nodes(session, provider)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> Outputs:
@@ -98,7 +99,7 @@ class Session:
             names: outputs to return; all of them by default.
 
         Returns:
-            By output name. Sequences and maps are flattened as `flatten` says.
+            By output name, flattened as `flatten` says.
 
         Raises:
             CalibrationError: the feeds do not fit the inputs.
@@ -108,7 +109,7 @@ class Session:
             raise ModelError(f"{self.label}: the session is closed; open it again")
         wanted = [spec.name for spec in self.outputs] if names is None else list(names)
         try:
-            values = self._session.run(wanted, dict(feeds))
+            values = self._feeder.run(self._session, wanted, feeds)
         except Exception as error:  # onnxruntime's exceptions share no base class
             finding = finding_of(error)
             if "INVALID_ARGUMENT" in str(error) or isinstance(error, ValueError):
@@ -168,6 +169,7 @@ def open_session(
     optimisation: Optimisation = "all",
     custom_ops: Path | None = None,
     repeatable: bool = False,
+    n_threads: int | None = None,
 ) -> Session:
     """Load a model.
 
@@ -177,23 +179,26 @@ def open_session(
         optimisation: graph optimisation level.
         custom_ops: shared library of custom operators to register.
         repeatable: turn off arithmetic in which kernels of the provider differ by more than rounding.
+        n_threads: all cores by default.
 
     Raises:
         ModelError: onnxruntime refuses the model.
         ProviderError: the provider is absent or cannot start, or an operator is unknown.
     """
-    options = session_options(optimisation, custom_ops)
+    options = session_options(optimisation, custom_ops, n_threads)
     name = resolve_providers([provider])[0]
     settings = {"use_tf32": "0"} if repeatable and name == "CUDA" and _KNOWS_TF32 else {}
     return create_session(source, options, name, settings)
 
 
-def session_options(optimisation: Optimisation, custom_ops: Path | None) -> ort.SessionOptions:
+def session_options(
+    optimisation: Optimisation, custom_ops: Path | None, n_threads: int | None = None
+) -> ort.SessionOptions:
     """Return the options of all our sessions; see `open_session`."""
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.graph_optimization_level = _LEVELS[optimisation]
-    options.intra_op_num_threads = _n_cores()
+    options.intra_op_num_threads = n_threads or _n_cores()
     options.inter_op_num_threads = 1
     # Threads that wait for work in a loop take the cores from BLAS and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -279,8 +284,7 @@ def _count_nodes(session: ort.InferenceSession, provider: str) -> tuple[int | No
     return counts.get(long_name(provider), 0), sum(counts.values())
 
 
-def _n_cores() -> int:
-    # Not os.cpu_count(): a container may allow fewer, and onnxruntime then logs failed pinning.
+def _n_cores() -> int:  # os.cpu_count() may be more than a container allows
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -105,8 +105,11 @@ def test_two_ways_to_the_plain_model(name: str, keeps_names: bool) -> None:
     work = prepare(name, 1, keeps_names)
     decoded = decode_weights(work.emitted.model, work.emitted.n_nodes)
     stripped = plain_emitted(work.emitted, decoded)
-    filled = plain_reference(work.model, work.emitted, work.plan, decoded, work.restorer)
+    filled, stored = plain_reference(work.model, work.emitted, work.plan, decoded, work.restorer)
     assert exact_deviation(outputs(stripped, name), outputs(filled, name)).value == 0
+    initializers = {t.name for t in filled.proto.graph.initializer}
+    assert len(stored) == len(work.plan.chosen)
+    assert stored <= initializers
     assert not graph.is_marked(stripped)
     assert (
         len(stripped.proto.graph.node) == len(work.emitted.model.proto.graph.node) - work.emitted.n_nodes

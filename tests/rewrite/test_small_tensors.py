@@ -188,7 +188,7 @@ def test_the_estimate_is_near_what_a_file_gains(sizes: list[int], signs: tuple[i
         estimate = n_saved_bytes(layers, rate)
         gain = file_size(proto, Rounding()) - file_size(proto, Rounding(layers, rate))
         assert np.sign(estimate) == sign
-        assert estimate - 50 <= gain <= estimate + 250
+        assert estimate - 60 <= gain <= estimate + 250  # a file that decodes nothing has no mark
 
 
 def test_nothing_is_saved_without_tensors() -> None:

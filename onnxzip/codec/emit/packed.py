@@ -112,17 +112,22 @@ def _emit_table(alphabet: Alphabet, dtype: type[np.generic], builder: Builder) -
     if alphabet.base not in TWO_BYTES:
         table = alphabet.table()
         return cast(builder.constant(table), table.shape, dtype, builder)
-    digits = (alphabet.base,) * alphabet.digits
+    n = alphabet.digits
     symbols = np.arange(alphabet.base).astype(dtype) + dtype(alphabet.offset)
-    whole = builder.constant(np.array([*digits, 1], np.int64))
-    columns = []
-    for i in range(alphabet.digits):
-        shape = np.ones(alphabet.digits + 1, np.int64)
-        shape[i] = alphabet.base
-        axis = builder.constant(symbols.reshape(shape))
-        columns.append(builder.node("Expand", [axis, whole], (*digits, 1), dtype))
-    rows = builder.node("Concat", columns, (*digits, alphabet.digits), dtype, axis=-1)
-    return builder.reshape(rows, (alphabet.base**alphabet.digits, alphabet.digits), dtype)
+
+    def along(axis: int, numbers: NDArray[np.generic]) -> str:
+        shape = [1] * (n + 1)
+        shape[axis] = alphabet.base
+        return builder.constant(numbers.reshape(shape))
+
+    # Zeros of all sizes are added up instead of expanded: opset 7 has no Expand.
+    whole, shape = along(0, np.zeros_like(symbols)), [alphabet.base] + [1] * n
+    for axis in range(1, n):
+        shape[axis] = alphabet.base
+        whole = builder.node("Add", [whole, along(axis, np.zeros_like(symbols))], shape, dtype)
+    columns = [builder.node("Add", [whole, along(i, symbols)], shape, dtype) for i in range(n)]
+    rows = builder.node("Concat", columns, (*shape[:n], n), dtype, axis=n)
+    return builder.reshape(rows, (alphabet.base**n, n), dtype)
 
 
 def _look_up(

@@ -1,11 +1,13 @@
-"""Other values for initializers of the main graph."""
+"""Other values for initializers of the main graph, and initializers that are no constants to kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import onnx
 
+from onnxzip.graph.changing.fields import replace_all
+from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import Model
 from onnxzip.records.aliases import Array
 
@@ -20,4 +22,22 @@ def with_constants(model: Model, constants: Mapping[str, Array]) -> Model:
             changed.arrays[tensor.name] = constants[tensor.name]
         elif tensor.name in constants:
             tensor.CopyFrom(onnx.numpy_helper.from_array(constants[tensor.name], tensor.name))
+    return changed
+
+
+def with_copied_constants(model: Model, names: Collection[str]) -> Model:
+    """Return the model with an Identity behind some initializers of the main graph, under their names.
+
+    Where a session optimises nothing, they are then no constants: what a decoded weight is to a kernel.
+    """
+    changed = model.copy()
+    graph, fresh = changed.proto.graph, FreshNames(model.names())
+    copies = []
+    for tensor in graph.initializer:
+        if tensor.name in names:
+            name, tensor.name = tensor.name, fresh.new(tensor.name)
+            copies.append(onnx.helper.make_node("Identity", [tensor.name], [name]))
+            if name in changed.arrays:
+                changed.arrays[tensor.name] = changed.arrays.pop(name)
+    replace_all(graph.node, [*copies, *graph.node])
     return changed

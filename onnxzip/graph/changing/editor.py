@@ -7,30 +7,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
+from onnxzip.graph.changing.evaluation import evaluate
 from onnxzip.graph.changing.fields import replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.changing.hoisting import leave_ir3
 from onnxzip.graph.changing.prune import drop_initializers
 from onnxzip.graph.reading.layouts import node_attributes
-from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
+from onnxzip.graph.reading.model import Model, add_initializer
 from onnxzip.graph.reading.scope import local_names, reads_of, sorted_nodes, subgraphs
 from onnxzip.graph.reading.tensors import (
     PLAIN_TYPES,
     constant_value,
-    element_type,
     tensor_array,
-    tensor_dtype,
 )
 from onnxzip.passbase import NodeView
 from onnxzip.records.aliases import Array
-
-_MAX_GROWTH = 2
-"""A folded node may give this many times the bytes that it takes: a Cast from float32 to double."""
-
-_MIN_EVALUATED_BYTES = 1 << 20
-"""Results up to 1 MiB are small beside any model whose size matters, however much they grew."""
 
 
 class GraphEditor:
@@ -92,25 +84,12 @@ class GraphEditor:
         return self._uses[value]
 
     def evaluate(self, node: NodeView) -> Array | None:
-        """Compute a node whose inputs are all constant with onnx's reference implementation.
-
-        The result has the type that shape inference gives it. None is returned where the reference
-        has no implementation, and where the result is far larger than the inputs (Expand, Range).
-        """
+        """Compute a node whose inputs are all constant, as `evaluation.evaluate` does."""
         names = [name for name in node.inputs if name]
         known = {name: c for name in names if (c := self.constant(name)) is not None}
         if set(known) != set(names) or len(node.outputs) != 1:
             return None
-        model = self._one_node_model(node, known)
-        dtype = _inferred_type(model, sum(array.nbytes for array in known.values()))
-        if dtype is None:
-            return None
-        try:
-            (result,) = ReferenceEvaluator(model).run(None, dict(known))
-        except Exception:  # the reference implementations of operators raise whatever numpy raises
-            return None
-        array = np.asarray(result)
-        return array if array.dtype == dtype else None
+        return evaluate(self._nodes[node.key], known, self._model.proto.opset_import)
 
     def add_constant(self, array: Array, hint: str) -> str:
         """Add an initializer under a new unique name.
@@ -168,21 +147,6 @@ class GraphEditor:
             self._uses[name] -= 1
             self._readers[name].pop(key, None)
 
-    def _one_node_model(self, node: NodeView, known: dict[str, Array]) -> onnx.ModelProto:
-        """Return a model of this node alone; small constants are in it for shape inference to see."""
-        small = {n: a for n, a in known.items() if a.nbytes < MIN_DETACHED_BYTES}
-        graph = onnx.helper.make_graph(
-            [self._nodes[node.key]],
-            "fold",
-            [
-                onnx.helper.make_tensor_value_info(n, element_type(a.dtype), a.shape)
-                for n, a in known.items()
-            ],
-            [onnx.ValueInfoProto(name=node.outputs[0])],
-            [onnx.numpy_helper.from_array(array, name) for name, array in small.items()],
-        )
-        return onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
-
     def _claim_names(self) -> None:
         """Rename new initializers to the names they replace, where those are free now."""
         produced = {o for node in self._nodes.values() for o in node.output}
@@ -200,20 +164,6 @@ class GraphEditor:
             if name in self._model.arrays:
                 self._model.arrays[wish] = self._model.arrays.pop(name)
         self._wishes.clear()
-
-
-def _inferred_type(model: onnx.ModelProto, n_input_bytes: int) -> np.dtype[np.generic] | None:
-    """Return the element type of a one-node model's output, None if unknown or far too large."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output[0].type
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-        return None
-    tensor = inferred.tensor_type
-    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
-        return None
-    dtype = tensor_dtype(tensor.elem_type)
-    n_bytes = dtype.itemsize * float(np.prod([d.dim_value for d in tensor.shape.dim], dtype=np.float64))
-    return dtype if n_bytes <= max(_MAX_GROWTH * n_input_bytes, _MIN_EVALUATED_BYTES) else None
 
 
 def _redirect(node: onnx.NodeProto, old: str, new: str) -> None:

@@ -13,6 +13,7 @@ import onnx
 
 from onnxzip.graph.changing.fields import delete_if
 from onnxzip.graph.changing.fresh_names import FreshNames
+from onnxzip.graph.reading.layouts import companion_of
 from onnxzip.graph.reading.model import Model, detach
 from onnxzip.graph.reading.scope import Body, subgraphs
 from onnxzip.graph.reading.tensors import element_type
@@ -40,8 +41,22 @@ def hoist_weights(model: Model, names: Collection[str]) -> dict[str, str]:
 def make_overridable(model: Model, homes: Mapping[str, str]) -> None:
     """Let a caller feed other values for hoisted weights, in place: they become optional inputs."""
     graph = model.proto.graph
-    wanted = set(homes.values()) - {v.name for v in graph.input}
+    wanted = set(homes.values()) | companions(model, set(homes.values()))
+    wanted -= {v.name for v in graph.input}
     graph.input.extend(as_input(t) for t in graph.initializer if t.name in wanted)
+
+
+def companions(model: Model, names: Collection[str]) -> set[str]:
+    """Return the main graph's initializers that must be no constants where the named ones are none."""
+    graph = model.proto.graph
+    initializers = {t.name for t in graph.initializer}
+    found: set[str] = set()
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            companion = companion_of(node, index) if name in names else None
+            if companion is not None:
+                found.add(node.input[companion])
+    return (found & initializers) - set(names)
 
 
 def as_input(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
@@ -57,9 +72,15 @@ def leave_ir3(proto: onnx.ModelProto) -> None:
     """
     if proto.ir_version >= MIN_IR_VERSION:
         return
-    initializers = {t.name for t in proto.graph.initializer}
-    delete_if(proto.graph.input, lambda value: value.name in initializers)
+    freeze_inputs(proto)
     proto.ir_version = MIN_IR_VERSION
+
+
+def freeze_inputs(proto: onnx.ModelProto) -> None:
+    """Let initializers be no inputs, in place, so that no caller can override their values."""
+    initializers = {t.name for t in proto.graph.initializer}
+    initializers |= {t.values.name for t in proto.graph.sparse_initializer}
+    delete_if(proto.graph.input, lambda value: value.name in initializers)
 
 
 def _hoist(model: Model, weight: Weight, fresh: FreshNames) -> str:

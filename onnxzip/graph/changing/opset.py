@@ -1,4 +1,4 @@
-"""Raises a model below opset 11, where the decode operators do not exist."""
+"""Raises a model below opset 11, where not all decode operators exist."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import onnx
 from onnxzip.errors import ModelError
 from onnxzip.graph.changing.hoisting import MIN_IR_VERSION, as_input
 from onnxzip.graph.changing.prune import drop_initializers
-from onnxzip.graph.reading.model import Model, opset_version
+from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.opsets.imports import opset_version
 from onnxzip.graph.reading.scope import iter_bodies
 from onnxzip.runtime.finding import finding_of
 
 DECODE_OPSET = 11
 """CumSum and ScatterElements begin here; decode graphs were seen to fold at opsets 11 to 28 (onnxruntime
 1.14.1 to 1.32.0)."""
+
+PACKED_OPSET = 7
+"""Arithmetic broadcasts from here on, and so decodes what is packed; the oldest opset that onnxruntime
+promises to run (its docs/Versioning.md)."""
 
 _CONVERTER_ERRORS = (  # what onnx.version_converter was seen to raise; they have no common base class
     RuntimeError,

@@ -9,8 +9,9 @@ from itertools import count, product
 import onnx
 
 from onnxzip.graph.changing.fields import delete_if
-from onnxzip.graph.reading.defaults import Defaults, opsets_of
+from onnxzip.graph.reading.layouts import STANDARD_DOMAINS
 from onnxzip.graph.reading.model import Model
+from onnxzip.graph.reading.opsets.defaults import Defaults, opsets_of
 from onnxzip.graph.reading.scope import subgraphs
 from onnxzip.graph.reading.shapes import needed_value_info
 
@@ -22,9 +23,10 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
     """Rename the main graph's values, nested graphs included, in place; the most used get the shortest.
 
     Names of graph inputs and outputs stay, as do symbolic dimensions, the model's own doc string and
-    metadata, functions, and names of nodes of unknown domains. Node names, doc strings, metadata of
-    nodes, attributes with default values, and value_info entries are dropped, except entries that shape
-    inference would miss.
+    metadata, functions, names of nodes of unknown domains, and what the bodies of nodes that are not
+    ONNX's own take and give: onnxruntime's BeamSearch finds its decoder's inputs by name. Node names,
+    doc strings, metadata of nodes, attributes with default values, and value_info entries are dropped,
+    except entries that shape inference would miss.
 
     Args:
         model: the model, changed in place.
@@ -34,7 +36,7 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
         The new name by old name.
     """
     graph = model.proto.graph
-    kept = {v.name for v in (*graph.input, *graph.output)}
+    kept = {v.name for v in (*graph.input, *graph.output)} | _named_by_operators(graph)
     _drop_value_info(graph, needed_value_info(model, n_decode_nodes))
     counts = _count(graph)
     order = sorted((n for n in counts if n and n not in kept), key=lambda n: -counts[n])
@@ -44,6 +46,17 @@ def shorten_names(model: Model, n_decode_nodes: int) -> dict[str, str]:
     graph.ClearField("doc_string")
     model.arrays = {names.get(name, name): array for name, array in model.arrays.items()}
     return names
+
+
+def _named_by_operators(graph: onnx.GraphProto) -> set[str]:
+    """Return what bodies take and give, at any depth, whose operators may look for it by name."""
+    found: set[str] = set()
+    for node in graph.node:
+        for body in subgraphs(node):
+            if node.domain not in STANDARD_DOMAINS:
+                found.update(v.name for v in (*body.input, *body.output))
+            found |= _named_by_operators(body)
+    return found
 
 
 def _short_names() -> Iterator[str]:

@@ -91,6 +91,16 @@ def is_scale_input(node: onnx.NodeProto, index: int) -> bool:
     return node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm") and index in (1, 4, 6, 7)
 
 
+def companion_of(node: onnx.NodeProto, index: int) -> int | None:
+    """Return the input that must be no constant where input `index` is none, if there is one.
+
+    A MatMulNBits with accuracy_level 4 packs constant integers when a session is created, and
+    onnxruntime (1.32) then takes scales that are no constants for 0, without saying so.
+    """
+    is_packed = node.domain == QUANTISED_DOMAIN and node.op_type == "MatMulNBits" and index == 2
+    return 1 if is_packed and node_attributes(node).get("accuracy_level") == 4 else None
+
+
 def layout_of(
     op_type: str, index: int, rank: int, attributes: Mapping[str, AttributeValue]
 ) -> Layout | None:

@@ -21,6 +21,7 @@ from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.external_data import ExternalData, copy_external
 from onnxzip.graph.reading.mapped_arrays import share_with_copy
+from onnxzip.graph.reading.opsets.imports import drop_uncalled_functions, opset_version, settle_imports
 from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array
 from onnxzip.records.aliases import Array
@@ -38,9 +39,6 @@ class HasModelProto(Protocol):
 PlainModel: TypeAlias = Path | bytes | onnx.ModelProto
 ModelLike: TypeAlias = str | PathLike[str] | PlainModel | HasModelProto
 """What a model may be given as: a path, its serialised bytes, a ModelProto, or what holds one."""
-
-MIN_OPSET = 7
-"""The oldest opset that onnxruntime promises to run (its docs/Versioning.md)."""
 
 MIN_DETACHED_BYTES = 1024
 """Smaller arrays stay in the proto: shape inference may need them, and a copy of them costs nothing."""
@@ -109,14 +107,6 @@ class Model:
         return found
 
 
-def opset_version(proto: onnx.ModelProto, source: str) -> int:
-    """Return the ai.onnx opset version, or raise ModelError."""
-    for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            return int(entry.version)
-    raise ModelError(f"{source}: imports no ai.onnx operator set, so it is no standard ONNX model")
-
-
 def plain_model(source: ModelLike) -> PlainModel:
     """Return a path as a Path, and the ModelProto of what holds one.
 
@@ -157,7 +147,7 @@ def read_model(source: ModelLike) -> Model:
         model = Model(onnx.ModelProto(), {}, "<ModelProto>", source.ByteSize(), _digest(source))
         model.proto.CopyFrom(source)
     name = model.source
-    _check_header(model.proto, name)
+    _settle_header(model.proto, name)
     try:
         check_names(model.proto, name)
         external = copy_external(model.proto, file, name)
@@ -253,15 +243,11 @@ def _digest(proto: onnx.ModelProto) -> str:
     return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _check_header(proto: onnx.ModelProto, name: str) -> None:
+def _settle_header(proto: onnx.ModelProto, name: str) -> None:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{name}: holds no graph, so it is not an ONNX model; export it again")
-    opset, newest = opset_version(proto, name), onnx.defs.onnx_opset_version()
-    if not MIN_OPSET <= opset <= newest:
-        raise ModelError(
-            f"{name}: ai.onnx opset {opset} is not supported ({MIN_OPSET} to {newest} are); "
-            + ("convert the model with onnx.version_converter" if opset < MIN_OPSET else "upgrade onnx")
-        )
+    settle_imports(proto, name)
+    drop_uncalled_functions(proto)
 
 
 def _detach(model: Model, external: ExternalData) -> None:

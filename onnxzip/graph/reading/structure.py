@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from onnxzip.graph.reading.defaults import Defaults, opsets_of, plain_bytes
+from onnxzip.graph.reading.opsets.defaults import Defaults, opsets_of, plain_bytes
 from onnxzip.graph.reading.scope import sorted_nodes
 from onnxzip.graph.reading.tensors import constant_value
 

@@ -103,6 +103,18 @@ def constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
     return None
 
 
+def extremes(array: Array) -> tuple[float, float, bool]:
+    """Return the least and the greatest element, NaN if any is, and whether all are finite."""
+    flat = array.reshape(-1)
+    chunk = 1 << 22
+    low, high, is_finite = np.inf, -np.inf, True
+    for i in range(0, flat.size, chunk):
+        part = flat[i : i + chunk].astype(np.float64)
+        low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
+        is_finite = is_finite and bool(np.isfinite(part).all())
+    return float(low), float(high), is_finite
+
+
 def n_elements(tensor: onnx.TensorProto) -> int:
     """Return how many numbers a tensor's dims ask for."""
     count = 1

@@ -11,6 +11,7 @@ import onnx
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.layouts import (
     RECURRENT,
+    companion_of,
     default_layout,
     is_known_domain,
     is_scale_input,
@@ -23,6 +24,7 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import Body, subgraphs
 from onnxzip.graph.reading.tensors import (
     constant_value,
+    extremes,
     float_dtype,
     integer_dtype,
     n_elements,
@@ -38,8 +40,13 @@ MIN_ELEMENTS = 256
 MIN_INTEGER_BYTES = 1024
 """The same for tables of integers, which are only ever coded exactly."""
 
-_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
+_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT)
 """Operators whose weights are learnt: NaN or Inf in them is damage, elsewhere it may be a mask."""
+
+_LEAST_MASK = 1e18
+"""What stands for -Inf in masks (a guess, between -1e9, which is common too, and 3.4e38)."""
+
+_FLOAT32 = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 
 _PASS_THROUGH = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 """What stands between a weight and the operator that says what its axes mean."""
@@ -204,8 +211,8 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
         return "it is itself a graph output"
     if not weight.scope.path and weight.tensor_name in inputs and model.proto.ir_version >= 4:
         return (
-            "it is an overridable graph input (IR >= 4), which has to stay one; "
-            "export without keep_initializers_as_inputs to let it be compressed"
+            "it is an overridable graph input (IR >= 4), which has to stay one; `freeze_inputs` makes "
+            "a constant of it, which callers cannot override any more"
         )
     reads = [(use.node, use.index) for use in weight.uses if use.node is not None]
     if layer.weight.dtype.kind in "iub":
@@ -213,20 +220,29 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
         return "it decides shapes, which a runtime has to know before it decodes" if is_shape else ""
     if layer.weight.ndim < 2 and any(is_scale_input(node, index) for node, index in reads):
         return "it is the scale of a quantised tensor, and stays exact"
-    if not _is_finite(layer.weight):
-        if layer.op_type in _WEIGHT_OPS:
-            raise ModelError(
-                f"{model.source}: weight '{weight.name}' of {layer.op_type} holds NaN or Inf; "
-                "repair the training run or export"
-            )
-        return "it holds NaN or Inf (a mask, as it seems)"
+    is_inside = any(use.scope.path for use in weight.uses)
+    if is_inside and any(companion_of(node, index) is not None for node, index in reads):
+        return "it is the scale of a MatMulNBits in a nested graph, which wants it constant"
+    return _value_refusal(model.source, layer)
+
+
+def _value_refusal(source: str, layer: Layer) -> str:
+    """Return why a float weight stays as it is for its values, or ""; ModelError if they are damage."""
+    low, high, is_finite = extremes(layer.weight)
+    if not is_finite:
+        is_embedding = layer.op_type == "Gather" and bool(np.isnan(low))
+        if layer.op_type not in _WEIGHT_OPS and not is_embedding:
+            return "it holds NaN or Inf (a mask, as it seems)"
+        raise ModelError(
+            f"{source}: weight '{layer.name}' of {layer.op_type} holds NaN or Inf; "
+            "repair the training run or export"
+        )
+    largest = max(-low, high)
+    if largest > _LEAST_MASK and layer.op_type not in _WEIGHT_OPS:
+        return f"it holds values of {largest:.2g} (a mask, as it seems)"
+    if largest and not _FLOAT32[0] <= largest <= _FLOAT32[1]:
+        return f"its values, up to {largest:.2g}, leave float32, in which weights are decoded"
     return ""
-
-
-def _is_finite(array: Array) -> bool:
-    flat = array.reshape(-1)
-    chunk = 1 << 22
-    return all(bool(np.isfinite(flat[i : i + chunk]).all()) for i in range(0, flat.size, chunk))
 
 
 def _describe(weight: Weight, array: Array) -> Layer:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxzip.errors import VerificationError
 from onnxzip.graph.changing.fields import delete_if, replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
-from onnxzip.graph.changing.hoisting import hoist_weights
+from onnxzip.graph.changing.hoisting import companions, hoist_weights
 from onnxzip.graph.changing.prune import drop_initializers
 from onnxzip.graph.reading.layouts import node_attributes
 from onnxzip.graph.reading.model import Model
@@ -32,6 +32,9 @@ EmitStored = Callable[[Sequence[Stored], Builder], list[str]]
 
 _SPLIT_SIZES_OPSET = 13
 """From here on the sizes of a Split are an input, before they are an attribute (ONNX's Changelog.md)."""
+
+_SLICE_INPUTS_OPSET = 10
+"""Likewise where a Slice begins and ends."""
 
 
 class GraphBuilder:
@@ -66,6 +69,12 @@ class GraphBuilder:
             if node.op_type == "Gemm"
             for name in node.input
         }
+        self._copies = self._copy_companions()
+
+    @property
+    def copies(self) -> Mapping[str, int]:
+        """Bytes of the initializers that only pass through an Identity, by name; see `companions`."""
+        return self._copies
 
     @property
     def homes(self) -> Mapping[str, str]:
@@ -85,6 +94,9 @@ class GraphBuilder:
         **attributes: AttributeValue,
     ) -> str:
         """Add a decode node with one output of the given static shape and dtype."""
+        if op_type == "Slice" and self._model.opset < _SLICE_INPUTS_OPSET:
+            inputs, (starts, ends, *axes) = inputs[:1], map(self._pending.whole_numbers, inputs[1:])
+            attributes = {"starts": starts, "ends": ends, **({"axes": axes[0]} if axes else {})}
         return self._pending.add(op_type, inputs, [shape], dtype, attributes)[0]
 
     def reshape(self, value: str, shape: Sequence[int], dtype: type[np.generic] = np.float32) -> str:
@@ -181,6 +193,18 @@ class GraphBuilder:
         graph.value_info.extend(self._pending.export_value_info())
         self._pending.add_constants(self._model)
         return len(decode_nodes)
+
+    def _copy_companions(self) -> dict[str, int]:
+        """Let what must be no constant be made by a node; a session that optimises drops it again."""
+        wanted = companions(self._model, set(self._homes.values()))
+        copies: dict[str, int] = {}
+        for tensor in self._model.proto.graph.initializer:
+            if tensor.name in wanted:
+                array = self._model.array(tensor)
+                self._pending.give_home(self._pending.constant(array), tensor.name)
+                copies[tensor.name] = array.nbytes
+        self._replaced.update(copies)
+        return copies
 
     def _store(self, item: Stored, shape: Sequence[int], dtype: type[np.generic]) -> str:
         name = self._pending.promise(shape, dtype)

@@ -89,6 +89,10 @@ class PendingGraph:
         """Return a constant's or decoded value's shape."""
         return tuple(self._values[value].shape)
 
+    def whole_numbers(self, constant: str) -> tuple[int, ...]:
+        """Return a constant's numbers, which are whole."""
+        return tuple(int(number) for number in self._values[constant].values)
+
     def maker(self, value: str) -> gs.Node | None:
         """Return the node that makes a value, None for constants and promises."""
         return next(iter(self._values[value].inputs), None)

@@ -2,21 +2,27 @@
 
 None of the libraries is imported: an array is known by what it offers.
 
-Number types: integers are converted to the model's integer type when every value fits; floats are
-rounded to the nearest value of the model's float type (an overflow is an error). Anything else - above
-all integers for a float input, which usually means that pixels were not normalised - is refused.
+Number types: bfloat16 becomes float32, and integers are converted to the model's integer type when every
+value fits; floats are rounded to the nearest value of the model's float type (an overflow is an error).
+Anything else - above all integers for a float input, which usually means that pixels were not normalised
+- is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count, takewhile
 from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
+import ml_dtypes
 import numpy as np
 
 from onnxzip.errors import CalibrationError
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.input_spec import InputSpec
+
+_SAVED_BFLOAT16 = np.dtype("V2")
+"""What numpy's files make of bfloat16: two bytes, void."""
 
 
 @runtime_checkable
@@ -103,15 +109,45 @@ def check_arrays(
     }
 
 
+def flattened(
+    arrays: Mapping[str, ArrayLike], inputs: Sequence[InputSpec]
+) -> tuple[Mapping[str, ArrayLike], Sequence[InputSpec]]:
+    """Return an array and a spec for each element of a sequence, "name[0]", and each optional one given.
+
+    Args:
+        arrays: by input name; a sequence as its elements, or as a list of them.
+        inputs: the model's inputs.
+    """
+    flat: dict[str, ArrayLike] = {}
+    sequences = {spec.name for spec in inputs if spec.is_sequence}
+    for name, value in arrays.items():
+        elements = enumerate(value) if isinstance(value, list | tuple) and name in sequences else ()
+        flat |= {f"{name}[{i}]": element for i, element in elements} or {name: value}
+    specs: list[InputSpec] = []
+    for spec in inputs:
+        if spec.is_sequence:
+            names = takewhile(flat.__contains__, (f"{spec.name}[{i}]" for i in count()))
+            found = [spec.unwrapped(name) for name in names]
+            specs += found or ([] if spec.is_optional else [spec.unwrapped(f"{spec.name}[0]")])
+        elif not spec.is_optional:
+            specs.append(spec)
+        elif spec.name in flat:
+            specs.append(spec.unwrapped(spec.name))
+    return flat, specs
+
+
 def _convert(place: str, spec: InputSpec, array: Array) -> Array:
     """Return the array in the input's dtype, or say why that is not possible."""
     where = f"{place}: array {spec.name!r}"
     if isinstance(spec.dtype, str):
         if spec.dtype == "tensor(string)" and array.dtype.kind in "UO":
-            return array
+            return array.astype(np.str_)
         raise CalibrationError(
-            f"{where}: is {array.dtype} for an input of type {spec.dtype}, which is not supported"
+            f"{where}: is {array.dtype} for an input of type {spec.dtype}, which is not supported; "
+            "export the model with tensors for inputs"
         )
+    if array.dtype.name == "bfloat16" or array.dtype == _SAVED_BFLOAT16:
+        array = array.view(ml_dtypes.bfloat16).astype(np.float32)
     kinds = array.dtype.kind + spec.dtype.kind
     if kinds not in {"ff", "bb", "ii", "iu", "ui", "uu"}:
         raise CalibrationError(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnxzip.disk.own_copy import Found, Part, copy_parts
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, to_array
+from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, flattened, to_array
 from onnxzip.inputs.given.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
 from onnxzip.records.aliases import Array
 from onnxzip.records.file_kinds import file_kind
@@ -51,10 +51,10 @@ def load_calibration(
     """
     if not isinstance(source, str | PathLike):
         return from_python(source, inputs, batch_size)
-    cuts = (
-        cut_arrays(place, check_arrays(place, arrays, inputs), inputs, batch_size)
-        for place, arrays in _read(Path(source), inputs)
-    )
+    cuts = []
+    for place, given in _read(Path(source), inputs):
+        arrays, specs = flattened(given, inputs)
+        cuts.append(cut_arrays(place, check_arrays(place, arrays, specs), specs, batch_size))
     return join_feeds(cuts), ()
 
 

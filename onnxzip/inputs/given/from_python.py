@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, is_array
+from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, flattened, is_array
 from onnxzip.inputs.given.runs import check_elements, check_shape, cut_samples
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.input_spec import InputSpec
@@ -58,8 +58,8 @@ def from_python(
         CalibrationError: the data does not fit the model; names batch, array, finding, next step.
     """
     if isinstance(source, Mapping) or is_array(source):
-        arrays = _named("calibration", source, inputs)
-        return join_feeds([cut_arrays("calibration", arrays, inputs, batch_size)]), ()
+        arrays, specs = _named("calibration", source, inputs)
+        return join_feeds([cut_arrays("calibration", arrays, specs, batch_size)]), ()
     assert isinstance(source, DataReader | Iterable)  # Options takes nothing else
     cuts: list[Cut] = []
     labels: list[ArrayLike] = []
@@ -70,11 +70,11 @@ def from_python(
         if len(given) > 1:
             raise CalibrationError(f"{place}: is {1 + len(given)} things; {_ADVICE}")
         labels += given
-        arrays = _named(place, batch, inputs)
-        if isinstance(batch, Mapping) and _is_run(arrays, inputs):
-            cuts.append(([arrays], [_n_samples(place, arrays, inputs)]))
+        arrays, specs = _named(place, batch, inputs)
+        if isinstance(batch, Mapping) and _is_run(arrays, specs):
+            cuts.append(([arrays], [_n_samples(place, arrays, specs)]))
         else:
-            cuts.append(cut_arrays(place, arrays, inputs, batch_size))
+            cuts.append(cut_arrays(place, arrays, specs, batch_size))
     if not cuts:
         raise CalibrationError("calibration: no batches; a reader or generator can be read only once")
     return join_feeds(cuts), labels
@@ -113,10 +113,11 @@ def _batches(source: Iterable[Batch] | DataReader) -> Iterator[Batch]:
         ) from error
 
 
-def _named(place: str, batch: object, inputs: Sequence[InputSpec]) -> Feeds:
-    """Return the arrays of a batch by input name, checked but for their shapes."""
+def _named(place: str, batch: object, inputs: Sequence[InputSpec]) -> tuple[Feeds, Sequence[InputSpec]]:
+    """Return the arrays of a batch by input name, checked but for their shapes, and their specs."""
     if isinstance(batch, Mapping):
-        return check_arrays(place, batch, inputs)
+        arrays, specs = flattened(batch, inputs)
+        return check_arrays(place, arrays, specs), specs
     if not is_array(batch):
         raise CalibrationError(f"{place}: is a {type(batch).__name__}; {_ADVICE}")
     if len(inputs) != 1:
@@ -125,7 +126,8 @@ def _named(place: str, batch: object, inputs: Sequence[InputSpec]) -> Feeds:
             f"{place}: is one array, the model has {len(inputs)} inputs ({names}); "
             "pass dicts with an array for each"
         )
-    return check_arrays(place, {inputs[0].name: batch}, inputs)
+    arrays, specs = flattened({inputs[0].name: batch}, inputs)
+    return check_arrays(place, arrays, specs), specs
 
 
 def _is_run(arrays: Feeds, inputs: Sequence[InputSpec]) -> bool:

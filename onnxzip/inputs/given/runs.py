@@ -103,6 +103,8 @@ def check_elements(place: str, arrays: Mapping[str, Array], inputs: Sequence[Inp
 
 def _role(place: str, spec: InputSpec, array: Array, inputs: Sequence[InputSpec]) -> _Cut:
     rank = len(spec.shape)
+    if spec.is_element and array.ndim:
+        return _Cut(array, "item", len(array))
     if rank == 0:
         return _scalar_role(array)
     if array.ndim == rank + 1:

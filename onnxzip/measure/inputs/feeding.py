@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 
 from onnxzip import graph
+from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.generated.attempts import ChooseScalings, Helpers, run_on_any
 from onnxzip.inputs.generated.readings import Hints
 from onnxzip.inputs.generated.runnable import runnable_families
-from onnxzip.inputs.given.arrays import ArrayLike
+from onnxzip.inputs.given.arrays import ArrayLike, is_array
 from onnxzip.inputs.given.from_files import load_calibration
 from onnxzip.measure.first_answers import fitting_scalings
 from onnxzip.options import Options
+from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.session import Session, open_session
 from onnxzip.runtime.survival import survives
 
@@ -26,8 +29,22 @@ def make_feeds(
     """Return the user's data and the labels that came with it, or families of generated inputs."""
     if options.calibration is None:
         return make_up(session, model, options), ()
-    feeds, labels = load_calibration(options.calibration, session.inputs)
+    source, inputs = options.calibration, (*session.inputs, *session.optional_inputs)
+    feeds, labels = load_calibration(source, inputs)
+    can_be_read_again = isinstance(source, str | PathLike | Mapping) or is_array(source)
+    if can_be_read_again and feeds.sizes[0] > 1 and not _runs(session, feeds.feeds[0]):
+        # some graphs take one sample a run, though their batch is called free
+        single, _ = load_calibration(source, inputs, batch_size=1)
+        feeds = single if _runs(session, single.feeds[0]) else feeds
     return (replace(feeds, is_like_real=True),), labels
+
+
+def _runs(session: Session, feeds: Feeds) -> bool:
+    try:
+        session.run(feeds)
+    except (CalibrationError, ModelError):
+        return False
+    return True
 
 
 def make_up(

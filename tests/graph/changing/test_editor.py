@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from onnxzip.graph import GraphEditor, prune, read_model, to_proto
-from onnxzip.graph.changing import editor as editing
+from onnxzip.graph.changing import evaluation
 from onnxzip.passbase import NodeView
 from tests.casebook.kit import Draft, value
 from tests.cases import CASES, Case
@@ -246,7 +246,7 @@ def test_evaluate_refuses_another_type_than_inference_promises(monkeypatch: pyte
         def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             return [-feeds["a"].astype(np.float64)]
 
-    monkeypatch.setattr(editing, "ReferenceEvaluator", Widening)
+    monkeypatch.setattr(evaluation, "ReferenceEvaluator", Widening)
     assert editor.evaluate(view(editor, "node_n")) is None
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from onnxzip.graph import count_differences, read_model, shorten_names, structure, to_proto
-from onnxzip.graph.reading.defaults import Defaults, opsets_of, plain_bytes
+from onnxzip.graph.reading.opsets.defaults import Defaults, opsets_of, plain_bytes
 from tests.casebook.kit import Draft, value
 from tests.graph.running import assert_identical, run
 

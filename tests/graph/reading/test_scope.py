@@ -55,6 +55,8 @@ def broken(change: str) -> onnx.ModelProto:
         node = helper.make_node("Relu", ["unknown"], ["b"])
         opsets = [helper.make_opsetid("", 17)]
         proto.functions.append(helper.make_function("d", "Fun", ["a"], ["b"], [node], opsets))
+        proto.opset_import.append(helper.make_opsetid("d", 1))
+        proto.graph.node.append(helper.make_node("Fun", ["h"], ["unread"], domain="d"))
     return proto
 
 

@@ -13,6 +13,9 @@ from onnxzip.graph.reading.weights import find_weights, named_subgraphs
 SIZES_ONLY = frozenset({"Shape", "Size"})
 """Operators that read how large a tensor is, and none of its values."""
 
+_SIZED_BY_VALUES = frozenset({"NonMaxSuppression", "NonZero", "Unique", "Compress", "StringSplit"})
+"""Operators that give as many rows as their inputs' values say."""
+
 _SQUASHING = frozenset({"Sigmoid", "Softmax", "HardSigmoid", "Erf", "Tanh"})
 """Operators whose answers have ends that they reach on large inputs."""
 
@@ -42,6 +45,35 @@ def squashed_outputs(model: Model) -> frozenset[str]:
         if node.op_type in _SQUASHING or is_moved:
             squashed.update(node.output)
     return frozenset(v.name for v in model.proto.graph.output if v.name in squashed)
+
+
+def unsized_outputs(model: Model) -> dict[str, int]:
+    """Return the graph's outputs that may have more rows or fewer, as values have it (boxes, say).
+
+    Returns:
+        The axis of the rows, by name: the first one whose size is not stated.
+    """
+    graph = model.proto.graph
+    unsized: set[str] = set()
+    for node in graph.node:
+        if _sizes_by_values(node) or unsized.intersection(reads_of(node)):
+            unsized.update(node.output)
+    axes = {v.name: _first_free_axis(v) for v in graph.output if v.name in unsized}
+    return {name: axis for name, axis in axes.items() if axis is not None}
+
+
+def _sizes_by_values(node: onnx.NodeProto) -> bool:
+    inner = (child for graph in subgraphs(node) for child in graph.node)
+    return node.op_type in _SIZED_BY_VALUES or any(map(_sizes_by_values, inner))
+
+
+def _first_free_axis(value: onnx.ValueInfoProto) -> int | None:
+    """Return the first axis whose size is not stated, 0 where none is, None where all are."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return 0
+    free = (axis for axis, dim in enumerate(tensor.shape.dim) if not dim.HasField("dim_value"))
+    return next(free, None)
 
 
 def weights_behind(model: Model, outputs: Collection[str]) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""Operator sets: which a model imports, and what their schemas say by default."""
