@@ -7,14 +7,13 @@ a comparison needs is loaded for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from onnxzip import graph
-from onnxzip.errors import ModelError, ProviderError
+from onnxzip.errors import ModelError, ProviderError, VerificationError
 from onnxzip.graph import Model, ModelLike, ModelProto, check_output
 from onnxzip.options import Options
 from onnxzip.prove.decoded_files import decode_apart, try_apart
@@ -109,8 +108,13 @@ def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Cal
     """Write a model that loads by its path, as far as its operators are known here."""
 
     def check(path: Path) -> None:
-        with suppress(ProviderError):  # the library of its operators is not asked for, nor needed
+        try:
             load_by_path(path, str(place))
+        except ProviderError:
+            return  # the library of its operators is not asked for, nor needed
+        except VerificationError as error:  # its decoder is sound, so that the rest of its graph is not
+            finding = str(error).removeprefix(f"{place}: ").partition("; ")[0]
+            raise ModelError(f"{read.source}: was changed after it was compressed: {finding}") from error
 
     graph.write_model(
         plain, place, lambda *_: approve(), overwrite=overwrite, check=check, kept=read.files
