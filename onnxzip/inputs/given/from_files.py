@@ -8,7 +8,6 @@ input gives one element to each run.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -23,7 +22,7 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, flattened, to_array
 from onnxzip.inputs.given.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
 from onnxzip.records.aliases import Array
-from onnxzip.records.file_kinds import file_kind
+from onnxzip.records.file_kinds import ZIP, file_kind
 from onnxzip.runtime.input_spec import InputSpec
 
 BATCH_SIZE = 8
@@ -144,8 +143,8 @@ def _load(path: Path) -> Array | dict[str, Array]:
         reason = " ".join(str(error).split())[:200]
         if "allow_pickle" in reason:
             reason = "it holds Python objects, which are not loaded for safety"
-        is_archive = zipfile.is_zipfile(path)  # as every .npz is
-        if path.is_file() and not is_archive and (kind := file_kind(path)):
+        kind = file_kind(path) if path.is_file() else ""
+        if kind not in ("", ZIP):  # as every .npz is one
             raise CalibrationError(f"{path}: {kind}") from error
         raise CalibrationError(f"{path}: cannot be read: {reason}; save plain arrays again") from error
 
