@@ -56,7 +56,9 @@ class Subject:
 
     Attributes:
         samples: what the verdict is about, a family of inputs each; the worst of them counts.
-        fitted: what is fitted to, likewise; other inputs where there are enough, else the same samples.
+        searched: what plans are tried on, likewise; other inputs than those of the verdict where there
+            are enough, so that none is chosen for what it happens to lose there.
+        fitted: what is fitted to, likewise; other inputs than both where there are enough.
         providers: execution providers to check on.
         custom_ops: shared library of custom operators.
         findings: what is odd about the data that all this rests on.
@@ -65,6 +67,7 @@ class Subject:
     """
 
     samples: tuple[Sample, ...]
+    searched: tuple[Sample, ...]
     fitted: tuple[Sample, ...]
     providers: Sequence[str]
     custom_ops: Path | None

@@ -21,7 +21,8 @@ def sample(
 
 
 def subject(samples: tuple[Sample, ...], fitted: tuple[Sample, ...] | None = None) -> Subject:
-    return Subject(samples, samples if fitted is None else fitted, ("CPU",), None)
+    fitted = samples if fitted is None else fitted
+    return Subject(samples, fitted, fitted, ("CPU",), None)
 
 
 def fed(feeds: FeedSet) -> list[int]:
