@@ -18,8 +18,11 @@ MIN_TO_HOLD_OUT = 64
 HELD_OUT_EVERY = MIN_RUNS_TO_HOLD_OUT = 4
 """Runs: three quarters are left to fit to and to search on."""
 
-SEARCHED_EVERY = 4
-"""Runs, of those that are not held out."""
+SEARCHED_EVERY = 8
+"""Runs, of the user's that are not held out: with 4, digits_cnn is 5 % larger at equal true loss."""
+
+DRAWN_SEARCHED_EVERY = _MIN_RUNS_TO_SEARCH = 4
+"""Likewise of runs that are drawn, of which there may be more; and the fewest of which one is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,18 @@ class FeedSet:
         answered, places = self.answered[:n_runs], self.places[:n_runs]
         return replace(self, feeds=feeds, sizes=sizes, answered=answered, places=places)
 
+    def followed_by(self, other: FeedSet) -> FeedSet:
+        """Return these runs and others of the same kind; none is known to hand its states on."""
+        return replace(
+            self,
+            feeds=(*self.feeds, *other.feeds),
+            sizes=(*self.sizes, *other.sizes),
+            carried={},
+            n_steps=1,
+            answered=(),
+            places=(),
+        )
+
     @property
     def states(self) -> frozenset[str]:
         """The outputs that are only handed on: they count by what becomes of them in the others."""
@@ -122,9 +137,11 @@ class FeedSet:
             The runs to fit to, the others, and for each sample whether it is among the latter.
             None where there are too few.
         """
-        if -(-len(self) // self.n_steps) < SEARCHED_EVERY:
+        n_sequences = -(-len(self) // self.n_steps)
+        if n_sequences < _MIN_RUNS_TO_SEARCH:
             return None
-        return self._divided(SEARCHED_EVERY)
+        every = SEARCHED_EVERY if self.seed is None else DRAWN_SEARCHED_EVERY
+        return self._divided(min(every, n_sequences))
 
     def _divided(self, every: int) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]]:
         """Return all but every so-manieth run, the others, and which samples are among these."""

@@ -101,6 +101,17 @@ class Subject:
         sets = [sample.feeds for sample in self.fitted]
         return interleaved([feeds for feeds in sets if feeds.is_like_real] or sets)
 
+    @property
+    def known_feeds(self) -> FeedSet:
+        """Likewise with all that is searched on behind: what second moments are of.
+
+        A few numbers for each column hardly know the samples they are of, other than weights that are
+        fitted again to every vector; so that the search's samples are none the less lost to fitting.
+        """
+        pairs = list(zip(self.fitted, self.searched, strict=True))
+        sets = [f.feeds if f is s else f.feeds.followed_by(s.feeds) for f, s in pairs]
+        return interleaved([feeds for feeds in sets if feeds.is_like_real] or sets)
+
     @cached_property
     def exact_feeds(self) -> FeedSet:
         """What exact checks run on: wrong surgery shows on any sample, and outputs take memory."""

@@ -60,6 +60,14 @@ def test_probes_are_of_what_is_fitted_to() -> None:
     assert not subject((held,)).is_held_out
 
 
+def test_second_moments_are_of_all_that_the_verdict_is_not_on() -> None:
+    held, tried, fitted = sample("", 4, 0), sample("", 2, 50), sample("", 3, 100)
+    found = Subject((held,), (tried,), (fitted,), ("CPU",), None)
+    assert fed(found.known_feeds) == [100, 101, 102, 50, 51]
+    assert fed(found.fitted_feeds) == [100, 101, 102]
+    assert fed(subject((held,), (fitted,)).known_feeds) == [100, 101, 102]
+
+
 def test_only_what_is_no_default_is_written_into_the_file() -> None:
     assert judgement_of(subject((sample("", 4, 0),))) is None
     on_data = judgement_of(subject((sample("", 4, 0, seed=None),)))

@@ -113,6 +113,22 @@ def test_a_plan_that_drifts_on_a_provider_is_followed_by_tighter_ones(
     assert budgets == pytest.approx([budgets[0], 0.5 * budgets[0], 0.25 * budgets[0]])
 
 
+def test_a_step_back_is_as_long_as_the_measured_excess(
+    monkeypatch: pytest.MonkeyPatch, budgets: list[float]
+) -> None:
+    values: list[float] = []
+    tighter = Chooser.tighter
+
+    def spy(self: Chooser, plan: Plan, drifts: Sequence[Any]) -> Plan:
+        values.append(max(check.value for check in drifts if check.failed))
+        return tighter(self, plan, drifts)
+
+    monkeypatch.setattr(Chooser, "tighter", spy)
+    compress_on_noisy(monkeypatch, [QUIET, QUIET, QUIET, 0.12, QUIET])
+    assert 0.1 < values[0] < 0.19
+    assert budgets == pytest.approx([budgets[0], 0.985 * 0.1 / values[0] * budgets[0]])
+
+
 def test_where_no_tighter_plan_helps_the_provider_is_named(
     monkeypatch: pytest.MonkeyPatch, budgets: list[float]
 ) -> None:

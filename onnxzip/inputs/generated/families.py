@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.inputs.feedset import HELD_OUT_EVERY, MIN_TO_HOLD_OUT, SEARCHED_EVERY
+from onnxzip.inputs.feedset import DRAWN_SEARCHED_EVERY, HELD_OUT_EVERY, MIN_TO_HOLD_OUT
 from onnxzip.inputs.generated.free_sizes import SMALL_ELEMENTS
 from onnxzip.inputs.generated.readings import Reading
 from onnxzip.records.aliases import Array, Feeds
@@ -142,7 +142,7 @@ def n_samples_of(family: Family, n_elements: int, n_values: int, n_families: int
     n_fitted = min(max(n_most, MIN_TO_HOLD_OUT), n_fitting)
     if n_fitted < MIN_TO_HOLD_OUT:
         return n_samples
-    return math.ceil(n_fitted * SEARCHED_EVERY / (SEARCHED_EVERY - 1))
+    return math.ceil(n_fitted * DRAWN_SEARCHED_EVERY / (DRAWN_SEARCHED_EVERY - 1))
 
 
 def places_of(family: Family, n_runs: int, n_elements: int, n_per_run: int) -> list[int]:
