@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from onnxzip.choose.blame import CONTRADICTION
-from onnxzip.choose.finish import Fitted, last_layers, with_last_moved
+from onnxzip.choose.finish import Fitted, last_layers, step_back, with_last_moved
 from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
 from onnxzip.choose.refit import Refitter
 from onnxzip.choose.refusals import advice, refusal
@@ -43,13 +43,6 @@ allows by default. A guess that costs trials, as the search moves it."""
 
 _SHARE_OF_LUCK = 0.5**0.5
 """Share of the first budget that a layer that jumps may be predicted to lose: half of it in squares."""
-
-_TIGHTEN = 0.85
-"""Share of the budget that is left: loss follows it, so that a provider 15 % off meets the tolerance
-next time."""
-
-_MAX_TIGHTENINGS = 4
-"""Four times 0.85 halve the budget: a provider that is further off than that computes something else."""
 
 
 class Chooser:
@@ -140,18 +133,20 @@ class Chooser:
     def tighter(self, plan: Plan, drifts: Sequence[Check]) -> Plan:
         """Return a plan of less predicted loss than one that failed a provider's drift check.
 
-        Where there were enough of them, it is the last one again, and `refused` says so.
+        It is less by what the check measured to be too much. Where there were enough of them, it is the
+        last one again, and `refused` says so.
         """
-        if self._n_tightenings == _MAX_TIGHTENINGS:
-            failed = next(check for check in drifts if check.failed)
+        failed = [check for check in drifts if check.failed]
+        share = step_back(self._n_tightenings, failed)
+        if share is None:
             self.refused = (
-                f"{self._proposal.model.source}: {failed.metric} is {failed.value:.3g} on "
-                f"{failed.provider}, the tolerance is {failed.limit:.3g}, and no tighter plan meets it; "
-                f"{advice(self._subject)}"
+                f"{self._proposal.model.source}: {failed[0].metric} is {failed[0].value:.3g} on "
+                f"{failed[0].provider}, the tolerance is {failed[0].limit:.3g}, and no tighter plan "
+                f"meets it; {advice(self._subject)}"
             )
             return self.settle(plan)
         self._n_tightenings += 1
-        tighter = self._refit(self._plan_for(plan.budget * _TIGHTEN))
+        tighter = self._refit(self._plan_for(plan.budget * share))
         self._rest()
         return self.settle(tighter)
 
@@ -249,7 +244,7 @@ class Chooser:
         self._prober.close()
         self._refitter.rest()
         if self._subject.is_held_out:
-            for sample in self._subject.fitted:
+            for sample in {*self._subject.fitted, *self._subject.searched} - {*self._subject.samples}:
                 sample.reference.forget()
         self._proposal.release_statistics()
 

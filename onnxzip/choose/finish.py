@@ -4,6 +4,9 @@ A refit answers a small change of rates with other errors everywhere: two budget
 more or less, and no search between them ends nearer to the tolerance than by luck. What comes first in
 the model stays as it was fitted here, with the errors that it has; only layers behind it are moved and
 fitted again. A quarter of the loss, in squares, is theirs.
+
+What the search ended with is then judged, on samples that it has not seen: where they lose too much, the
+whole plan steps back.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from onnxzip.choose.lagrangian import Sensitivity, moved
 from onnxzip.propose.ladders import Ladders
+from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan
 
 _KEPT_SHARE = 0.75
@@ -25,6 +29,23 @@ tests.bench.constants onnxzip.choose.finish:_KEPT_SHARE 0.5 0.75`)."""
 _MOST_MOVED = 1.3
 """Ratio of losses that the layers behind are moved by: 0.4 bits a weight. More would take bits from
 where they belong."""
+
+_N_MEASURED_STEPS = 2
+"""Times that the budget is taken back by what was measured to be too much: what is held out loses a few
+percent more or less than what plans were tried on, and a refit answers as much by luck."""
+
+_SAFELY_BACK = 0.985
+"""Share of the tolerance that such a step aims at: two hundredths of a bit a weight."""
+
+_LARGEST_STEP_BACK = 0.5
+"""Share of the budget that it leaves at least: a bit a weight."""
+
+_TIGHTEN = 0.85
+"""Share of the budget that is left where no excess says more, and by all steps after those: loss follows
+it, so that a provider 15 % off meets the tolerance next time."""
+
+_MAX_STEPS = _N_MEASURED_STEPS + 4
+"""Four times 0.85 halve the budget: a provider that is further off than that computes something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,3 +129,30 @@ def last_layers(
             break
         n_last, share = n_last + 1, share + squares[name] / total
     return fitted[len(fitted) - n_last :], share
+
+
+def step_back(n_before: int, failed: Sequence[Check]) -> float | None:
+    """Return the share of its budget that a plan keeps which was judged to lose too much.
+
+    Args:
+        n_before: steps that were made already.
+        failed: the checks that say so.
+
+    Returns:
+        None where there were enough steps.
+    """
+    if n_before >= _MAX_STEPS:
+        return None
+    if n_before >= _N_MEASURED_STEPS:
+        return _TIGHTEN
+    return min(map(_measured_step, failed))
+
+
+def _measured_step(failed: Check) -> float:
+    """Return the share at which what failed would just meet its limit."""
+    limit, value = (
+        10 ** (-x / 20) if failed.higher_is_better else x for x in (failed.limit, failed.value)
+    )
+    if not (limit > 0 and math.isfinite(value)):
+        return _TIGHTEN  # nothing may change, or all is lost: no ratio tells how far that is
+    return max(_SAFELY_BACK * limit / value, _LARGEST_STEP_BACK)

@@ -3,7 +3,8 @@
 A metric that grows with the errors leads there by itself. One that counts events is decided by luck from
 trial to trial, so that its guide is aimed at (`Metric.guide`), and the metric itself only decides: a
 plan passes where the guide is within the limit that stands for the metric's, and the metric is on
-inputs that nothing was fitted to.
+inputs that nothing was fitted to. Neither sees what the verdict is on: of many plans, the one that
+passes is else the one that is lucky there.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ class Aim:
     def outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
         """Run the whole model with other weights; the worst family of inputs counts.
 
-        Without a guide, what passes on the samples that were held out has to pass on those that were
-        fitted to as well. A guide has seen them.
+        Without a guide, what passes on the samples that are searched on has to pass on those that were
+        fitted to as well. A guide has seen them. Those of the verdict are seen by neither.
         """
         if self._guides is not None:
             return self._guided(trials, weights, self._guides)
-        found = _worst(trials, weights, self._subject.samples)
-        if found.passed and self._subject.is_held_out:
+        found = _worst(trials, weights, self._subject.searched)
+        if found.passed and self._subject.fitted is not self._subject.searched:
             fitted = _worst(trials, weights, self._subject.fitted)
             return found if fitted.passed else fitted
         return found
@@ -76,7 +77,7 @@ class Aim:
     ) -> Outcome:
         assert self.tolerance is not None
         values, shares = [], []
-        for sample, guide in zip(self._subject.samples, guides, strict=True):
+        for sample, guide in zip(self._subject.searched, guides, strict=True):
             assert guide is not None
             value, loss = trials.losses(weights, sample, guide)
             values.append(value)
@@ -88,12 +89,12 @@ class Aim:
 
 def _guides(subject: Subject) -> list[SumMetric | None]:
     """Return each family's guide, which knows what was fitted to too: the original's own answers."""
-    pairs = zip(subject.samples, subject.fitted, strict=True)
+    pairs = zip(subject.searched, subject.fitted, strict=True)
     return [
-        held.metric.guide(
-            [(s.reference, s.metric) for s in ([held] if held is fitted else [held, fitted])]
+        tried.metric.guide(
+            [(s.reference, s.metric) for s in ([tried] if tried is fitted else [tried, fitted])]
         )
-        for held, fitted in pairs
+        for tried, fitted in pairs
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,41 +69,69 @@ def examine(
         def sample(feeds: FeedSet, labels: NDArray[np.int64] | None) -> Sample:
             return record(feeds, metric_of(options, labels, is_limited))
 
-        pairs = [_split(feeds, labels, sample, fits=fits) for feeds in families]
+        parts = [_divided(feeds, labels, sample, fits=fits) for feeds in families]
         own = OwnInputs()
         if fits and options.calibration is not None:
             own = own_inputs(session, original, options, families[0], record)
-    telling, unproven = find_evidence(original, [held for held, _ in pairs])
-    samples, fitted = (tuple(pairs[i][side] for i in telling) for side in (0, 1))
+    telling, unproven = find_evidence(original, [part.judged for part in parts])
     return Subject(
-        samples=samples,
-        fitted=samples if fitted == samples else fitted,
+        *_by_use([parts[i] for i in telling]),
         providers=providers,
         custom_ops=options.custom_ops,
         findings=[]
         if options.calibration is None
-        else data_findings(original, families[0], pairs[0][0], own.likely, fits=fits),
+        else data_findings(original, families[0], parts[0].judged, own.likely, fits=fits),
         unproven={**random, **unproven},
         opinions=own.alike,
     ), unusable
 
 
-def _split(
+_Samples: TypeAlias = tuple[Sample, ...]
+
+
+class _Parts(NamedTuple):
+    """A family of inputs, by what they are for: one and the same where they are too few."""
+
+    judged: Sample
+    searched: Sample
+    fitted: Sample
+
+
+def _by_use(families: Sequence[_Parts]) -> tuple[_Samples, _Samples, _Samples]:
+    """Return what is judged, searched on and fitted to; where that is the same, one tuple."""
+    judged, searched, fitted = zip(*families, strict=True)
+    searched = judged if searched == judged else searched
+    return judged, searched, searched if fitted == searched else fitted
+
+
+def _divided(
     feeds: FeedSet,
     labels: NDArray[np.int64] | None,
     sample: Callable[[FeedSet, NDArray[np.int64] | None], Sample],
     *,
     fits: bool,
-) -> tuple[Sample, Sample]:
-    """Return what the verdict is on, and what is fitted to: other samples where there are enough."""
+) -> _Parts:
+    """Return what the verdict is on, what is searched on, and what is fitted to."""
     parts = feeds.hold_out() if fits and feeds.is_like_real else None
     if parts is None:
         is_fitted_to = fits and feeds.is_like_real
         whole = sample(replace(feeds, note=FITTED_NOTE) if is_fitted_to else feeds, labels)
-        return whole, whole
-    fitted, held, is_held = parts
-    rows = (None, None) if labels is None else (labels[is_held], labels[~is_held])
-    return sample(held, rows[0]), sample(fitted, rows[1])
+        return _Parts(whole, whole, whole)
+    rest, held, is_held = parts
+    judged = sample(held, _rows(labels, is_held))
+    labels = _rows(labels, ~is_held)
+    inner = rest.set_aside()
+    if inner is None:
+        fitted = sample(rest, labels)
+        return _Parts(judged, fitted, fitted)
+    fitted_feeds, tried, is_tried = inner
+    return _Parts(
+        judged, sample(tried, _rows(labels, is_tried)), sample(fitted_feeds, _rows(labels, ~is_tried))
+    )
+
+
+def _rows(labels: NDArray[np.int64] | None, is_wanted: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    return None if labels is None else labels[is_wanted]
 
 
 def _recorded(

@@ -56,7 +56,9 @@ class Subject:
 
     Attributes:
         samples: what the verdict is about, a family of inputs each; the worst of them counts.
-        fitted: what is fitted to, likewise; other inputs where there are enough, else the same samples.
+        searched: what plans are tried on, likewise; other inputs than those of the verdict where there
+            are enough, so that none is chosen for what it happens to lose there.
+        fitted: what is fitted to, likewise; other inputs than both where there are enough.
         providers: execution providers to check on.
         custom_ops: shared library of custom operators.
         findings: what is odd about the data that all this rests on.
@@ -65,6 +67,7 @@ class Subject:
     """
 
     samples: tuple[Sample, ...]
+    searched: tuple[Sample, ...]
     fitted: tuple[Sample, ...]
     providers: Sequence[str]
     custom_ops: Path | None
@@ -96,6 +99,17 @@ class Subject:
     def fitted_feeds(self) -> FeedSet:
         """All that is fitted to: a run of each family in turn, of those that are like real inputs."""
         sets = [sample.feeds for sample in self.fitted]
+        return interleaved([feeds for feeds in sets if feeds.is_like_real] or sets)
+
+    @property
+    def known_feeds(self) -> FeedSet:
+        """Likewise with all that is searched on behind: what second moments are of.
+
+        A few numbers for each column hardly know the samples they are of, other than weights that are
+        fitted again to every vector; so that the search's samples are none the less lost to fitting.
+        """
+        pairs = list(zip(self.fitted, self.searched, strict=True))
+        sets = [f.feeds if f is s else f.feeds.followed_by(s.feeds) for f, s in pairs]
         return interleaved([feeds for feeds in sets if feeds.is_like_real] or sets)
 
     @cached_property

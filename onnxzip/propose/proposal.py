@@ -106,7 +106,7 @@ def _measure_inputs(
     statistics, skips = collect_statistics(
         model,
         layers,
-        subject.fitted_feeds,
+        subject.known_feeds,
         subject.custom_ops,
         lambda fraction: show("statistics", 0.1 + 0.1 * fraction),
     )

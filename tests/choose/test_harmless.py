@@ -33,7 +33,9 @@ REFERENCE = [{name: np.random.default_rng(0).standard_normal((8, 16)) for name i
 def subject(*silent: str, seed: int | None) -> Subject:
     feeds = FeedSet(({},), (8,), seed)
     samples = (Sample(feeds, REFERENCE, make_metric("nrmse")),)  # type: ignore[arg-type]
-    return Subject(samples, samples, ("CPU",), None, unproven=dict.fromkeys(silent, "is 0 everywhere"))
+    return Subject(
+        samples, samples, samples, ("CPU",), None, unproven=dict.fromkeys(silent, "is 0 everywhere")
+    )
 
 
 def silent(*outputs: str, seed: int | None) -> set[str]:

@@ -47,7 +47,7 @@ def make_prober(
 ) -> tuple[Prober, Trials]:
     proposal: Any = SimpleNamespace(ladders=ladders)
     restorer: Any = SimpleNamespace(restore=lambda candidate: candidate.error)
-    prober = Prober(proposal, Subject(SAMPLES, SAMPLES, (), None), restorer)
+    prober = Prober(proposal, Subject(SAMPLES, SAMPLES, SAMPLES, (), None), restorer)
     prober._trials = trials = Trials(moves, {})
     return prober, trials
 
@@ -103,17 +103,18 @@ def test_a_large_error_without_effect_keeps_what_a_small_one_showed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held_out", "fitted", "expected"),
+    ("searched", "fitted", "expected"),
     [(0.05, 0.08, (0.05, True)), (0.05, 0.2, (0.2, False)), (0.3, 0.2, (0.3, False))],
 )
-def test_plans_pass_on_what_is_held_out_and_on_what_is_fitted_to(
-    held_out: float, fitted: float, expected: tuple[float, bool]
+def test_plans_pass_on_what_is_searched_on_and_on_what_is_fitted_to(
+    searched: float, fitted: float, expected: tuple[float, bool]
 ) -> None:
+    """What the verdict is on is not asked: it has no loss here, and a trial on it would fail."""
     metric = make_metric("rel_l2", 0.1)
-    samples: Any = [Sample(FEEDS, [], metric), Sample(FEEDS, [], metric)]
+    judged, *samples = [Sample(FEEDS, [], metric) for _ in range(3)]  # type: ignore[arg-type]
     prober, _ = make_prober({}, {})
-    prober.subject = Subject((samples[0],), (samples[1],), (), None)
-    losses = {id(s): loss for s, loss in zip(samples, (held_out, fitted), strict=True)}
+    prober.subject = Subject((judged,), (samples[0],), (samples[1],), (), None)
+    losses = {id(s): loss for s, loss in zip(samples, (searched, fitted), strict=True)}
     prober._trials = Trials({}, losses)
     found = prober.outcome(Plan({}, 0.1, 0, 0.0))
     assert (found.value, found.passed) == expected
@@ -122,7 +123,7 @@ def test_plans_pass_on_what_is_held_out_and_on_what_is_fitted_to(
 def test_what_is_not_held_out_is_measured_once() -> None:
     samples: Any = (Sample(FEEDS, [], make_metric("rel_l2", 0.1)),)
     prober, _ = make_prober({}, {})
-    prober.subject = Subject(samples, samples, (), None)
+    prober.subject = Subject(samples, samples, samples, (), None)
     asked: list[object] = []
 
     def losses(weights: Mapping[str, np.ndarray], of: object) -> tuple[float, float]:

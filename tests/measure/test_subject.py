@@ -21,7 +21,8 @@ def sample(
 
 
 def subject(samples: tuple[Sample, ...], fitted: tuple[Sample, ...] | None = None) -> Subject:
-    return Subject(samples, samples if fitted is None else fitted, ("CPU",), None)
+    fitted = samples if fitted is None else fitted
+    return Subject(samples, fitted, fitted, ("CPU",), None)
 
 
 def fed(feeds: FeedSet) -> list[int]:
@@ -57,6 +58,14 @@ def test_probes_are_of_what_is_fitted_to() -> None:
     assert found.is_held_out
     assert fed(found.probes[0].feeds) == [100, 101, 102, 103]
     assert not subject((held,)).is_held_out
+
+
+def test_second_moments_are_of_all_that_the_verdict_is_not_on() -> None:
+    held, tried, fitted = sample("", 4, 0), sample("", 2, 50), sample("", 3, 100)
+    found = Subject((held,), (tried,), (fitted,), ("CPU",), None)
+    assert fed(found.known_feeds) == [100, 101, 102, 50, 51]
+    assert fed(found.fitted_feeds) == [100, 101, 102]
+    assert fed(subject((held,), (fitted,)).known_feeds) == [100, 101, 102]
 
 
 def test_only_what_is_no_default_is_written_into_the_file() -> None:

@@ -65,7 +65,7 @@ def subject_of(
     *feeds: FeedSet, original: onnx.ModelProto = ORIGINAL, metric: str = "nrmse", limit: float = 0.1
 ) -> Subject:
     samples = tuple(sample_of(some, original, metric, limit) for some in feeds)
-    return Subject(samples, samples, ("CPU",), None)
+    return Subject(samples, samples, samples, ("CPU",), None)
 
 
 def drift(

@@ -103,30 +103,50 @@ def budgets(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_plan_that_drifts_on_a_provider_is_followed_by_tighter_ones(
     monkeypatch: pytest.MonkeyPatch, budgets: list[float]
 ) -> None:
-    """Each has 0.85 of the budget before; sessions that checks had closed are opened again."""
+    """The first has the share of the budget that the loss was too large by; then 0.5 at least.
+
+    Sessions that checks had closed are opened again.
+    """
     checks = compress_on_noisy(monkeypatch, [*ROUND, *ROUND, QUIET]).report.checks
     assert all(check.passed for check in checks)
     assert {check.provider for check in checks if check.kind == "drift"} == {"CPU", "Noisy"}
-    assert budgets == pytest.approx([budgets[0], 0.85 * budgets[0], 0.85**2 * budgets[0]])
+    assert budgets == pytest.approx([budgets[0], 0.5 * budgets[0], 0.25 * budgets[0]])
+
+
+def test_a_step_back_is_as_long_as_the_measured_excess(
+    monkeypatch: pytest.MonkeyPatch, budgets: list[float]
+) -> None:
+    values: list[float] = []
+    tighter = Chooser.tighter
+
+    def spy(self: Chooser, plan: Plan, drifts: Sequence[Any]) -> Plan:
+        values.append(max(check.value for check in drifts if check.failed))
+        return tighter(self, plan, drifts)
+
+    monkeypatch.setattr(Chooser, "tighter", spy)
+    compress_on_noisy(monkeypatch, [QUIET, QUIET, QUIET, 0.12, QUIET])
+    assert 0.1 < values[0] < 0.19
+    assert budgets == pytest.approx([budgets[0], 0.985 * 0.1 / values[0] * budgets[0]])
 
 
 def test_where_no_tighter_plan_helps_the_provider_is_named(
     monkeypatch: pytest.MonkeyPatch, budgets: list[float]
 ) -> None:
     with pytest.raises(ToleranceError, match=r"nrmse is 0\.\d+ on Noisy, the tolerance is 0\.1, and no"):
-        compress_on_noisy(monkeypatch, [*ROUND * 5, QUIET])
-    assert budgets == pytest.approx([0.85 ** min(i, 4) * budgets[0] for i in range(6)])
+        compress_on_noisy(monkeypatch, [*ROUND * 7, QUIET])
+    shares = [1, 0.5, 0.25, *(0.25 * 0.85**i for i in range(1, 5)), 0.25 * 0.85**4]
+    assert budgets == pytest.approx([share * budgets[0] for share in shares])
 
 
 def test_best_effort_takes_the_last_of_them(
     monkeypatch: pytest.MonkeyPatch, budgets: list[float]
 ) -> None:
     """Its exact checks, four sessions more, are made as well."""
-    levels = [*ROUND * 5, QUIET, QUIET, QUIET, LOUD, QUIET]
+    levels = [*ROUND * 7, QUIET, QUIET, QUIET, LOUD, QUIET]
     checks = compress_on_noisy(monkeypatch, levels, best_effort=True).report.checks
     assert [check.provider for check in checks if check.failed] == ["Noisy"]
     assert {check.provider for check in checks if check.kind == "exact"} == {"CPU", "Noisy"}
-    assert len(budgets) == 6
+    assert len(budgets) == 8
 
 
 def with_decoded(monkeypatch: pytest.MonkeyPatch, change: float) -> onnxzip.Result:
