@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import onnxzip
@@ -91,3 +92,11 @@ def test_exit_codes_are_as_drawn() -> None:
     }
     for name, code in drawn.items():
         assert getattr(errors, name).exit_code == int(code)
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """A folder that pyproject.toml does not list is missing for whoever installs a wheel."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in (ROOT / "onnxzip").rglob("*.py")}
+    found = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert found | {"onnxzip.passes"} == set(listed)
