@@ -41,6 +41,10 @@ class Sample:
 _N_EXACT_RUNS = 8
 """64 samples where the batch is free (inputs/given/from_files.py)."""
 
+_MAX_EXACT_NUMBERS = 1 << 22
+"""In all outputs of these runs: several sessions answer them, and keep 16 MB each. Of what answers a
+large picture by many, one run; a guess that costs time and memory."""
+
 _N_PROBE_RUNS = 4
 """Runs that one layer is measured on, up to 32 samples, or two of each family: a guess, every layer
 costs as many."""
@@ -115,7 +119,9 @@ class Subject:
     @cached_property
     def exact_feeds(self) -> FeedSet:
         """What exact checks run on: wrong surgery shows on any sample, and outputs take memory."""
-        return interleaved([sample.feeds for sample in self.samples]).head(_N_EXACT_RUNS)
+        n_numbers = sum(array.size for array in next(iter(self.samples[0].reference)).values())
+        n_runs = min(max(_MAX_EXACT_NUMBERS // max(n_numbers, 1), 1), _N_EXACT_RUNS)
+        return interleaved([sample.feeds for sample in self.samples]).head(n_runs)
 
     @cached_property
     def probes(self) -> tuple[Probe, ...]:

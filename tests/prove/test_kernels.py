@@ -26,7 +26,7 @@ def large_mean() -> onnx.ModelProto:
     draft.add("Sigmoid", ["x"], "p")
     draft.add("MatMul", ["p", draft.tensor("weight", weight)], "a")
     draft.add("LayerNormalization", ["a", draft.tensor("gamma", np.ones(512, np.float32))], "y")
-    return draft.model([value("x", [4, 16, 192])], [value("y", [4, 16, 512])])
+    return draft.model([value("x", [64, 192])], [value("y", [64, 512])])
 
 
 def packed(bits: int, level: int = 4) -> onnx.ModelProto:
