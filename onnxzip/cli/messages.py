@@ -19,7 +19,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 """What the system says where it has no file descriptor left to give."""
 
 
-def explain(error: Exception, request: Request | None) -> str:
+def explain(error: Exception | SystemExit, request: Request | None) -> str:
     """Return what went wrong, where, and what to do."""
     source = "" if request is None else str(request.source)
     error = _cause(error)
@@ -46,7 +46,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
-def _cause(error: Exception) -> Exception:
+def _cause(error: Exception | SystemExit) -> Exception | SystemExit:
     """Return what an error of a library hides: that there are no file descriptors left."""
     hidden: BaseException | None = error
     while hidden is not None and not isinstance(error, OnnxzipError):

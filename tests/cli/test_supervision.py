@@ -41,3 +41,13 @@ def test_a_signal_to_whoever_waits_reaches_the_work(tmp_path: Path) -> None:
     assert done.returncode == 128 + signal.SIGTERM
     assert "terminated" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_library_that_ends_the_process_is_no_success(code: int, tmp_path: Path) -> None:
+    done = run(tmp_path, f"os._exit({code})")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert (
+        f"digits_autoencoder.onnx: a library that the work calls ended its process (exit code {code})"
+        in (done.stderr)
+    )
