@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import onnxzip
-from onnxzip.cli.arguments import parse
+from onnxzip.cli.arguments import Request, parse
 from onnxzip.cli.stopping import EXIT_SIGNAL, WORDS
 from onnxzip.cli.terminal import print_error
 from onnxzip.errors import OnnxzipError
@@ -24,6 +27,9 @@ EXIT_CRASHED = 1
 
 _ANSWERED = b"."
 """What the child writes when the work has come to its end: any library may call exit(0)."""
+
+_TICK_S = 0.1
+"""Seconds by which the times of a process may be wrong: the kernel counts ticks of 1 to 10 ms."""
 
 _SENT_BY_KERNEL = 0x80
 """siginfo.h's SI_KERNEL: Ctrl-C, or a terminal that is closed, which the child is told by itself."""
@@ -69,25 +75,23 @@ def _wait(child: int, waited_for: set[signal.Signals], answered: int) -> int:
         answered: a pipe that holds `_ANSWERED` where the work came to its end.
     """
     while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
+        pid, status, usage = os.wait4(child, os.WNOHANG)
         if pid:
             break
         found = signal.sigwaitinfo(waited_for)
         if found.si_signo in WORDS and found.si_code != _SENT_BY_KERNEL:
             os.kill(child, found.si_signo)
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        if _is_answered(answered):
-            return code
-        print_error(
-            f"{_source()}a library that the work calls ended its process (exit code {code}); see what "
-            "the metric or the library of custom operators does"
-        )
-        return EXIT_CRASHED
+    if code >= 0 and _is_answered(answered):
+        return code
     if -code in WORDS:  # before the child could answer to it: nothing was begun
         print_error(WORDS[signal.Signals(-code)])
         return EXIT_SIGNAL - code
-    print_error(_crash(-code))
+    request = _request()
+    if request is not None:
+        _tidy(request)
+    source = "" if request is None else f"{request.source}: "
+    print_error(source + _ending(code, usage.ru_utime + usage.ru_stime))
     return EXIT_CRASHED
 
 
@@ -100,21 +104,46 @@ def _is_answered(answered: int) -> bool:
         return False
 
 
-def _source() -> str:
-    """Return the place of a message: the model's file, "" where not even that was read."""
+def _request() -> Request | None:
+    """Return what was asked for, None where not even that could be read."""
     try:
-        return f"{parse(sys.argv[1:]).source}: "
+        return parse(sys.argv[1:])
     except OnnxzipError:
-        return ""
+        return None
 
 
-def _crash(number: int) -> str:
-    """Say what ended the child, and what to do."""
-    source = _source()
+def _tidy(request: Request) -> None:
+    """Remove the temporary files of a child that could not; it holds their locks no longer."""
+    from onnxzip.disk.replacing import real_place
+    from onnxzip.disk.temporary import remove_abandoned
+
+    remove_abandoned(Path(tempfile.gettempdir()))
+    for path in (request.output, request.report):
+        if path is not None:
+            with suppress(OnnxzipError):  # a link in a circle
+                remove_abandoned(real_place(path).parent)
+
+
+def _ending(code: int, cpu_s: float) -> str:
+    """Say what ended the child, and what to do.
+
+    Args:
+        code: its exit code, below 0 a signal.
+        cpu_s: the CPU time it took, in seconds.
+    """
+    if code >= 0:
+        return (
+            f"a library that the work calls ended its process (exit code {code}); see what the metric "
+            "or the library of custom operators does"
+        )
+    import resource  # Windows has none
+
+    number = -code
+    limit = resource.getrlimit(resource.RLIMIT_CPU)[number == signal.SIGKILL]  # soft: SIGXCPU
+    is_limited = number in (signal.SIGKILL, signal.SIGXCPU) and limit != resource.RLIM_INFINITY
+    if is_limited and cpu_s >= limit - _TICK_S:
+        return f"the work took all of the {limit} s of CPU time it may take; allow more (ulimit -t)"
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number == signal.SIGKILL:
-        return f"{source}the work was ended from outside ({name}); did memory run out? free some"
-    return (
-        f"{source}the work ended in a crash ({name}), most likely of onnxruntime; "
-        "try another version of it"
-    )
+        return f"the work was ended from outside ({name}); did memory run out? free some"
+    return f"the work ended in a crash ({name}), most likely of onnxruntime; try another version of it"
