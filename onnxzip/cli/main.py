@@ -36,9 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
     """
     open_streams()
-    if arguments is None:
+    if arguments is not None:
+        return _work(arguments, is_process=False)
+    try:
         return supervised(lambda: _work(sys.argv[1:], is_process=True))
-    return _work(arguments, is_process=False)
+    except OSError as error:
+        reason = error.strerror or error
+        print_error(f"the work cannot begin: {reason}; allow more files and processes (ulimit -n, -u)")
+        return EXIT_BAD_INPUT
 
 
 def _work(arguments: Sequence[str], *, is_process: bool) -> int:

@@ -28,6 +28,9 @@ EXIT_CRASHED = 1
 _ANSWERED = b"."
 """What the child writes when the work has come to its end: any library may call exit(0)."""
 
+_EXIT_LOADER = 127
+"""What glibc's loader ends a process with when it has no memory for a library (_dl_signal_error)."""
+
 _TICK_S = 0.1
 """Seconds by which the times of a process may be wrong: the kernel counts ticks of 1 to 10 ms."""
 
@@ -43,9 +46,14 @@ def supervised(work: Callable[[], int]) -> int:
 
     Args:
         work: returns its exit code.
+
+    Raises:
+        OSError: there is no process, or no file descriptor, to be had.
     """
     if sys.platform != "linux" or "pipeline" in vars(onnxzip):
         return work()
+    from onnxzip.runtime.apart import die_with_parent
+
     answered, answer = os.pipe()
     waited_for = {signal.SIGCHLD, *WORDS}
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
@@ -56,8 +64,6 @@ def supervised(work: Callable[[], int]) -> int:
     if child:
         os.close(answer)
         return _wait(child, waited_for, answered)
-    from onnxzip.runtime.apart import die_with_parent
-
     die_with_parent(parent)
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     try:
@@ -131,6 +137,8 @@ def _ending(code: int, cpu_s: float) -> str:
         code: its exit code, below 0 a signal.
         cpu_s: the CPU time it took, in seconds.
     """
+    if code == _EXIT_LOADER:
+        return "memory ran out while a library was loaded; free some"
     if code >= 0:
         return (
             f"a library that the work calls ended its process (exit code {code}); see what the metric "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 
 from onnxzip.disk.temporary import temporary_folder
@@ -11,6 +13,9 @@ from onnxzip.runtime.session import create_session, session_options
 
 _MIN_EXTERNAL_BYTES = 1024
 """Larger initializers go to a file of their own, since protobuf writes at most 2 GiB."""
+
+_NO_DESCRIPTORS = re.compile(rf"SystemError : {errno.EMFILE}\b|Too many open files")
+"""What onnxruntime and the system say where no file can be opened any more."""
 
 
 def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) -> bytes:
@@ -38,6 +43,10 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
             create_session(source, options, "CPU").close()
             return path.read_bytes()
         except (ModelError, OSError) as error:
+            if _NO_DESCRIPTORS.search(str(error)):
+                raise OutputError(
+                    f"{source.label}: too many open files; allow more of them (ulimit -n)"
+                ) from error
             # The same model, not written: where it loads, the fault lies with the folder.
             create_session(source, session_options("basic", custom_ops), "CPU").close()
             raise OutputError(

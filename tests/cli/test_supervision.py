@@ -59,3 +59,13 @@ def test_the_limit_of_cpu_time_is_named_and_nothing_is_left(tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "digits_autoencoder.onnx: the work took all of the 3 s of CPU time" in done.stderr
     assert not list(tmp_path.glob(".onnxzip-*"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("-v 102400", "onnxzip: out of memory; "), ("-n 5", "ulimit -n"), ("-n 7", "ulimit -n")],
+)
+def test_what_the_system_does_not_give_is_one_line(limit: str, words: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "return 0.0", prelude=f"ulimit {limit}; ")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert words in done.stderr
