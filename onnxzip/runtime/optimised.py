@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import re
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from onnxzip.disk.temporary import temporary_folder
@@ -14,8 +14,8 @@ from onnxzip.runtime.session import create_session, session_options
 _MIN_EXTERNAL_BYTES = 1024
 """Larger initializers go to a file of their own, since protobuf writes at most 2 GiB."""
 
-_NO_DESCRIPTORS = re.compile(rf"SystemError : {errno.EMFILE}\b|Too many open files")
-"""What onnxruntime and the system say where no file can be opened any more."""
+_N_FILES = 4
+"""More than are opened here at once: the model, its data, and what onnxruntime opens for a moment."""
 
 
 def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) -> bytes:
@@ -43,7 +43,7 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
             create_session(source, options, "CPU").close()
             return path.read_bytes()
         except (ModelError, OSError) as error:
-            if _NO_DESCRIPTORS.search(str(error)):
+            if not _can_open_files():
                 raise OutputError(
                     f"{source.label}: too many open files; allow more of them (ulimit -n)"
                 ) from error
@@ -53,3 +53,14 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
                 f"{folder.parent}: has no room for a temporary copy of the model; free some, or let "
                 "TMPDIR name another folder"
             ) from error
+
+
+def _can_open_files() -> bool:
+    """Whether a few more files can be opened: onnxruntime has many words for that they cannot."""
+    try:
+        with ExitStack() as stack:
+            for _ in range(_N_FILES):
+                stack.enter_context(Path(os.devnull).open())
+    except OSError:
+        return False
+    return True

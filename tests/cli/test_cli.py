@@ -213,6 +213,8 @@ REFUSED = {
     "a b --target-size -5": "--target-size '-5' is not a size",
     "a b --seed 18446744073709551616": "--seed of 65 bits is not a whole number from 0",
     "a b -j 3000000000": "-j 3000000000 is not a whole number from 1 to 8192",
+    "a -": "`-` is not supported; name a file",
+    "-d - b": "`-` is not supported; name a file",
     "a b -j 1_000": "'1_000' is not a whole number",
     "a b --seed -1": "--seed -1 is not a whole number from 0",
     "a b --tolerance=-1": "--tolerance -1.0 is not a finite number above 0",
