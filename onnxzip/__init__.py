@@ -3,23 +3,26 @@
 import logging
 from importlib.metadata import version
 
-from onnxzip.api import compress, decompress, inspect, read_report, verify
-from onnxzip.errors import (
-    CalibrationError,
-    InputError,
-    ModelError,
-    OnnxzipError,
-    OutputError,
-    ProviderError,
-    ToleranceError,
-    UsageError,
-    VerificationError,
-)
-from onnxzip.options import Options, Result
-from onnxzip.records.check import Check
-from onnxzip.records.finding import Finding
-from onnxzip.records.plan import Skip
-from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Port, Report
+from onnxzip.errors import loading
+
+with loading():
+    from onnxzip.api import compress, decompress, inspect, read_report, verify
+    from onnxzip.errors import (
+        CalibrationError,
+        InputError,
+        ModelError,
+        OnnxzipError,
+        OutputError,
+        ProviderError,
+        ToleranceError,
+        UsageError,
+        VerificationError,
+    )
+    from onnxzip.options import Options, Result
+    from onnxzip.records.check import Check
+    from onnxzip.records.finding import Finding
+    from onnxzip.records.plan import Skip
+    from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Port, Report
 
 __version__ = version("onnxzip")
 __all__ = [

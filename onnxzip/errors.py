@@ -17,8 +17,12 @@ backticks in it, `target_size`, and is worded as the interface calls it that was
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from onnxzip.records.printable import printable
@@ -78,3 +82,35 @@ class ToleranceError(OnnxzipError):
 
     exit_code: ClassVar[int] = 3
     report: object = None
+
+
+_WORDS = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory")
+"""What the loader of shared libraries says."""
+
+_EXIT_BAD_INPUT = 1
+"""As for every other run that memory is too small for."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, be it for a library that was to be loaded."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in _WORDS)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Load modules in the block; who imports onnxzip as a library gets the exception itself."""
+    try:
+        yield
+    except (ImportError, MemoryError) as error:
+        if not (_is_command() and is_out_of_memory(error)):
+            raise
+        sys.stderr.write("onnxzip: out of memory; free some, or use a machine with more\n")
+        sys.stderr.flush()
+        os._exit(_EXIT_BAD_INPUT)  # to tidy up may take memory as well
+
+
+def _is_command() -> bool:
+    """Whether this process was started as onnxzip, or as `python -m onnxzip`, which is being found."""
+    name = sys.argv[0] if getattr(sys, "argv", None) else ""
+    is_module = name == "-m" and "onnxzip" in sys.orig_argv
+    return is_module or Path(name).name.removesuffix(".exe") == "onnxzip"

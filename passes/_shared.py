@@ -127,6 +127,10 @@ def rising(ladder: Iterable[Candidate], n_most_bytes: float = np.inf) -> Iterato
             yield candidate
 
 
+_MAX_SHOWN = 1e300
+"""Whole numbers of any size may be given, and larger ones are no float."""
+
+
 def check_ranges(**settings: tuple[float | tuple[float, ...], float, float]) -> None:
     """Refuse settings out of their range.
 
@@ -139,4 +143,5 @@ def check_ranges(**settings: tuple[float | tuple[float, ...], float, float]) -> 
     for name, (value, least, most) in settings.items():
         values = value if isinstance(value, tuple) else (value,)
         if wrong := [number for number in values if not least <= number <= most]:
-            raise ValueError(f"{name} {wrong[0]:g} is not from {least:g} to {most:g}")
+            found = f"{wrong[0]:g}" if abs(wrong[0]) < _MAX_SHOWN else "of many digits"
+            raise ValueError(f"{name} {found} is not from {least:g} to {most:g}")

@@ -60,8 +60,16 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
     "providers": ([("CPU", ("CPU",)), (None, None)], [3, {"CPU": 1}], NO_NAMES),
     "custom_ops": ([("a.so", Path("a.so")), (None, None)], [3, "", b"a", HUGE], "is not a path"),
     "level": ([(1, 1), (np.int8(9), 9)], [0, 10, True, "6", 6.0, None, 10**5000], "from 1 to 9"),
-    "n_jobs": ([(np.uint8(3), 3)], [0, -1, True, 1.0, None], "is not a whole number from 1"),
-    "seed": ([(0, 0), (np.int64(7), 7), (2**70, 2**70)], [-1, True, 1.5, "1"], "whole number from 0"),
+    "n_jobs": (
+        [(np.uint8(3), 3)],
+        [0, -1, True, 1.0, None, 3_000_000_000],
+        "is not a whole number from 1",
+    ),
+    "seed": (
+        [(0, 0), (np.int64(7), 7), (2**63 - 1, 2**63 - 1)],
+        [-1, 2**63, 10**310, True, 1.5, "1"],
+        "whole number from 0",
+    ),
     "freeze_inputs": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "keep_names": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "overwrite": ([(np.True_, True)], [1, "no", None, HUGE], "is not True or False"),

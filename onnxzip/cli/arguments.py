@@ -71,6 +71,8 @@ def parse(arguments: Sequence[str]) -> Request:
     Raises:
         UsageError: an argument is unknown, malformed, or contradicts another.
     """
+    if "-" in arguments:
+        raise UsageError("`-` is not supported; name a file (one of that name is ./-)")
     parser = make_parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)
     flags = [argument.partition("=")[0] for argument in arguments[:end] if argument.startswith("--")]

@@ -36,10 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
     """
     open_streams()
-    if arguments is None and (code := supervised()) is not None:
-        return code
-    with stoppable(is_process=arguments is None) as stops:
-        return _answer(sys.argv[1:] if arguments is None else arguments, stops)
+    if arguments is not None:
+        return _work(arguments, is_process=False)
+    try:
+        return supervised(lambda: _work(sys.argv[1:], is_process=True))
+    except OSError as error:
+        reason = error.strerror or error
+        print_error(f"the work cannot begin: {reason}; allow more files and processes (ulimit -n, -u)")
+        return EXIT_BAD_INPUT
+
+
+def _work(arguments: Sequence[str], *, is_process: bool) -> int:
+    """Run the command line in this process."""
+    with stoppable(is_process=is_process) as stops:
+        return _answer(arguments, stops)
 
 
 def _answer(arguments: Sequence[str], stops: Stops) -> int:
@@ -55,7 +65,9 @@ def _answer(arguments: Sequence[str], stops: Stops) -> int:
             return EXIT_DONE
         print_error(stopped.word + untouched(request))
         return EXIT_SIGNAL + stopped.number
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and request is None:  # --help; of a library it is a failure
+            raise
         if request is not None and request.verbose:
             write_error(traceback.format_exc())
         if stops.is_done:

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
-from onnxzip.errors import OnnxzipError, OutputError, UsageError
+from onnxzip.errors import OnnxzipError, OutputError, UsageError, is_out_of_memory
 from onnxzip.records.printable import printable
 
 if TYPE_CHECKING:
@@ -19,34 +19,29 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 """What the system says where it has no file descriptor left to give."""
 
 
-def explain(error: Exception, request: Request | None) -> str:
+def explain(error: Exception | SystemExit, request: Request | None) -> str:
     """Return what went wrong, where, and what to do."""
     source = "" if request is None else str(request.source)
+    at = f"{source}: " if source else ""
     error = _cause(error)
     match error:
         case OnnxzipError():
             message = error.worded(flag_of)
             is_placed = isinstance(error, UsageError | OutputError) or _names_its_place(message, request)
-            return message if is_placed else f"{source}: {message}"
-        case MemoryError() | ImportError() if _is_out_of_memory(error):
-            return f"{source}: out of memory; free some, or use a machine with more" + untouched(request)
+            return message if is_placed else f"{at}{message}"
+        case MemoryError() | ImportError() if is_out_of_memory(error):
+            return f"{at}out of memory; free some, or use a machine with more" + untouched(request)
         case OSError() if error.errno in _EXHAUSTED:
-            return f"{source}: {error.strerror}; allow more of them (ulimit -n)" + untouched(request)
+            return f"{at}{error.strerror}; allow more of them (ulimit -n)" + untouched(request)
         case OSError():
-            place = error.filename or source
-            return f"{place}: {error.strerror or error}"
+            place = f"{error.filename}: " if error.filename else at
+            return f"{place}{error.strerror or error}"
     finding = f"internal error: {type(error).__name__}: {error}"
     is_shown = request is not None and request.verbose
     return finding if is_shown else f"{finding} (run with -v for the traceback)"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, be it for a library that was to be loaded."""
-    words = ("failed to map segment", "Cannot allocate memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
-
-
-def _cause(error: Exception) -> Exception:
+def _cause(error: Exception | SystemExit) -> Exception | SystemExit:
     """Return what an error of a library hides: that there are no file descriptors left."""
     hidden: BaseException | None = error
     while hidden is not None and not isinstance(error, OnnxzipError):

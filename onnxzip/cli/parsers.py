@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from onnxzip.records.aliases import Scalar
 
+_MAX_DIGITS = 400
+"""Of a whole number; no setting takes one of more than 20."""
+
 
 def read_int(text: str) -> int:
     """Read a whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+    if not re.fullmatch(
+        rf"[+-]?[0-9]{{1,{_MAX_DIGITS}}}", text
+    ):  # int() reads 1_000 and other digits, too
+        shown = text if len(text) <= _MAX_DIGITS else f"{text[:20]}..."
+        raise argparse.ArgumentTypeError(f"'{shown}' is not a whole number")
+    return int(text)
 
 
 def read_float(text: str) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request
-from onnxzip.disk.replacing import Replacement, is_same_file, real_place, replacement
+from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file, real_place, replacement
 from onnxzip.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def check_report(request: Request, report: Path) -> None:
     for other in (request.source, request.output, request.against, *request.options.files):
         if other is not None and is_same_file(other, report):
             raise UsageError(f"`report` {report}: that is {other}; give the report a name of its own")
+    if report.is_file():
+        check_replaceable(report)
     folder = real_place(report).absolute().parent
     reason = ""
     if report.is_dir():

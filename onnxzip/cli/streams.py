@@ -13,13 +13,16 @@ from onnxzip.errors import OutputError
 def open_streams() -> None:
     """Give streams that are closed a place, or the next file that is opened would be taken for one.
 
-    What is written there fails, as POSIX asks of a closed stream (gnulib does the same in stdopen).
+    What is written to stdout fails there, as POSIX asks of a closed stream (gnulib does the same in
+    stdopen); what is written to stderr nobody wants. Processes that are started have the streams too:
+    a Python without stderr has None in its place, which libraries do not expect.
     """
-    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, flags)  # takes the lowest number that is free, which is this one
+            os.set_inheritable(number, True)
     if sys.stdout is None:
         sys.stdout = _writer(1)
     if sys.stderr is None:

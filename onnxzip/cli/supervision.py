@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import onnxzip
-from onnxzip.cli.arguments import parse
+from onnxzip.cli.arguments import Request, parse
 from onnxzip.cli.stopping import EXIT_SIGNAL, WORDS
 from onnxzip.cli.terminal import print_error
 from onnxzip.errors import OnnxzipError
@@ -21,18 +25,36 @@ from onnxzip.errors import OnnxzipError
 EXIT_CRASHED = 1
 """Like any other input that cannot be used."""
 
+_ANSWERED = b"."
+"""What the child writes when the work has come to its end: any library may call exit(0)."""
+
+_EXIT_LOADER = 127
+"""What glibc's loader ends a process with when it has no memory for a library (_dl_signal_error)."""
+
+_TICK_S = 0.1
+"""Seconds by which the times of a process may be wrong: the kernel counts ticks of 1 to 10 ms."""
+
 _SENT_BY_KERNEL = 0x80
 """siginfo.h's SI_KERNEL: Ctrl-C, or a terminal that is closed, which the child is told by itself."""
 
 
-def supervised() -> int | None:
-    """Split in two: return None in the child, which does the work, its exit code in the parent.
+def supervised(work: Callable[[], int]) -> int:
+    """Let a child do the work, and return its exit code, in the child and in the parent alike.
 
-    Where the system has no such thing, there is no child, and the answer is None as well; likewise
-    where the pipeline is loaded already: a child would wait in vain for the threads of its libraries.
+    Where the system has no such thing, there is no child, and the work is done here; likewise where the
+    pipeline is loaded already: a child would wait in vain for the threads of its libraries.
+
+    Args:
+        work: returns its exit code.
+
+    Raises:
+        OSError: there is no process, or no file descriptor, to be had.
     """
     if sys.platform != "linux" or "pipeline" in vars(onnxzip):
-        return None
+        return work()
+    from onnxzip.runtime.apart import die_with_parent
+
+    answered, answer = os.pipe()
     waited_for = {signal.SIGCHLD, *WORDS}
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     parent = os.getpid()
@@ -40,43 +62,96 @@ def supervised() -> int | None:
         warnings.simplefilter("ignore", DeprecationWarning)  # BLAS has threads, which it stops for this
         child = os.fork()
     if child:
-        return _wait(child, waited_for)
-    from onnxzip.runtime.apart import die_with_parent
-
+        os.close(answer)
+        return _wait(child, waited_for, answered)
     die_with_parent(parent)
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-    return None
+    try:
+        return work()
+    finally:  # --help leaves by an exception
+        os.write(answer, _ANSWERED)
 
 
-def _wait(child: int, waited_for: set[signal.Signals]) -> int:
-    """Hand signals on until the child has ended, and return its exit code."""
+def _wait(child: int, waited_for: set[signal.Signals], answered: int) -> int:
+    """Hand signals on until the child has ended, and return its exit code.
+
+    Args:
+        child: its process number.
+        waited_for: signals that are blocked.
+        answered: a pipe that holds `_ANSWERED` where the work came to its end.
+    """
     while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
+        pid, status, usage = os.wait4(child, os.WNOHANG)
         if pid:
             break
         found = signal.sigwaitinfo(waited_for)
         if found.si_signo in WORDS and found.si_code != _SENT_BY_KERNEL:
             os.kill(child, found.si_signo)
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
+    if code >= 0 and _is_answered(answered):
         return code
     if -code in WORDS:  # before the child could answer to it: nothing was begun
         print_error(WORDS[signal.Signals(-code)])
         return EXIT_SIGNAL - code
-    print_error(_crash(-code))
+    request = _request()
+    if request is not None:
+        _tidy(request)
+    source = "" if request is None else f"{request.source}: "
+    print_error(source + _ending(code, usage.ru_utime + usage.ru_stime))
     return EXIT_CRASHED
 
 
-def _crash(number: int) -> str:
-    """Say what ended the child, and what to do."""
+def _is_answered(answered: int) -> bool:
+    """Whether the child has come to the end of its work; what it has started may live on."""
+    os.set_blocking(answered, False)
     try:
-        source = f"{parse(sys.argv[1:]).source}: "
-    except OnnxzipError:  # it was not even read
-        source = ""
+        return os.read(answered, 1) == _ANSWERED
+    except BlockingIOError:
+        return False
+
+
+def _request() -> Request | None:
+    """Return what was asked for, None where not even that could be read."""
+    try:
+        return parse(sys.argv[1:])
+    except OnnxzipError:
+        return None
+
+
+def _tidy(request: Request) -> None:
+    """Remove the temporary files of a child that could not; it holds their locks no longer."""
+    from onnxzip.disk.replacing import real_place
+    from onnxzip.disk.temporary import remove_abandoned
+
+    remove_abandoned(Path(tempfile.gettempdir()))
+    for path in (request.output, request.report):
+        if path is not None:
+            with suppress(OnnxzipError):  # a link in a circle
+                remove_abandoned(real_place(path).parent)
+
+
+def _ending(code: int, cpu_s: float) -> str:
+    """Say what ended the child, and what to do.
+
+    Args:
+        code: its exit code, below 0 a signal.
+        cpu_s: the CPU time it took, in seconds.
+    """
+    if code == _EXIT_LOADER:
+        return "memory ran out while a library was loaded; free some"
+    if code >= 0:
+        return (
+            f"a library that the work calls ended its process (exit code {code}); see what the metric "
+            "or the library of custom operators does"
+        )
+    import resource  # Windows has none
+
+    number = -code
+    limit = resource.getrlimit(resource.RLIMIT_CPU)[number == signal.SIGKILL]  # soft: SIGXCPU
+    is_limited = number in (signal.SIGKILL, signal.SIGXCPU) and limit != resource.RLIM_INFINITY
+    if is_limited and cpu_s >= limit - _TICK_S:
+        return f"the work took all of the {limit} s of CPU time it may take; allow more (ulimit -t)"
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number == signal.SIGKILL:
-        return f"{source}the work was ended from outside ({name}); did memory run out? free some"
-    return (
-        f"{source}the work ended in a crash ({name}), most likely of onnxruntime; "
-        "try another version of it"
-    )
+        return f"the work was ended from outside ({name}); did memory run out? free some"
+    return f"the work ended in a crash ({name}), most likely of onnxruntime; try another version of it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,12 @@ from onnxzip.errors import OutputError
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 """What link says on file systems that have no second names for a file (link(2)): FAT, some of FUSE."""
+
+_STREAM_FOLDER = re.compile(r"/dev/fd|/proc/[^/]+(?:/task/[^/]+)?/fd")
+"""Where the files lie that processes have open: proc(5), and fd(4) of macOS."""
+
+_MAX_LINKS = 40
+"""As many as Linux follows (path_resolution(7))."""
 
 
 class Replacement:
@@ -79,11 +86,27 @@ def replacement(path: Path) -> Iterator[Replacement]:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise OutputError if there is something at a path that is no file."""
+    """Raise OutputError if there is something at a path that is no file of its own."""
+    if _is_stream(path):
+        raise OutputError(f"{path}: is a stream, and no place for a file; name another output")
     if path.is_dir():
         raise OutputError(f"{path}: is a directory; name the file to write")
     if path.exists() and not path.is_file():
         raise OutputError(f"{path}: is not a regular file (a device or pipe); name another output")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path leads to an open file of a process, as /dev/stdout does.
+
+    It would be the file that the stream was sent to that is replaced, or none, and not the stream.
+    """
+    for _ in range(_MAX_LINKS):
+        if _STREAM_FOLDER.fullmatch(os.path.realpath(path.parent)):
+            return True
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return False
 
 
 def is_same_file(left: Path, right: Path) -> bool:

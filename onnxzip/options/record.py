@@ -79,7 +79,8 @@ class Options:
         level: 1 (packs fast, loads fast) to 9 (smallest), see `onnxzip.codec.level`.
         keep_names: leave internal names, doc strings and value_info as they are (from level 6 on
             they are shortened or dropped).
-        n_jobs: layers worked on at the same time.
+        n_jobs: layers worked on at the same time; of so many processes only those that have work are
+            started, and four for each core at most.
         seed: seed of generated inputs and of randomised passes.
         overwrite: replace an existing output file.
 
@@ -202,6 +203,12 @@ def _optional(read: Reader) -> Reader:
     return lambda name, value: None if value is None else read(name, value)
 
 
+_MAX_JOBS = 8192
+"""The most cores that Linux knows (NR_CPUS of x86): who asks for more has mistyped it."""
+
+_MAX_SEED = 2**63 - 1
+"""What int64 holds: other programs read the seeds in reports, and no pass takes larger ones."""
+
 _READERS: Mapping[str, Reader] = {
     "calibration": _optional(read_calibration),
     "labels": _optional(read_labels),
@@ -219,8 +226,8 @@ _READERS: Mapping[str, Reader] = {
     "providers": _optional(read_some_names),
     "level": lambda name, value: read_whole(name, value, 1, 9),
     "keep_names": read_flag,
-    "n_jobs": lambda name, value: read_whole(name, value, 1),
-    "seed": lambda name, value: read_whole(name, value, 0),
+    "n_jobs": lambda name, value: read_whole(name, value, 1, _MAX_JOBS),
+    "seed": lambda name, value: read_whole(name, value, 0, _MAX_SEED),
     "overwrite": read_flag,
 }
 """What reads each setting, by its name; levels are those of codec/level.py."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from joblib import Parallel, delayed
 
 from onnxzip.codec.level import Level, level, packing
+from onnxzip.errors import UsageError
 from onnxzip.graph import DECODE_OPSET, Model, annotate_layers, release_pages
 from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
@@ -24,6 +26,7 @@ from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress
 from onnxzip.runtime.apart import end_with
+from onnxzip.runtime.session import n_cores
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +116,25 @@ def _measure_inputs(
     return [statistics.attach(layer) for layer in layers], skips
 
 
+_N_PROCESSES_PER_CORE = 4
+"""More only take memory, some 200 MB each."""
+
+
+def _n_processes(wanted: int, n_layers: int) -> int:
+    """Return how many processes to work in.
+
+    Raises:
+        UsageError: what joblib reads from the environment is no number.
+    """
+    n_processes = max(min(wanted, n_layers, _N_PROCESSES_PER_CORE * n_cores()), 1)
+    limit = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
+    if n_processes > 1 and not re.fullmatch(r"[0-9]{1,9}", limit.strip()):
+        raise UsageError(
+            f"the environment's LOKY_MAX_CPU_COUNT is {limit[:20]!r}, not a whole number; unset it"
+        )
+    return n_processes
+
+
 def _collect_ladders(
     layers: Sequence[Layer],
     passes: Mapping[str, Pass],
@@ -123,7 +145,7 @@ def _collect_ladders(
     """Return the candidates of each layer, payloads released, and what passes refused."""
     forms = forms_for(options.objective)
     pool = Parallel(
-        n_jobs=options.n_jobs,
+        n_jobs=_n_processes(options.n_jobs, len(layers)),
         prefer="processes",
         return_as="generator",
         initializer=end_with,

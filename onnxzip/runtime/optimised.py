@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from onnxzip.disk.temporary import temporary_folder
@@ -11,6 +13,9 @@ from onnxzip.runtime.session import create_session, session_options
 
 _MIN_EXTERNAL_BYTES = 1024
 """Larger initializers go to a file of their own, since protobuf writes at most 2 GiB."""
+
+_N_FILES = 4
+"""More than are opened here at once: the model, its data, and what onnxruntime opens for a moment."""
 
 
 def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) -> bytes:
@@ -38,9 +43,24 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
             create_session(source, options, "CPU").close()
             return path.read_bytes()
         except (ModelError, OSError) as error:
+            if not _can_open_files():
+                raise OutputError(
+                    f"{source.label}: too many open files; allow more of them (ulimit -n)"
+                ) from error
             # The same model, not written: where it loads, the fault lies with the folder.
             create_session(source, session_options("basic", custom_ops), "CPU").close()
             raise OutputError(
                 f"{folder.parent}: has no room for a temporary copy of the model; free some, or let "
                 "TMPDIR name another folder"
             ) from error
+
+
+def _can_open_files() -> bool:
+    """Whether a few more files can be opened: onnxruntime has many words for that they cannot."""
+    try:
+        with ExitStack() as stack:
+            for _ in range(_N_FILES):
+                stack.enter_context(Path(os.devnull).open())
+    except OSError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def load_by_path(path: Path, name: str, custom_ops: Path | None = None) -> None:
                 check=False,
             )
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise OutputError(f"{name}: too many open files; allow more of them (ulimit -n)") from error
         reason = error.strerror or error
         raise OutputError(
             f"{name}: no second process can be started to try the file: {reason}; allow one more"

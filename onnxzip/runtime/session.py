@@ -198,7 +198,7 @@ def session_options(
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.graph_optimization_level = _LEVELS[optimisation]
-    options.intra_op_num_threads = n_threads or _n_cores()
+    options.intra_op_num_threads = n_threads or n_cores()
     options.inter_op_num_threads = 1
     # Threads that wait for work in a loop take the cores from BLAS and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -284,7 +284,8 @@ def _count_nodes(session: ort.InferenceSession, provider: str) -> tuple[int | No
     return counts.get(long_name(provider), 0), sum(counts.values())
 
 
-def _n_cores() -> int:  # os.cpu_count() may be more than a container allows
+def n_cores() -> int:
+    """Return how many cores this process may use; os.cpu_count() may be more in a container."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -28,7 +28,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def run(
-    *arguments: object, closed: tuple[int, ...] = (), full: bool = False
+    *arguments: object, closed: tuple[int, ...] = (), full: bool = False, home: str | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run onnxzip with closed descriptors, or with a stdout where there is no space."""
 
@@ -43,6 +43,7 @@ def run(
             stdout=stdout,
             stderr=subprocess.PIPE,
             preexec_fn=close,
+            env=os.environ if home is None else {**os.environ, "HOME": home},
             check=False,
             timeout=60,
         )
@@ -61,6 +62,25 @@ def test_closed_streams_do_not_keep_a_model_back(
     else:
         assert b"standard output: Bad file descriptor; " in done.stderr
         assert done.stderr.endswith(f"; {out} is complete\n".encode())
+
+
+def test_processes_without_stderr_say_nothing_on_stdout(source: Path, tmp_path: Path) -> None:
+    with (tmp_path / "stdout").open("wb") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "onnxzip", "-q", "-1", "-j", "2", source, tmp_path / "new.onnx"],
+            stdout=stdout,
+            preexec_fn=lambda: os.close(2),
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, (tmp_path / "stdout").read_bytes()) == (0, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_a_home_that_takes_no_file_is_nothing_to_tell(source: Path, out: Path) -> None:
+    """There onnxruntime keeps a number for its telemetry."""
+    done = run("-q", "-f", "-1", "--passes", "scalar", source, out, home="/proc")
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_full_stdout_is_a_warning_when_the_model_is_in_place(source: Path, out: Path) -> None:

@@ -15,10 +15,11 @@ from tests.test_models import MODELS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody waits")
 
 
-def run(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, source: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
     """Compress with a metric that does something to the process it is called in."""
     (folder / "doing.py").write_text(f"import os, signal\n\ndef measure(a, b):\n    {source}\n")
-    command = [sys.executable, "-m", "onnxzip", "-q", "-1", "--passes", "scalar", "--tolerance", "1"]
+    command = ["sh", "-c", f'{prelude}exec "$@"', "sh", sys.executable, "-m", "onnxzip", "-q", "-1"]
+    command += ["--passes", "scalar", "--tolerance", "1"]
     command += ["--metric", "doing:measure", str(MODELS / "digits_autoencoder.onnx"), "out.onnx"]
     path = os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
     return subprocess.run(
@@ -41,3 +42,30 @@ def test_a_signal_to_whoever_waits_reaches_the_work(tmp_path: Path) -> None:
     assert done.returncode == 128 + signal.SIGTERM
     assert "terminated" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_library_that_ends_the_process_is_no_success(code: int, tmp_path: Path) -> None:
+    done = run(tmp_path, f"os._exit({code})")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f": a library that the work calls ended its process (exit code {code}); " in done.stderr
+
+
+def test_the_limit_of_cpu_time_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    source = """from onnxzip.disk.temporary import temporary_file
+    with temporary_file(__import__('pathlib').Path.cwd()):
+        while True: pass"""
+    done = run(tmp_path, source, prelude="ulimit -t 3; ")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "digits_autoencoder.onnx: the work took all of the 3 s of CPU time" in done.stderr
+    assert not list(tmp_path.glob(".onnxzip-*"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("-v 102400", "onnxzip: out of memory; "), ("-n 5", "ulimit -n"), ("-n 7", "ulimit -n")],
+)
+def test_what_the_system_does_not_give_is_one_line(limit: str, words: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "return 0.0", prelude=f"ulimit {limit}; ")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert words in done.stderr

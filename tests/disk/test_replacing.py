@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzip.disk.replacing import is_same_file, real_place, replacement
+from onnxzip.disk.replacing import check_replaceable, is_same_file, real_place, replacement
 from onnxzip.errors import OutputError
 
 OLD, NEW = b"what was there before", b"what is new"
@@ -135,3 +135,13 @@ def test_one_file_by_several_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     dangling = tmp_path / "dangling"
     dangling.symlink_to("b")
     assert is_same_file(dangling, tmp_path / "b")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no files by their numbers")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link", "folder/1"])
+def test_a_stream_is_no_place_for_a_file(name: str, tmp_path: Path) -> None:
+    """What it was sent to would be replaced, while whoever reads it goes on with the old file."""
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "folder").symlink_to("/dev/fd")
+    with pytest.raises(OutputError, match="is a stream"):
+        check_replaceable(tmp_path / name)
