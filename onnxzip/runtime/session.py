@@ -28,7 +28,7 @@ import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.records.aliases import Array, Feeds
-from onnxzip.runtime.feeding import Feeder
+from onnxzip.runtime.feeding import Feeder, RunLimit
 from onnxzip.runtime.finding import finding_of
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
@@ -122,6 +122,10 @@ class Session:
         return dict(
             pair for name, value in zip(wanted, values, strict=True) for pair in flatten(name, value)
         )
+
+    def set_limit(self, limit: RunLimit | None) -> None:
+        """Limit the time of all later runs; one that takes longer is a ModelError."""
+        self._feeder.limit = limit
 
     def close(self) -> None:
         """Free the session's memory."""
