@@ -8,7 +8,10 @@ _MAX_READ, _MAX_SHOWN = 4000, 400
 """Characters: an error is one line, and some of onnxruntime's texts list all operators."""
 
 _PLACE = r"(?:[A-Za-z]:)?[\w./\\+-]*\.(?:h|hpp|cc|cpp|cu|cuh):\d+ "
-_FUNCTION = r"(?:[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?|[\w:~]+)(?: \[with [^\]]*\])? "
+_LAMBDA = r"(?:::<lambda\([^()]*\)>)?"
+_FUNCTION = (
+    r"(?:[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?|[\w:~]+)" + _LAMBDA + r"(?: \[with [^\]]*\])? "
+)
 _CONDITION = r"(?:\S.{0,200}? was false\. (?=\S))?"
 _WORDINGS = (
     (r"\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
