@@ -84,7 +84,7 @@ class Coefficients:
         """Return the reconstructed coefficients, (n_segments, length) float32."""
         steps = self.steps if self.outer is None else self.outer * self.steps
         viewed = self.integers.astype(np.float32).reshape(self.view)
-        with np.errstate(over="ignore"):  # rounded up, the largest float32 is Inf, as in the graph
+        with np.errstate(over="ignore", invalid="ignore"):  # Inf and NaN, as the graph computes them
             return (viewed * steps).reshape(self.integers.shape)
 
 

@@ -28,6 +28,8 @@ function, and the condition that failed there."""
 
 def finding_of(error: BaseException) -> str:
     """Return what an onnxruntime exception says, on one line, without what only its authors read."""
+    if isinstance(error, UnicodeDecodeError):  # of an output that pybind11 makes Python's strings of
+        return "it answers with strings that are no UTF-8, which onnxruntime does not give to Python"
     text, _, _ = str(error).partition("Stacktrace:")
     text = " ".join(text[:_MAX_READ].split())
     for pattern, plain in _WORDINGS:

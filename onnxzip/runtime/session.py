@@ -112,7 +112,8 @@ class Session:
             values = self._feeder.run(self._session, wanted, feeds)
         except Exception as error:  # onnxruntime's exceptions share no base class
             finding = finding_of(error)
-            if "INVALID_ARGUMENT" in str(error) or isinstance(error, ValueError):
+            is_unfit = isinstance(error, ValueError) and not isinstance(error, UnicodeDecodeError)
+            if "INVALID_ARGUMENT" in str(error) or is_unfit:
                 raise CalibrationError(
                     f"{self.label}: the feeds do not fit the model: {finding}"
                 ) from error

@@ -246,6 +246,8 @@ def _digest(proto: onnx.ModelProto) -> str:
 def _settle_header(proto: onnx.ModelProto, name: str) -> None:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{name}: holds no graph, so it is not an ONNX model; export it again")
+    if not proto.graph.output:
+        raise ModelError(f"{name}: the model has no output; export it with those that are wanted")
     settle_imports(proto, name)
     drop_uncalled_functions(proto)
 
