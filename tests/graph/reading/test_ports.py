@@ -19,7 +19,8 @@ def model(n_inputs: int, n_outputs: int, *, n_constants: int = 0) -> ModelProto:
         helper.make_tensor(value.name, TensorProto.FLOAT, [1], [0.0])
         for value in inputs[n_inputs - n_constants :]
     ]
-    nodes = [helper.make_node("Identity", ["x0"], [value.name]) for value in outputs]
+    names = [value.name for value in outputs] or ["unused"]
+    nodes = [helper.make_node("Identity", ["x0"], [name]) for name in names]
     graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
