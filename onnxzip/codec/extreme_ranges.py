@@ -20,5 +20,6 @@ def extreme_exponent(values: NDArray[np.float32]) -> int:
 
 def rescaled(coefficients: Coefficients, exponent: int) -> Coefficients:
     """Multiply the steps by 2 ** exponent; steps too small for a normal float32 become zero."""
-    steps = np.ldexp(coefficients.steps, exponent)
+    with np.errstate(over="ignore"):  # a step that is Inf is measured like any other
+        steps = np.ldexp(coefficients.steps, exponent)
     return replace(coefficients, steps=np.where(steps < np.finfo(np.float32).tiny, 0, steps))

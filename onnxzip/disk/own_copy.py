@@ -78,6 +78,11 @@ def is_change(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno == ESTALE
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path is there and is no file or folder: to read a pipe or a device may never end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @dataclass(frozen=True)
 class Part:
     """Some bytes of a file."""

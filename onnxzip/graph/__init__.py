@@ -21,6 +21,7 @@ from onnxzip.graph.reading.inputs.dependence import (
     varying_outputs,
     weights_behind,
 )
+from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
@@ -99,6 +100,7 @@ __all__ = [
     "decoder_bytes",
     "decoder_inputs",
     "detach",
+    "endless_loop",
     "find_layers",
     "find_operands",
     "find_small_layers",

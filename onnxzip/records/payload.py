@@ -84,7 +84,8 @@ class Coefficients:
         """Return the reconstructed coefficients, (n_segments, length) float32."""
         steps = self.steps if self.outer is None else self.outer * self.steps
         viewed = self.integers.astype(np.float32).reshape(self.view)
-        return (viewed * steps).reshape(self.integers.shape)
+        with np.errstate(over="ignore", invalid="ignore"):  # Inf and NaN, as the graph computes them
+            return (viewed * steps).reshape(self.integers.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,9 @@ optional(...)       nothing, where it is left out
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count, takewhile
 from typing import Any
 
@@ -24,25 +26,90 @@ _BFLOAT16, _BFLOAT16_TYPE = "tensor(bfloat16)", 16
 """onnxruntime's name and TensorProto.DataType."""
 
 
+_SILENT = 4
+"""onnxruntime's severity of fatal errors: that a run was ended is no news for stderr."""
+
+
+class RunLimit:
+    """Wall-clock time for runs that may never end.
+
+    Each run that is not done in it halves what the next ones get, so that all of them together take
+    about twice the time of the first.
+
+    Args:
+        seconds: for a run.
+        what: may never end, in words, such as "Loop 'y'".
+    """
+
+    def __init__(self, seconds: float, what: str) -> None:
+        """Allow all of the time; see the class."""
+        self.seconds = seconds
+        self._what = what
+
+    @contextmanager
+    def watch(self) -> Iterator[ort.RunOptions]:
+        """Give options to run with; the run is ended where it takes too long.
+
+        Raises:
+            TimeoutError: it was.
+        """
+        options = ort.RunOptions()
+        options.log_severity_level = _SILENT
+        timer = threading.Timer(self.seconds, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield options
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            if not options.terminate:
+                raise
+            finding = f"{self._what} is not done after {self.seconds:.2g} s"
+            self.seconds /= 2
+            raise TimeoutError(finding) from error
+        finally:
+            timer.cancel()
+
+
 class Feeder:
     """Runs a session on flat arrays.
 
     Args:
         session: whose inputs and outputs are asked for their types.
+
+    Attributes:
+        limit: for runs that may never end, None where there is none.
     """
 
     def __init__(self, session: ort.InferenceSession) -> None:
+        self.limit: RunLimit | None = None
         self._inputs = {arg.name: arg.type for arg in session.get_inputs()}
         self._rounded = {name for name, kind in self._inputs.items() if _BFLOAT16 in kind}
         self._unread = {arg.name for arg in session.get_outputs() if arg.type == _BFLOAT16}
 
     def run(self, session: ort.InferenceSession, names: Sequence[str], feeds: Feeds) -> list[RunValue]:
-        """Return the named outputs as onnxruntime gives them, but for bfloat16: it becomes float32."""
+        """Return the named outputs as onnxruntime gives them, but for bfloat16: it becomes float32.
+
+        Raises:
+            TimeoutError: the run is not done within the limit.
+            Exception: what onnxruntime raises.
+        """
+        if self.limit is None:
+            return self._run(session, names, feeds, None)
+        with self.limit.watch() as options:
+            return self._run(session, names, feeds, options)
+
+    def _run(
+        self,
+        session: ort.InferenceSession,
+        names: Sequence[str],
+        feeds: Feeds,
+        options: ort.RunOptions | None,
+    ) -> list[RunValue]:
         fed = self._fed(feeds)
         if not self._unread.intersection(names):
-            return list(session.run(list(names), fed))
+            return list(session.run(list(names), fed, options))
         values = {name: _ort_value(value) for name, value in fed.items()}
-        return [_read(value) for value in session.run_with_ort_values(list(names), values)]
+        return [_read(value) for value in session.run_with_ort_values(list(names), values, options)]
 
     def _fed(self, feeds: Feeds) -> dict[str, Any]:
         """Return the feeds by input; initializers that are overridden are no inputs of the session."""

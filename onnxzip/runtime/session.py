@@ -28,7 +28,7 @@ import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.records.aliases import Array, Feeds
-from onnxzip.runtime.feeding import Feeder
+from onnxzip.runtime.feeding import Feeder, RunLimit
 from onnxzip.runtime.finding import finding_of
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
@@ -112,7 +112,8 @@ class Session:
             values = self._feeder.run(self._session, wanted, feeds)
         except Exception as error:  # onnxruntime's exceptions share no base class
             finding = finding_of(error)
-            if "INVALID_ARGUMENT" in str(error) or isinstance(error, ValueError):
+            is_unfit = isinstance(error, ValueError) and not isinstance(error, UnicodeDecodeError)
+            if "INVALID_ARGUMENT" in str(error) or is_unfit:
                 raise CalibrationError(
                     f"{self.label}: the feeds do not fit the model: {finding}"
                 ) from error
@@ -122,6 +123,10 @@ class Session:
         return dict(
             pair for name, value in zip(wanted, values, strict=True) for pair in flatten(name, value)
         )
+
+    def set_limit(self, limit: RunLimit | None) -> None:
+        """Limit the time of all later runs; one that takes longer is a ModelError."""
+        self._feeder.limit = limit
 
     def close(self) -> None:
         """Free the session's memory."""

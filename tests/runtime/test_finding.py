@@ -26,6 +26,12 @@ TEXTS = {
     r"C:\a\_work\1\s\core\bfc_arena.cc:360 void* onnxruntime::BFCArena::Allocate(size_t) Failed": (
         "Failed"
     ),
+    "Exception during initialization: "
+    + PLACE
+    + "providers/cpu/text/string_normalizer.cc:235 onnxruntime::StringNormalizer::Locale::Locale("
+    "const std::string&)::<lambda()> Failed to construct locale with name:en_US.UTF-8": (
+        "Exception during initialization: Failed to construct locale with name:en_US.UTF-8"
+    ),
     "no memory\nStacktrace:\n/lib/libonnxruntime.so(+0x123) [0x7f]\nmain": "no memory",
     "CumSum: [with T = int] [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Axis must be one": (
         "CumSum: [with T = int] Axis must be one"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -129,6 +129,8 @@ def _locate(tensor: onnx.TensorProto, folder: Path | None, where: str, found: di
     if folder is None:
         raise ModelError(f"{where} refers to external data '{location}'; pass the model's path instead")
     base = folder.resolve()
+    if "\0" in location:
+        raise ModelError(f"{where} has external data at a location with a NUL; export the model again")
     path = (base / location).resolve()
     if not location or not path.is_relative_to(base):
         raise ModelError(
@@ -143,14 +145,31 @@ def _locate(tensor: onnx.TensorProto, folder: Path | None, where: str, found: di
         found[path] = Found.at(path)
     if found[path].n_bytes < n_raw_bytes(tensor) and (kind := file_kind(path)):
         raise ModelError(f"{where} refers to external data '{location}', which {kind}")
-    offset, n_wanted = int(entries.get("offset") or 0), n_raw_bytes(tensor)
-    length = int(entries.get("length") or n_wanted)
+    n_wanted = n_raw_bytes(tensor)
+    offset = _number(entries, "offset", 0, where)
+    length = _number(entries, "length", n_wanted, where)
     if length != n_wanted or offset < 0 or offset + n_wanted > found[path].n_bytes:
         raise ModelError(
             f"{where} needs {n_wanted} bytes, and is given {length} at offset {offset} of '{location}', "
             f"which has {found[path].n_bytes}; the two files do not belong together"
         )
     return Part(found[path], offset, n_wanted)
+
+
+_MAX_DIGITS = 19
+"""Of a position in a file: they are int64."""
+
+
+def _number(entries: Mapping[str, str], key: str, default: int, where: str) -> int:
+    """Return an entry of a tensor's external data that is a number, the default where it is missing."""
+    text = (entries.get(key) or str(default)).strip()
+    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= _MAX_DIGITS):
+        shown = text if len(text) <= _MAX_DIGITS else f"{text[:_MAX_DIGITS]}..."
+        raise ModelError(
+            f"{where} has external data whose {key} is '{shown}', no number of bytes; "
+            "export the model again"
+        )
+    return int(text)
 
 
 def _as_array(tensor: onnx.TensorProto, data: Array) -> Array:

@@ -243,9 +243,23 @@ def _digest(proto: onnx.ModelProto) -> str:
     return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
 
 
+_MAX_PORTS = 4096
+"""Inputs, and outputs, of a model: ten times what the caches of a large language model take. For each
+run onnxruntime's Python interface looks each input up in a list of all, 2 s for 20,000."""
+
+
 def _settle_header(proto: onnx.ModelProto, name: str) -> None:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{name}: holds no graph, so it is not an ONNX model; export it again")
+    if not proto.graph.output:
+        raise ModelError(f"{name}: the model has no output; export it with those that are wanted")
+    constants = {tensor.name for tensor in proto.graph.initializer}  # inputs as well, up to IR 3
+    n_inputs = sum(value.name not in constants for value in proto.graph.input)
+    for n_ports, what in ((n_inputs, "inputs"), (len(proto.graph.output), "outputs")):
+        if n_ports > _MAX_PORTS:
+            raise ModelError(
+                f"{name}: the model has {n_ports:,} {what}, more than {_MAX_PORTS:,}; export fewer"
+            )
     settle_imports(proto, name)
     drop_uncalled_functions(proto)
 

@@ -75,6 +75,9 @@ def tensor_array(tensor: onnx.TensorProto) -> Array:
     if tensor.HasField("raw_data") and tensor.data_type in PLAIN_TYPES:
         array = np.frombuffer(tensor.raw_data, PLAIN_TYPES[tensor.data_type])
         array = array.reshape(tuple(tensor.dims))
+    elif tensor.data_type == TensorProto.STRING:  # any bytes, says ONNX, and onnx decodes UTF-8 alone
+        texts = [text.decode(errors="surrogateescape") for text in tensor.string_data]
+        array = np.array(texts, object).reshape(tuple(tensor.dims))
     else:
         array = numpy_helper.to_array(tensor)
         if tensor.data_type in _FLOAT_TYPES:
@@ -109,7 +112,8 @@ def extremes(array: Array) -> tuple[float, float, bool]:
     chunk = 1 << 22
     low, high, is_finite = np.inf, -np.inf, True
     for i in range(0, flat.size, chunk):
-        part = flat[i : i + chunk].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+            part = flat[i : i + chunk].astype(np.float64)
         low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
         is_finite = is_finite and bool(np.isfinite(part).all())
     return float(low), float(high), is_finite

@@ -30,7 +30,7 @@ def worth_of(*runs: Outputs) -> int:
                 found.setdefault(name, []).append(y)
     if not all(np.isfinite(y).all() for some in found.values() for y in some):
         return NOT_FINITE
-    ranges = [float(max(map(np.max, some)) - min(map(np.min, some))) for some in found.values()]
+    ranges = [float(max(map(np.max, some))) - float(min(map(np.min, some))) for some in found.values()]
     if ranges and max(ranges) <= TELLING_RANGE:
         return FINITE
     return TELLING if any(all(map(_finds_nothing, some)) for some in found.values()) else CLEAR

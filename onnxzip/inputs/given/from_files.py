@@ -8,6 +8,8 @@ input gives one element to each run.
 
 from __future__ import annotations
 
+import math
+import zipfile
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,13 +18,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.disk.own_copy import Found, Part, copy_parts
+from onnxzip.disk.own_copy import Found, Part, copy_parts, is_device
 from onnxzip.errors import CalibrationError
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, flattened, to_array
 from onnxzip.inputs.given.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
 from onnxzip.records.aliases import Array
-from onnxzip.records.file_kinds import ZIP, file_kind
+from onnxzip.records.file_kinds import N_LOOKED_AT, kind_of
 from onnxzip.runtime.input_spec import InputSpec
 
 BATCH_SIZE = 8
@@ -129,36 +131,77 @@ def _load(path: Path) -> Array | dict[str, Array]:
             f"{path}: not a .npz or .npy file; save calibration data with numpy.savez"
         )
     try:
+        _check_begin(path)
         if path.suffix == ".npy":
             return _copy_array(path)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise CalibrationError(f"{path}: no such file; check the path") from error
+    except CalibrationError:
+        raise
     except MemoryError as error:
         raise CalibrationError(f"{path}: does not fit in memory; use fewer samples") from error
     except (
         Exception
     ) as error:  # zipfile, zlib, OSError, ValueError, ...: all mean a file that is no good
-        reason = " ".join(str(error).split())[:200]
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects, which are not loaded for safety"
-        kind = file_kind(path) if path.is_file() else ""
-        if kind not in ("", ZIP):  # as every .npz is one
-            raise CalibrationError(f"{path}: {kind}") from error
+        reason = _reason(error)
         raise CalibrationError(f"{path}: cannot be read: {reason}; save plain arrays again") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of numpy's or zipfile's says of a file, on one line."""
+    reason = " ".join(str(error).split())[:200]
+    if isinstance(error, zipfile.BadZipFile):
+        return f"it is cut short, or damaged ({reason})"
+    if "allow_pickle" in reason or "Object arrays" in reason:
+        return _HOLDS_OBJECTS
+    return "the header of its array is malformed" if " object at 0x" in reason else reason
+
+
+_HOLDS_OBJECTS = "it holds Python objects, which are not loaded for safety"
+
+_BEGINS = {".npy": (b"\x93NUMPY",), ".npz": (b"PK\x03\x04", b"PK\x05\x06")}
+"""How files begin: numpy/lib/format.py, and APPNOTE.TXT of PKWARE; the last is an empty archive."""
+
+
+def _check_begin(path: Path) -> None:
+    """Raise CalibrationError unless a file is one, and begins as its suffix says."""
+    if is_device(path):
+        raise CalibrationError(
+            f"{path}: is a device or a pipe; write the arrays to a file and name that"
+        )
+    with path.open("rb") as file:
+        head = file.read(N_LOOKED_AT)
+    if head.startswith(_BEGINS[path.suffix]):
+        return
+    if not head:
+        raise CalibrationError(f"{path}: the file is empty; save the arrays again")
+    other = kind_of(head) or f"no {path.suffix} file; save the arrays with numpy.save or numpy.savez"
+    raise CalibrationError(f"{path}: {other}")
 
 
 def _copy_array(path: Path) -> Array:
     """Return the array of a .npy file, in a copy of our own that others cannot cut short."""
     found = Found.at(path)
-    mapped = np.load(path, allow_pickle=False, mmap_mode="r")
-    if not isinstance(mapped, np.memmap):
-        return np.asarray(mapped)
-    (data,) = copy_parts([Part(found, mapped.offset, mapped.nbytes)])
-    is_transposed = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
+    with path.open("rb") as file:
+        is_first = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, is_transposed, dtype = read(file)
+        start = file.tell()
+    if dtype.hasobject:
+        raise ValueError(_HOLDS_OBJECTS)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its header asks for shape {shape}")
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if start + n_bytes > found.n_bytes:
+        raise ValueError(
+            f"it is cut short: shape {shape} of {dtype} is {n_bytes:,} bytes, "
+            f"and it has {found.n_bytes - start:,}"
+        )
+    (data,) = copy_parts([Part(found, start, n_bytes)])
     order: Literal["F", "C"] = "F" if is_transposed else "C"
-    return data.view(mapped.dtype).reshape(mapped.shape, order=order)
+    return data.view(dtype).reshape(shape, order=order)
 
 
 def _single(path: Path) -> Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -19,6 +20,7 @@ from onnxzip.inputs.given.from_files import load_calibration
 from onnxzip.measure.first_answers import fitting_scalings
 from onnxzip.options import Options
 from onnxzip.records.aliases import Feeds
+from onnxzip.runtime.feeding import RunLimit
 from onnxzip.runtime.session import Session, open_session
 from onnxzip.runtime.survival import survives
 
@@ -63,8 +65,9 @@ def make_up(
         n_samples: of each family.
         choose_scalings: chooses the scalings instead of the model's first layers.
     """
-    helpers = _helpers(model, options, choose_scalings)
-    return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
+    with _limited(session, model) as limit:
+        helpers = _helpers(model, options, limit, choose_scalings)
+        return runnable_families(session, seed=options.seed, n_samples=n_samples, helpers=helpers)
 
 
 def run_alone(model: Model, options: Options) -> None:
@@ -73,14 +76,38 @@ def run_alone(model: Model, options: Options) -> None:
     Raises:
         InputError: it does not load, or accepts none.
     """
-    with open_session(loadable(model), custom_ops=options.custom_ops) as session:
-        run_on_any(session, seed=options.seed, helpers=_helpers(model, options))
+    with (
+        open_session(loadable(model), custom_ops=options.custom_ops) as session,
+        _limited(session, model) as limit,
+    ):
+        run_on_any(session, seed=options.seed, helpers=_helpers(model, options, limit))
 
 
-def _helpers(model: Model, options: Options, choose_scalings: ChooseScalings | None = None) -> Helpers:
+_LOOP_S = 8.0
+"""Seconds for a run of a model whose loops may never end: it is run dozens of times later."""
+
+
+@contextmanager
+def _limited(session: Session, model: Model) -> Iterator[RunLimit | None]:
+    """Limit the runs of a model that may never end, on inputs that nobody chose for it."""
+    loop = graph.endless_loop(model)
+    limit = RunLimit(_LOOP_S, f"{loop}, whose end depends on an input,") if loop else None
+    session.set_limit(limit)
+    try:
+        yield limit
+    finally:
+        session.set_limit(None)
+
+
+def _helpers(
+    model: Model,
+    options: Options,
+    limit: RunLimit | None,
+    choose_scalings: ChooseScalings | None = None,
+) -> Helpers:
     return Helpers(
         Hints(graph.index_ranges(model), graph.part_ranges(model)),
-        lambda feeds: survives(loadable(model), feeds, options.custom_ops),
+        lambda feeds: survives(loadable(model), feeds, options.custom_ops, limit),
         choose_scalings or partial(fitting_scalings, model, options.custom_ops),
         partial(graph.run_cost, model),
     )

@@ -10,6 +10,7 @@ from onnxzip.graph import Model, loadable
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.records.aliases import Feeds
+from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session, open_session
 
 STABLE_LIMIT = 1e-6
@@ -55,12 +56,13 @@ def unstable_outputs(session: Session, feeds: Feeds) -> tuple[str, ...]:
     return tuple(
         name
         for name in {**first, **second}
-        if exact_deviation(
-            [{key: a for key, a in first.items() if key == name}],
-            [{key: a for key, a in second.items() if key == name}],
-        ).value
-        > STABLE_LIMIT
+        if exact_deviation([_only(name, first)], [_only(name, second)]).value > STABLE_LIMIT
     )
+
+
+def _only(name: str, outputs: Outputs) -> Outputs:
+    """Return one output, nothing where a run has none of the name."""
+    return {name: outputs[name]} if name in outputs else {}
 
 
 def _reason(node: str) -> str:

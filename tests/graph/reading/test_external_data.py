@@ -176,3 +176,21 @@ def test_a_file_that_is_replaced_between_two_is_refused(
     with pytest.raises(ModelError, match=rf"model\.onnx: {place}cannot be read: another program"):
         read_model(path)
     assert seen
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("offset", "nan", "offset is 'nan', no number"),
+        ("length", "0x10", "length is '0x10', no number"),
+        ("offset", "9" * 5000, "offset is '9{19}...', no number"),
+        ("location", "w.data\0x", "at a location with a NUL"),
+    ],
+)
+def test_entries_that_say_no_place(key: str, value: str, words: str, tmp_path: Path) -> None:
+    tensor = external(tmp_path, "t")
+    next(entry for entry in tensor.external_data if entry.key == key).value = value
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_model(tensor).SerializeToString())
+    with pytest.raises(ModelError, match=f"initializer 't' has external data .*{words}"):
+        read_model(path)

@@ -1,6 +1,7 @@
 """Files and dicts of calibration data: what is read, how it is cut into runs, what is refused."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -151,20 +152,36 @@ def test_arrays_that_do_not_fit(arrays, pattern, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+HEADER = b"\x93NUMPY\x01\x00\x04\x00"
+"""Of a .npy file whose array is described in four bytes."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
 def test_files_that_cannot_be_read(tmp_path):
     np.savez(tmp_path / "pickled.npz", image=np.array([{}], object))
     np.savez(tmp_path / "cut.npz", image=images(2))
     (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:100])
     (tmp_path / "text.npy").write_text("hello")
+    (tmp_path / "call.npy").write_bytes(HEADER + b"f(1)")
+    huge = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1152921504606846976, 24)}".ljust(256)
+    (tmp_path / "huge.npy").write_bytes(HEADER[:-2] + b"\x00\x01" + huge)
+    np.save(tmp_path / "objects.npy", np.array([{}], object))
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "zeros.npz").symlink_to("/dev/zero")
     (tmp_path / "data.csv").write_text("1,2")
     (tmp_path / "empty").mkdir()
     (tmp_path / "zero.npy").write_bytes(b"")
     np.save(tmp_path / "two.npy", images(2))
     for name, pattern in [
         ("pickled.npz", "Python objects"),
-        ("cut.npz", "cannot be read"),
-        ("text.npy", "cannot be read"),
-        ("zero.npy", "cannot be read"),
+        ("objects.npy", "Python objects"),
+        ("cut.npz", "cannot be read: it is cut short"),
+        ("huge.npy", "cannot be read: it is cut short: shape .* has 0;"),
+        ("call.npy", "the header of its array is malformed"),
+        ("text.npy", r"no \.npy file"),
+        ("zero.npy", "the file is empty"),
+        ("pipe.npy", "is a device or a pipe"),
+        ("zeros.npz", "is a device or a pipe"),
         ("data.csv", r"not a \.npz or \.npy file"),
         ("empty", r"holds no \.npz or \.npy"),
         ("none.npz", "no such file"),
