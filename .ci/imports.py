@@ -158,7 +158,7 @@ def _exported(package: Path, prefix: str = "onnxzip") -> list[str]:
     tree = ast.parse(init.read_text() if init.is_file() else "")
     return [
         f"{prefix}.{alias.asname or alias.name}"
-        for node in tree.body
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]
