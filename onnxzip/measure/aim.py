@@ -57,6 +57,8 @@ class Aim:
         if self._guides is not None and guides[0] is not None:
             self.tolerance = guides[0].limit
         self.is_proportional = metric.is_proportional or self._guides is not None
+        self._fitted: Sequence[Sample] = subject.fitted
+        self._is_floor_known = False
 
     def outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
         """Run the whole model with other weights; the worst family of inputs counts.
@@ -68,9 +70,22 @@ class Aim:
             return self._guided(trials, weights, self._guides)
         found = _worst(trials, weights, self._subject.searched)
         if found.passed and self._subject.fitted is not self._subject.searched:
-            fitted = _worst(trials, weights, self._subject.fitted)
-            return found if fitted.passed else fitted
+            fitted = self._worst_fitted(trials, weights)
+            return found if fitted is None or fitted.passed else fitted
         return found
+
+    def _worst_fitted(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome | None:
+        """Return the worst of what was fitted to; None where none of it says anything.
+
+        A family that fails with no weight changed is left out: kernels differ by more than its outputs
+        vary.
+        """
+        fitted = _worst(trials, weights, self._fitted) if self._fitted else None
+        if fitted is None or fitted.passed or self._is_floor_known:
+            return fitted
+        self._is_floor_known = True
+        self._fitted = [sample for sample in self._fitted if _worst(trials, {}, [sample]).passed]
+        return self._worst_fitted(trials, weights)
 
     def _guided(
         self, trials: TrialSession, weights: Mapping[str, Array], guides: Sequence[SumMetric | None]
