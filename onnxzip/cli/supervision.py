@@ -31,8 +31,8 @@ _ANSWERED = b"."
 _EXIT_LOADER = 127
 """What glibc's loader ends a process with when it has no memory for a library (_dl_signal_error)."""
 
-_TICK_S = 0.1
-"""Seconds by which the times of a process may be wrong: the kernel counts ticks of 1 to 10 ms."""
+_MOST_OF_IT = 0.9
+"""Share of its CPU time at which a killed process has used it up: the kernel ends it by other clocks."""
 
 _SENT_BY_KERNEL = 0x80
 """siginfo.h's SI_KERNEL: Ctrl-C, or a terminal that is closed, which the child is told by itself."""
@@ -149,7 +149,7 @@ def _ending(code: int, cpu_s: float) -> str:
     number = -code
     limit = resource.getrlimit(resource.RLIMIT_CPU)[number == signal.SIGKILL]  # soft: SIGXCPU
     is_limited = number in (signal.SIGKILL, signal.SIGXCPU) and limit != resource.RLIM_INFINITY
-    if is_limited and cpu_s >= limit - _TICK_S:
+    if is_limited and cpu_s >= _MOST_OF_IT * limit:
         return f"the work took all of the {limit} s of CPU time it may take; allow more (ulimit -t)"
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number == signal.SIGKILL:

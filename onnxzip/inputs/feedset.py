@@ -18,11 +18,11 @@ MIN_TO_HOLD_OUT = 64
 HELD_OUT_EVERY = MIN_RUNS_TO_HOLD_OUT = 4
 """Runs: three quarters are left to fit to and to search on."""
 
-SEARCHED_EVERY = 8
+_SEARCHED_EVERY = 8
 """Runs, of the user's that are not held out: with 4, digits_cnn is 5 % larger at equal true loss."""
 
-DRAWN_SEARCHED_EVERY = _MIN_RUNS_TO_SEARCH = 4
-"""Likewise of runs that are drawn, of which there may be more; and the fewest of which one is taken."""
+_MIN_RUNS_TO_SEARCH = 4
+"""The fewest of which one is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,6 @@ class FeedSet:
         judges_states: whether states count as outputs, because the model has no others.
         unasked: outputs that are not looked at, as they are random.
         answered: what the original answered to each run when it was tried; () where that is not known.
-        places: of each run in a longer series of which some were left out; () where none was.
     """
 
     feeds: tuple[Feeds, ...]
@@ -57,7 +56,6 @@ class FeedSet:
     judges_states: bool = False
     unasked: frozenset[str] = frozenset()
     answered: tuple[Outputs, ...] = ()
-    places: tuple[int, ...] = ()
 
     @property
     def n_samples(self) -> int:
@@ -73,8 +71,7 @@ class FeedSet:
     def head(self, n_runs: int) -> FeedSet:
         """Return the first runs."""
         feeds, sizes = self.feeds[:n_runs], self.sizes[:n_runs]
-        answered, places = self.answered[:n_runs], self.places[:n_runs]
-        return replace(self, feeds=feeds, sizes=sizes, answered=answered, places=places)
+        return replace(self, feeds=feeds, sizes=sizes, answered=self.answered[:n_runs])
 
     def followed_by(self, other: FeedSet) -> FeedSet:
         """Return these runs and others of the same kind; none is known to hand its states on."""
@@ -85,7 +82,6 @@ class FeedSet:
             carried={},
             n_steps=1,
             answered=(),
-            places=(),
         )
 
     @property
@@ -97,8 +93,7 @@ class FeedSet:
     def can_hold_out(self) -> bool:
         """Whether there is enough to set some of it aside."""
         n_sequences = -(-len(self) // self.n_steps)
-        is_enough = self.n_samples >= MIN_TO_HOLD_OUT and n_sequences >= MIN_RUNS_TO_HOLD_OUT
-        return is_enough and len(set(self._is_each(HELD_OUT_EVERY).tolist())) == 2
+        return self.n_samples >= MIN_TO_HOLD_OUT and n_sequences >= MIN_RUNS_TO_HOLD_OUT
 
     def answers(self, run: Callable[[Feeds], dict[str, Array]]) -> Iterator[dict[str, Array]]:
         """Yield what a model answers to each of the feeds, its own states handed on.
@@ -140,8 +135,7 @@ class FeedSet:
         n_sequences = -(-len(self) // self.n_steps)
         if n_sequences < _MIN_RUNS_TO_SEARCH:
             return None
-        every = SEARCHED_EVERY if self.seed is None else DRAWN_SEARCHED_EVERY
-        return self._divided(min(every, n_sequences))
+        return self._divided(min(_SEARCHED_EVERY, n_sequences))
 
     def _divided(self, every: int) -> tuple[FeedSet, FeedSet, NDArray[np.bool_]]:
         """Return all but every so-manieth run, the others, and which samples are among these."""
@@ -151,13 +145,12 @@ class FeedSet:
 
     def _is_each(self, every: int) -> NDArray[np.bool_]:
         """Return whether each run is one of every so many; runs that hand on states stay together."""
-        places = np.array(self.places or range(len(self)), np.int64)
-        return np.asarray(places // self.n_steps % every == every - 1)
+        return np.asarray(np.arange(len(self)) // self.n_steps % every == every - 1)
 
     def _select(self, runs: NDArray[np.int64]) -> FeedSet:
         feeds, sizes = (tuple(values[i] for i in runs) for values in (self.feeds, self.sizes))
         answered = tuple(self.answered[i] for i in runs) if self.answered else ()
-        return replace(self, feeds=feeds, sizes=sizes, answered=answered, places=())
+        return replace(self, feeds=feeds, sizes=sizes, answered=answered)
 
 
 def steps(
@@ -193,7 +186,7 @@ def steps(
 def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
     """Return the runs of several sets, one of each in turn; none hands its states on."""
     if len(sets) == 1:
-        return replace(sets[0], carried={}, n_steps=1, answered=(), places=())
+        return replace(sets[0], carried={}, n_steps=1, answered=())
     order = sorted((i, k) for k, feeds in enumerate(sets) for i in range(len(feeds)))
     return replace(
         sets[0],
@@ -204,5 +197,4 @@ def interleaved(sets: Sequence[FeedSet]) -> FeedSet:
         carried={},
         n_steps=1,
         answered=(),
-        places=(),
     )

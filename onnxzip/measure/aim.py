@@ -81,7 +81,7 @@ class Aim:
         vary.
         """
         fitted = _worst(trials, weights, self._fitted) if self._fitted else None
-        if fitted is None or fitted.passed or self._is_floor_known:
+        if fitted is None or fitted.passed or self._is_floor_known or not weights:
             return fitted
         self._is_floor_known = True
         self._fitted = [sample for sample in self._fitted if _worst(trials, {}, [sample]).passed]

@@ -112,6 +112,8 @@ class Subject:
         A few numbers for each column hardly know the samples they are of, other than weights that are
         fitted again to every vector; so that the search's samples are none the less lost to fitting.
         """
+        if self.searched is self.samples:
+            return self.fitted_feeds
         pairs = list(zip(self.fitted, self.searched, strict=True))
         sets = [f.feeds if f is s else f.feeds.followed_by(s.feeds) for f, s in pairs]
         return interleaved([feeds for feeds in sets if feeds.is_like_real] or sets)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.inputs.feedset import DRAWN_SEARCHED_EVERY, HELD_OUT_EVERY, MIN_TO_HOLD_OUT
+from onnxzip.inputs.feedset import MIN_TO_HOLD_OUT
 from onnxzip.inputs.generated.free_sizes import SMALL_ELEMENTS
 from onnxzip.inputs.generated.readings import Reading
 from onnxzip.records.aliases import Array, Feeds
@@ -26,10 +26,6 @@ _MAX_SMALL = 256
 _USUALLY_FITTED, _MAX_FITTED = 256, 1024
 """Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more tiny ones, of
 which each tells less."""
-
-_LEAST_JUDGED = 96
-"""Samples of a family that the verdict is on, where they are small: with 24 photographs a family, the
-interval of resnet20's loss reaches 17 % up and down."""
 
 _TINY_ELEMENTS = 1 << 10
 """Numbers in a tiny sample: 64 ms of sound."""
@@ -120,7 +116,7 @@ def _family(chosen: Mapping[str, Reading], found: Readings) -> Family:
 
 
 def n_samples_of(family: Family, n_elements: int, n_values: int, n_families: int) -> int:
-    """Return how many samples of a family are wanted, to fit to, to search on and to judge.
+    """Return how many samples of a family are wanted.
 
     Args:
         family: what they are of.
@@ -140,25 +136,4 @@ def n_samples_of(family: Family, n_elements: int, n_values: int, n_families: int
         n_most = min(n_most, _USUALLY_FITTED)
     n_most = MIN_TO_HOLD_OUT if family.is_guess else n_most // n_families
     n_fitted = min(max(n_most, MIN_TO_HOLD_OUT), n_fitting)
-    if n_fitted < MIN_TO_HOLD_OUT:
-        return n_samples
-    return math.ceil(n_fitted * DRAWN_SEARCHED_EVERY / (DRAWN_SEARCHED_EVERY - 1))
-
-
-def places_of(family: Family, n_runs: int, n_elements: int, n_per_run: int) -> list[int]:
-    """Return which runs of a longer series are drawn: the first ones, and more that only judge.
-
-    Those are as far apart in it as all that are held out: photographs are others then than the rest.
-
-    Args:
-        family: what they are of.
-        n_runs: the first ones.
-        n_elements: numbers in a sample.
-        n_per_run: samples in a run.
-    """
-    places = list(range(n_runs))
-    if not family.is_like_real or n_elements > SMALL_ELEMENTS or n_runs < HELD_OUT_EVERY:
-        return places
-    n_judging = math.ceil(_LEAST_JUDGED / n_per_run)
-    held = range(HELD_OUT_EVERY - 1, HELD_OUT_EVERY * n_judging, HELD_OUT_EVERY)
-    return places + [place for place in held if place >= n_runs]
+    return n_fitted if n_fitted >= MIN_TO_HOLD_OUT else n_samples

@@ -19,11 +19,10 @@ from onnxzip.inputs.generated.families import (
     Shapes,
     families_of,
     n_samples_of,
-    places_of,
 )
 from onnxzip.inputs.generated.readings import Reading, refuse_unsupported
 from onnxzip.inputs.generated.states import n_steps_of, with_own_states
-from onnxzip.inputs.generated.worth import CLEAR, FINITE, TELLING, tells, worth_of
+from onnxzip.inputs.generated.worth import CLEAR, FINITE, TELLING, worth_of
 from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
@@ -82,7 +81,7 @@ def runnable_families(
     tried = generator.best_that_runs()
     found = generator.with_plausible_scalings(generator.attempts.readings_of(tried.shapes), tried.shapes)
     sets = generator.run_all(families_of(found), tried, n_samples)
-    if not any(tells(feeds, session.run) for feeds in sets):
+    if not any(_tells(session, feeds) for feeds in sets):
         sets += generator.run_all(families_of(found, with_fallbacks=True), tried, n_samples)
     return tuple(sets) or (generator.draw(tried.family, tried, MIN_GENERATED),)
 
@@ -153,20 +152,18 @@ class _Generator:
         """Return the families of which enough runs succeed."""
         sets = []
         per_run = samples_per_run(self.session.inputs, tried.shapes)
-        n_elements = _n_elements(tried.shapes) // per_run
+        n_elements = sum(map(math.prod, tried.shapes.values())) // per_run
         for family in families:
             n_alike = sum(f.is_like_real for f in families) if family.is_like_real else len(families)
             n_wanted = n_samples_of(family, n_elements, tried.n_values // per_run, n_alike)
-            n_first = self._bounded_samples(n_samples or n_wanted, tried, len(families))
-            n_most = (
-                self._bounded_samples(_MAX_NUMBERS, tried, len(families)) if n_samples is None else 0
-            )
-            sets.append(self._run(self.draw(family, tried, n_first, n_most)))
+            n_wanted = self._bounded_samples(n_samples or n_wanted, tried, len(families))
+            sets.append(self._run(family, tried, n_wanted))
         return [feeds for feeds in sets if feeds is not None]
 
-    def _run(self, drawn: FeedSet) -> FeedSet | None:
+    def _run(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet | None:
         """Return the runs of a family that succeed, with the model's own states; None for few."""
-        running, places, answered = self._try_all(drawn)
+        drawn = self.draw(family, tried, n_samples)
+        running, answered = self._try_all(drawn)
         if len(running) < _LEAST_SHARE * len(drawn):
             return None
         if self.pairs:
@@ -176,56 +173,41 @@ class _Generator:
             except (CalibrationError, ModelError):
                 return None
         sizes = drawn.sizes[: len(running)]
-        found = replace(drawn, feeds=tuple(running), sizes=sizes, carried=self.pairs, places=places)
+        found = replace(drawn, feeds=tuple(running), sizes=sizes, carried=self.pairs)
         if self.pairs:
             are_all = {output.name for output in self.session.outputs} <= set(self.pairs.values())
-            n_steps = n_steps_of(len(running))
-            found = replace(found, n_steps=n_steps, judges_states=are_all, places=())
+            found = replace(found, n_steps=n_steps_of(len(running)), judges_states=are_all)
         is_like_real = drawn.is_like_real and found.can_hold_out
         return replace(found, is_like_real=is_like_real, answered=answered)
 
-    def _try_all(self, drawn: FeedSet) -> tuple[list[Feeds], tuple[int, ...], tuple[Outputs, ...]]:
-        """Return the runs that succeed, their places, and what the model answers; () for much."""
+    def _try_all(self, drawn: FeedSet) -> tuple[list[Feeds], tuple[Outputs, ...]]:
+        """Return the runs that succeed, and what the model answers; () where that is much."""
         running: list[Feeds] = []
-        places: list[int] = []
         answered: list[Outputs] = []
         n_bytes = 0
-        for place, feeds in zip(drawn.places, drawn, strict=True):
+        for feeds in drawn:
             outputs = self._outputs_of(feeds)
             if outputs is None:
                 continue
             running.append(feeds)
-            places.append(place)
             n_bytes += sum(array.nbytes for array in outputs.values())
             if n_bytes <= _MAX_ANSWERED_BYTES:
                 answered.append(outputs)
-        return running, tuple(places), tuple(answered) if len(answered) == len(running) else ()
+        return running, tuple(answered) if len(answered) == len(running) else ()
 
-    def draw(self, family: Family, tried: _Tried, n_samples: int, n_most: int = 0) -> FeedSet:
-        """Return inputs of a family, whether they run or not.
-
-        Args:
-            family: what to draw.
-            tried: has the sizes.
-            n_samples: how many.
-            n_most: with others that only judge.
-        """
+    def draw(self, family: Family, tried: _Tried, n_samples: int) -> FeedSet:
+        """Return inputs of a family, whether they run or not."""
         per_run = samples_per_run(self.session.inputs, tried.shapes)
         n_runs = math.ceil(n_samples / per_run)
-        places = list(range(n_runs))
-        if not self.pairs:  # of states, sequences are held out
-            more = places_of(family, n_runs, _n_elements(tried.shapes) // per_run, per_run)
-            places = more[: max(n_most // per_run, n_runs)]
-        feeds = family.draw(self.session.inputs, tried.shapes, places[-1] + 1, self.seed)
+        feeds = family.draw(self.session.inputs, tried.shapes, n_runs, self.seed)
         note = f"{GENERATED_NOTE}: {family.name}" if family.name else GENERATED_NOTE
-        sizes = (per_run,) * len(places)
-        drawn = FeedSet((), sizes, self.seed, note, family.name, family.is_like_real)
-        return replace(drawn, feeds=tuple(feeds[i] for i in places), places=tuple(places))
+        sizes = (per_run,) * n_runs
+        return FeedSet(tuple(feeds), sizes, self.seed, note, family.name, family.is_like_real)
 
     def _bounded_samples(self, n_samples: int, tried: _Tried, n_families: int) -> int:
         """Return as many samples of each family as fit the bounds of memory and time."""
         per_run = samples_per_run(self.session.inputs, tried.shapes)
-        n_numbers = _n_elements(tried.shapes) + tried.n_answered
+        n_numbers = sum(map(math.prod, tried.shapes.values())) + tried.n_answered
         n_operations = self.helpers.cost_of(tried.shapes).n_operations
         n_samples = _bounded(n_samples, _MAX_NUMBERS // n_families * per_run, n_numbers)
         return _bounded(n_samples, _MAX_OPERATIONS // n_families * per_run, n_operations)
@@ -271,6 +253,11 @@ def _bounded(n_wanted: int, most: int, n_each: int) -> int:
     return min(n_wanted, max(most // max(n_each, 1), _FEWEST))
 
 
-def _n_elements(shapes: Shapes) -> int:
-    """Return how many numbers a run takes."""
-    return sum(map(math.prod, shapes.values()))
+def _tells(session: Session, feeds: FeedSet) -> bool:
+    """Whether an output of any run is worth something, or of one run beside the first."""
+    first: Outputs | None = None
+    for outputs in feeds.answered or map(session.run, feeds):
+        first = outputs if first is None else first
+        if max(worth_of(outputs), worth_of(first, outputs)) >= TELLING:
+            return True
+    return False

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from onnxzip.inputs.feedset import FeedSet
-from onnxzip.records.aliases import Array, Feeds
+from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
 
 NOT_FINITE, FINITE, TELLING, CLEAR = range(4)
@@ -42,18 +39,3 @@ def _finds_nothing(scores: Array) -> bool:
         return False
     sums = scores.astype(np.float64).sum(axis=-1) if scores.ndim else scores
     return not np.allclose(sums, 1.0, atol=0.01)
-
-
-def tells(feeds: FeedSet, run: Callable[[Feeds], Outputs]) -> bool:
-    """Whether an output of any run is worth something, or of one run beside the first.
-
-    Args:
-        feeds: what to run on, where it is not known what that answers.
-        run: runs the model.
-    """
-    first: Outputs | None = None
-    for outputs in feeds.answered or map(run, feeds):
-        first = outputs if first is None else first
-        if max(worth_of(outputs), worth_of(first, outputs)) >= TELLING:
-            return True
-    return False

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from onnxzip.inputs.generated.families import MAX_FAMILIES, Family, families_of, places_of
+from onnxzip.inputs.generated.families import MAX_FAMILIES, Family, families_of
 from onnxzip.inputs.generated.readings import Reading
 from onnxzip.runtime.input_spec import InputSpec
 
@@ -99,12 +99,3 @@ def test_feeds_are_of_the_types_and_seeded() -> None:
     # a test model's weights are often the numbers of default_rng(0)
     own = family.draw(specs, shapes, 2, seed=0)[0]["x"]
     assert not np.array_equal(own, np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32))
-
-
-def test_what_is_small_and_fitted_to_is_judged_on_more_of_the_same_series() -> None:
-    """Every fourth run, so that pictures stay apart; as many as give 96 samples."""
-    pictures, plain = Family("", {"x": noise("", is_like_real=True)}), Family("", {"x": noise("")})
-    assert places_of(pictures, 15, 3072, 12) == [*range(15), 15, 19, 23, 27, 31]
-    assert places_of(pictures, 400, 3072, 1) == list(range(400)), "100 are held out anyway"
-    assert places_of(pictures, 15, 1 << 14, 12) == list(range(15)), "a run takes long"
-    assert places_of(plain, 15, 3072, 12) == list(range(15)), "nothing is held out"

@@ -293,15 +293,11 @@ def test_samples_per_run_is_the_batch() -> None:
 
 def test_what_only_a_shape_speaks_for_is_just_enough_to_hold_out() -> None:
     """2000 numbers may be anything: a longer refit to sounds is worth little."""
-    for name, n_fitted in (("x", 48), ("waveform", 192)):
+    for name, n_samples in (("x", MIN_TO_HOLD_OUT), ("waveform", 256)):
         session = make_session({name: ["batch", 2000]}, [node("ReduceMean", name, axes=[1], keepdims=1)])
         (feeds,) = (found for found in families(session) if found.is_like_real)
-        parts = feeds.hold_out()
-        assert parts is not None
-        inner = parts[0].set_aside()
-        assert inner is not None
-        assert n_fitted <= inner[0].n_samples < n_fitted + 2 * feeds.sizes[0]
-        assert parts[1].n_samples == 96
+        assert feeds.can_hold_out
+        assert n_samples <= feeds.n_samples < n_samples + feeds.sizes[0]
 
 
 # Scalings
