@@ -5,8 +5,8 @@ more or less, and no search between them ends nearer to the tolerance than by lu
 the model stays as it was fitted here, with the errors that it has; only layers behind it are moved and
 fitted again. A quarter of the loss, in squares, is theirs.
 
-What the search ended with is then judged, on samples that it has not seen: where they lose too much, the
-whole plan steps back.
+What the search ended with is then judged, of the user's data on samples that it has not seen: where they
+lose too much, the whole plan steps back.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from onnxzip.choose.lagrangian import Sensitivity, moved
+from onnxzip.measure.aim import as_loss
 from onnxzip.propose.ladders import Ladders
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan
@@ -150,9 +151,7 @@ def step_back(n_before: int, failed: Sequence[Check]) -> float | None:
 
 def _measured_step(failed: Check) -> float:
     """Return the share at which what failed would just meet its limit."""
-    limit, value = (
-        10 ** (-x / 20) if failed.higher_is_better else x for x in (failed.limit, failed.value)
-    )
-    if not (limit > 0 and math.isfinite(value)):
+    limit, value = (as_loss(failed, x) for x in (failed.limit, failed.value))
+    if not (limit > 0 and math.isfinite(failed.value)):
         return _TIGHTEN  # nothing may change, or all is lost: no ratio tells how far that is
     return max(_SAFELY_BACK * limit / value, _LARGEST_STEP_BACK)

@@ -15,7 +15,7 @@ FITTED_NOTE = "the very samples that were fitted to; pass 64 or more and some ar
 MIN_TO_HOLD_OUT = 64
 """Samples: a quarter is twice the 8 from which on an interval is stated (measure/confidence.py)."""
 
-HELD_OUT_EVERY = MIN_RUNS_TO_HOLD_OUT = 4
+_HELD_OUT_EVERY = MIN_RUNS_TO_HOLD_OUT = 4
 """Runs: three quarters are left to fit to and to search on."""
 
 _SEARCHED_EVERY = 8
@@ -118,7 +118,7 @@ class FeedSet:
         """
         if not self.can_hold_out:
             return None
-        fitted, held, is_held = self._divided(HELD_OUT_EVERY)
+        fitted, held, is_held = self._divided(_HELD_OUT_EVERY)
         note = f"held out: {held.n_samples:,} of {self.n_samples:,} samples, the others were fitted to"
         note = f"{self.note}, {note}" if self.note else note
         return fitted, replace(held, note=note), is_held

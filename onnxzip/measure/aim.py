@@ -3,8 +3,8 @@
 A metric that grows with the errors leads there by itself. One that counts events is decided by luck from
 trial to trial, so that its guide is aimed at (`Metric.guide`), and the metric itself only decides: a
 plan passes where the guide is within the limit that stands for the metric's, and the metric is on
-inputs that nothing was fitted to. Neither sees what the verdict is on: of many plans, the one that
-passes is else the one that is lucky there.
+inputs that nothing was fitted to. Of the user's data neither sees what the verdict is on: of many plans,
+the one that passes is else the one that is lucky there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.subject import Sample, Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.records.aliases import Array
+from onnxzip.records.check import Check
 
 UNBOUNDED = 1e100
 """A loss that no model has, and whose square stays in float64: whoever allows more allows everything."""
@@ -64,7 +65,7 @@ class Aim:
         """Run the whole model with other weights; the worst family of inputs counts.
 
         Without a guide, what passes on the samples that are searched on has to pass on those that were
-        fitted to as well. A guide has seen them. Those of the verdict are seen by neither.
+        fitted to as well. A guide has seen them.
         """
         if self._guides is not None:
             return self._guided(trials, weights, self._guides)
@@ -120,6 +121,6 @@ def _worst(trials: TrialSession, weights: Mapping[str, Array], samples: Sequence
     return Outcome(worst, as_loss(metric, worst), metric.passes(worst))
 
 
-def as_loss(metric: Metric, value: float) -> float:
+def as_loss(judged: Metric | Check, value: float) -> float:
     """Return a metric's value as a loss that grows with the errors: dB as the ratio they stand for."""
-    return float(10 ** min(-value / 20, math.log10(UNBOUNDED))) if metric.higher_is_better else value
+    return float(10 ** min(-value / 20, math.log10(UNBOUNDED))) if judged.higher_is_better else value

@@ -60,8 +60,8 @@ class Subject:
 
     Attributes:
         samples: what the verdict is about, a family of inputs each; the worst of them counts.
-        searched: what plans are tried on, likewise; other inputs than those of the verdict where there
-            are enough, so that none is chosen for what it happens to lose there.
+        searched: what plans are tried on, likewise; of the user's data, where there are enough, others
+            than those of the verdict, so that no plan is chosen for what it happens to lose there.
         fitted: what is fitted to, likewise; other inputs than both where there are enough.
         providers: execution providers to check on.
         custom_ops: shared library of custom operators.

@@ -7,9 +7,6 @@ from pathlib import Path
 _LFS = b"version https://git-lfs.github.com/spec/"
 """Begins every Git LFS pointer (docs/spec.md of github.com/git-lfs/git-lfs)."""
 
-ZIP = "is a zip archive (a PyTorch checkpoint is one too); unpack or export the model"
-"""What is said of a zip archive."""
-
 _KINDS = (
     (0, _LFS, "is a Git LFS pointer, not the file itself; fetch that with `git lfs pull`"),
     (
@@ -21,7 +18,7 @@ _KINDS = (
     (0, b"<html", "is a web page, as a failed download leaves it; fetch the file again"),
     (0, b"<?xml", "is XML, as a failed download leaves it; fetch the file again"),
     (0, b"\x1f\x8b", "is packed by gzip; unpack it first"),
-    (0, b"PK\x03\x04", ZIP),
+    (0, b"PK\x03\x04", "is a zip archive (a PyTorch checkpoint is one too); unpack or export the model"),
     (0, b"\x80\x02", "is a Python pickle, as PyTorch saves it; export the model as ONNX"),
     (0, b"\x89HDF", "is HDF5, as Keras saves it; export the model as ONNX"),
     (0, b"GGUF", "is a GGUF model; export the original as ONNX"),

@@ -26,8 +26,8 @@ _BFLOAT16, _BFLOAT16_TYPE = "tensor(bfloat16)", 16
 """onnxruntime's name and TensorProto.DataType."""
 
 
-_SILENT = 4
-"""onnxruntime's severity of fatal errors: that a run was ended is no news for stderr."""
+SILENT = 4
+"""onnxruntime's severity of fatal errors: at this level nothing reaches stderr."""
 
 
 class RunLimit:
@@ -54,7 +54,7 @@ class RunLimit:
             TimeoutError: it was.
         """
         options = ort.RunOptions()
-        options.log_severity_level = _SILENT
+        options.log_severity_level = SILENT
         timer = threading.Timer(self.seconds, setattr, (options, "terminate", True))
         timer.daemon = True
         timer.start()

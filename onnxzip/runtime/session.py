@@ -28,7 +28,7 @@ import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.records.aliases import Array, Feeds
-from onnxzip.runtime.feeding import Feeder, RunLimit
+from onnxzip.runtime.feeding import SILENT, Feeder, RunLimit
 from onnxzip.runtime.finding import finding_of
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
@@ -61,9 +61,6 @@ _PROBE_MODEL = bytes.fromhex(
     "620f0a0179120a0a08080112040a02080142040a00100d"
 )
 """y = Relu(x), x float32 (1,), opset 13: the smallest model that shows whether a provider starts."""
-
-_SILENT = 4
-"""onnxruntime's severity of fatal errors: at this level nothing reaches stderr."""
 
 
 class Session:
@@ -201,7 +198,7 @@ def session_options(
 ) -> ort.SessionOptions:
     """Return the options of all our sessions; see `open_session`."""
     options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
+    options.log_severity_level = SILENT
     options.graph_optimization_level = _LEVELS[optimisation]
     options.intra_op_num_threads = n_threads or n_cores()
     options.inter_op_num_threads = 1
@@ -229,7 +226,7 @@ def create_session(
         providers.append((long_name("CPU"), {}))
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # Providers log their failures to start through the process-wide logger.
-        ort.set_default_logger_severity(_SILENT)
+        ort.set_default_logger_severity(SILENT)
     try:
         if source.external:
             values = [_ort_value(name, array) for name, array in source.external.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,17 @@ def _names(model: onnx.ModelProto) -> list[str]:
     return sorted(names | {t.name for t in model.graph.initializer})
 
 
+def _drop_one(rng: np.random.Generator, items: MutableSequence[Any]) -> None:
+    del items[int(rng.integers(len(items)))]
+
+
 # Nodes
 
 
 @mutation
 def drop_node(rng: np.random.Generator, model: onnx.ModelProto) -> None:
     nodes = _graph(rng, model).node
-    del nodes[rng.integers(len(nodes))]
+    _drop_one(rng, nodes)
 
 
 @mutation
@@ -193,7 +197,7 @@ def retype_attribute(rng: np.random.Generator, model: onnx.ModelProto) -> None:
 @mutation
 def drop_attribute(rng: np.random.Generator, model: onnx.ModelProto) -> None:
     attributes = _node(rng, model).attribute
-    del attributes[rng.integers(len(attributes))]
+    _drop_one(rng, attributes)
 
 
 @mutation
@@ -321,7 +325,7 @@ def add_or_drop_port(rng: np.random.Generator, model: onnx.ModelProto) -> None:
     if rng.random() < 0.5:
         ports.add().CopyFrom(pick(rng, ports))
     else:
-        del ports[rng.integers(len(ports))]
+        _drop_one(rng, ports)
 
 
 @mutation
@@ -343,7 +347,7 @@ def change_versions(rng: np.random.Generator, model: onnx.ModelProto) -> None:
 @mutation
 def change_imports(rng: np.random.Generator, model: onnx.ModelProto) -> None:
     if rng.random() < 0.3:
-        del model.opset_import[rng.integers(len(model.opset_import))]
+        _drop_one(rng, model.opset_import)
     else:
         domain = pick(rng, ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", *NAMES))
         model.opset_import.add(domain=str(domain), version=int(rng.integers(1, 25)))

@@ -60,6 +60,8 @@ def _emit_streams(items: Sequence[Coefficients | NDArray[np.int32]], builder: Bu
         if i in low_parts:
             part = join(part, low_parts[i], 1 << shifts[i], whole[i].shape, builder)
         if isinstance(item, Coefficients):
+            if item.view != item.integers.shape:
+                part = builder.reshape(part, item.view)
             part = emit_scaled(item, part, steps[id(item)], builder)
         names.append(part)
     return names

@@ -41,7 +41,7 @@ def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Buil
     coefficients = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
     steps = emit_steps(list(coefficients.values()), builder)
     for i, item in coefficients.items():
-        names[i] = emit_scaled(item, names[i], steps[id(item)], builder, is_viewed=True)
+        names[i] = emit_scaled(item, names[i], steps[id(item)], builder)
     return [names[i] for i in range(len(items))]
 
 

@@ -14,23 +14,17 @@ from onnxzip.passbase import Builder
 from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients
 
 
-def emit_scaled(
-    item: Coefficients, part: str, steps: str, builder: Builder, *, is_viewed: bool = False
-) -> str:
+def emit_scaled(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
     """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6).
 
     Args:
         item: whose integers `part` is.
-        part: (n_segments, length) float32.
+        part: float32, of the shape of `item.view`.
         steps: they broadcast to `item.view`.
         builder: emits the nodes.
-        is_viewed: whether `part` has the shape of `item.view` instead.
     """
-    shape, view = item.integers.shape, item.view
-    if view != shape and not is_viewed:
-        part = builder.reshape(part, view)
-    part = builder.node("Mul", [part, steps], view, np.float32)
-    return builder.reshape(part, shape)
+    part = builder.node("Mul", [part, steps], item.view, np.float32)
+    return builder.reshape(part, item.integers.shape)
 
 
 def emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
