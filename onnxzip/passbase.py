@@ -112,6 +112,9 @@ class Builder(Protocol):
     ) -> list[str]:
         """Add a Split along `axis` into outputs of the given shapes (any opset)."""
 
+    def rising_order(self, keys: str, size: int) -> str:
+        """Add a TopK; return the name of the places, int64, of (size,) numbers in rising order."""
+
     def coefficients(self, coefficients: Coefficients) -> str:
         """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
 

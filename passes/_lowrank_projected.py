@@ -138,8 +138,17 @@ def emit(layer: Layer, encoded: Encoded, builder: Builder) -> None:
         builder.reshape(builder.coefficients(encoded.coefficients[key]), shape)
         for key, shape in zip(("right", "left"), shapes, strict=True)
     ]
-    product = builder.node("MatMul", factors, (shapes[0][0], shapes[1][1]), np.float32)
-    emit_from_columns(layer, product, encoded.tables.get("basis"), builder)
+    n_columns, n_rows = shapes[0][0], shapes[1][1]
+    basis = encoded.tables.get("basis")
+    if basis is not None:
+        product = builder.node("MatMul", factors, (n_columns, n_rows), np.float32)
+        emit_from_columns(layer, product, basis, builder)
+        return
+    turned = [
+        builder.node("Transpose", [factor], shape[::-1], np.float32, perm=(1, 0))
+        for factor, shape in zip(factors[::-1], shapes[::-1], strict=True)
+    ]
+    builder.replace_weight(layer, builder.node("MatMul", turned, (n_rows, n_columns), np.float32))
 
 
 def _planes(layer: Layer, encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

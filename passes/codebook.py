@@ -118,20 +118,25 @@ class CodebookPass(Pass):
         words = _emit_table(encoded.tables["codebook"], builder)
         indices = encoded.integers["indices"]
         length = encoded.tables["codebook"].shape[1]
-        inputs = [words, builder.integers(indices)]
-        value = builder.node("Gather", inputs, (*indices.shape, length), np.float32, axis=0)
-        size = layer.weight.size
-        if indices.size * length > size:
+        chosen, plane = builder.integers(indices), _plane_shape(candidate)
+        shape: tuple[int, ...] = (plane[0], plane[1] // length, length)
+        if plane[1] % length == 0:
+            chosen = builder.reshape(chosen, shape[:2], np.int32)
+            value = builder.node("Gather", [words, chosen], shape, np.float32, axis=0)
+        else:
+            value = builder.node("Gather", [words, chosen], (*indices.shape, length), np.float32, axis=0)
             value = builder.reshape(value, (indices.size * length,))
-            value = cut(value, (size,), builder)
-        shape = _plane_shape(candidate)
+            shape = (*plane, 1)
+            value = builder.reshape(cut(value, (layer.weight.size,), builder), shape)
         if "scales" in encoded.tables:
-            value = builder.reshape(value, shape)
-            scales = _emit_table(encoded.tables["scales"], builder)
-            value = builder.node("Mul", [value, scales], shape, np.float32)
+            scales = encoded.tables["scales"]
+            by_row = scales.shape[1] == 1 < plane[1]
+            placed = scales.reshape((len(scales), 1, 1) if by_row else (1, *shape[1:]))
+            name = _emit_table(placed, builder)
+            value = builder.node("Mul", [value, name], shape, np.float32)
         if candidate.settings["feedback"]:
-            value = builder.reshape(value, shape)
-            value = builder.node("Transpose", [value], shape[::-1], np.float32, perm=(1, 0))
+            turned = (*shape[1:], shape[0])
+            value = builder.node("Transpose", [value], turned, np.float32, perm=(1, 2, 0))
         builder.replace_weight(layer, value)
 
     def _reason_against(self, layer: Layer, forms: Sequence[Form]) -> Skip | None:

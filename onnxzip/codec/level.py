@@ -17,6 +17,7 @@ from onnxzip.errors import UsageError
 from onnxzip.passbase import Builder, Codec
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients
+from onnxzip.transforms.moves import Moves
 
 DEFAULT_LEVEL = 6
 """As gzip and zlib have it (https://zlib.net/manual.html)."""
@@ -48,7 +49,7 @@ class Level:
     """
 
     number: int
-    emit: Callable[[Sequence[Stored], Builder], list[str]]
+    emit: Callable[[Sequence[Stored], Builder, Sequence[Moves]], list[str]]
     renames: bool
     max_coded_weights: int | None
 

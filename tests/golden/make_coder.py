@@ -18,8 +18,6 @@ from tests.codec.coding.model_builder import build_model
 
 HERE = Path(__file__).parent
 
-INTEGERS = {3}
-
 
 def make_arrays() -> dict[str, np.ndarray]:
     """Return arrays that need contexts, literals, a sorted table, an overlay, plain arrays, integers."""
@@ -40,4 +38,4 @@ def make_arrays() -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     made = make_arrays()
     np.savez_compressed(HERE / "coder.npz", **made)
-    onnx.save(build_model(encode(list(made.values())), 13, INTEGERS), HERE / "coder.onnx")
+    onnx.save(build_model(encode(list(made.values())), 13), HERE / "coder.onnx")

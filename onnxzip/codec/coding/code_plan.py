@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.coding.overlay import n_overlay_bits
+from onnxzip.codec.coding.overlay import n_overlay_bits, patterns_of
 from onnxzip.codec.coding.search import finalists
-from onnxzip.codec.coding.trees import Floats, Tree, plan_trees
+from onnxzip.codec.coding.trees import ROOTS, Floats, Tree, plan_trees
 from onnxzip.codec.coding.tuple_layout import Integers, Ints, TupleLayout
 from onnxzip.codec.coding.tuples import TupleOrder, find_outliers, literal_bits, number_tuples
 
@@ -23,14 +23,6 @@ _LITERAL_SHARES = (1e-4, 1e-3)
 digits_cnn, _autoencoder, _attention and _gru (where it keeps an overlay away); only the larger: +0.3,
 +0.3, 0, +0.1 % (`tests.bench.constants`, as all figures of this file)."""
 
-_FREE_ROOT_BITS = 8 * 150.0
-"""What a level of its own for the roots takes in nodes and names. Half or twice as much: no change on
-the four models; without free roots +4.5, +0.5, +0.5, +1.4 %."""
-
-_MAX_FREE_ROOT_TUPLES = 1 << 20
-"""A level more takes 28 bytes a tuple at load (`_load_bytes`): from here on 29 MB, more than a few saved
-bytes are worth."""
-
 _OVERLAY_BITS = 8 * 250.0
 """What an overlay's nodes take. Half as much: 0, -2.9, 0, 0 %; twice: 0, -3.3, 0, 0 %; no overlay at
 all: 0, -3.3, -1.8, 0 %, so that on these four models what it saves is overrated."""
@@ -42,25 +34,11 @@ _MAX_FINE_ROWS = 1 << 14
 """Rows of all contexts together that are planned one by one; where none are, nothing changes on the four
 models."""
 
-_SMALL_ROOTS = (3, 4, 9, 16)
-"""Only 4, or 40 as well: no change on the four models, which have free roots."""
+_MANY_VALUES = 1 << 22
+"""From here on codes are first compared on a sample."""
 
-_LARGE_ROOTS = (3, 4, 9, 16, 40)
-"""More branches pay for their nodes where there are many tuples; 40 of them take the planner longest."""
-
-_FREE_ROOTS = (2, 4, 8, 16)
-"""Only 4 and 8: +4.5, +1.9, -0.5, +1.4 %; 32 as well: no change."""
-
-_MIN_LIMITED_VALUES = 1 << 22
-"""About what level 6 codes at most (`level._MAX_CODED_WEIGHTS`): above it, memory at load has a
-price."""
-
-_MAX_LOAD_BYTES_PER_VALUE = 28.0
-"""As much as Cast, Sub, Mul and Reshape of packed integers take (CODEC.md, section 1, rule 8)."""
-
-
-_PRICE_OF_LOAD_BYTE = 0.002
-"""Share of the file that a byte of memory at load for each integer of a large model is worth."""
+LOAD_BYTES_PER_FILE_BYTE = 2000.0
+"""How many bytes of memory at load a byte in the file is worth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +48,6 @@ class CodePlan:
     Attributes:
         order: the sorted table.
         ends: (n_contexts,) the first row of each context that is coded as literals.
-        n_roots: common number of branches, one of `trees.ROOTS`; 0 when each context has its own.
         trees: the contexts' codes.
         cost: bits of everything, and what memory at load is worth.
         is_sparse: (n_contexts,) whether a context's tuples take no bits, are zero, and an overlay
@@ -79,7 +56,6 @@ class CodePlan:
 
     order: TupleOrder
     ends: Ints
-    n_roots: int
     trees: Sequence[Tree]
     cost: float
     is_sparse: NDArray[np.bool_]
@@ -87,25 +63,16 @@ class CodePlan:
     @property
     def levels(self) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         """(value, width) of the fields in each bit string, by context * n_rows + row."""
-        fields = self._fields
-        kept = [not self.n_roots, any(tree.branch_bits.any() for tree in self.trees), True]
+        by_tree = [tree.fields(self.order.n_rows) for tree in self.trees]
+        fields = np.stack(by_tree, axis=1).reshape(6, -1)
+        kept = [True, any(tree.branch_bits.any() for tree in self.trees), True]
         return [(fields[2 * i], fields[2 * i + 1]) for i in range(3) if kept[i]]
-
-    @property
-    def roots(self) -> NDArray[np.int32]:
-        """The first field, by context * n_rows + row."""
-        return np.asarray(self._fields[0])
-
-    @property
-    def _fields(self) -> NDArray[np.int32]:
-        fields = [tree.fields(self.order.n_rows) for tree in self.trees]
-        return np.stack(fields, axis=1).reshape(6, -1)
 
 
 def choose_code(layout: TupleLayout) -> CodePlan:
     """Return the cheapest plan for all tuples of a layout, chosen on a sample of a large one."""
     orders = finalists(layout)
-    if layout.n_values < _MIN_LIMITED_VALUES:
+    if layout.n_values < _MANY_VALUES:
         return min((code_of_order(layout, order) for order in orders), key=lambda plan: plan.cost)
     plans = []
     for order in orders:
@@ -143,11 +110,7 @@ def _plan(layout: TupleLayout, order: TupleOrder, counts: Ints, n_outside: float
     plans = [_plan_with_tail(layout, order, counts, share) for share in _LITERAL_SHARES]
     best = min(plans, key=lambda plan: plan.cost)
     n_bits = best.cost + n_outside * literal_bits(order.length) + 8.0 * order.n_bytes
-    n_values = float(counts.sum()) * order.length
-    if n_values >= _MIN_LIMITED_VALUES:
-        excess = _load_bytes(best, counts) / n_values - _MAX_LOAD_BYTES_PER_VALUE
-        n_bits *= 1 + _PRICE_OF_LOAD_BYTE * max(0.0, excess)
-    return replace(best, cost=n_bits)
+    return replace(best, cost=n_bits + 8 * _load_bytes(best, counts) / LOAD_BYTES_PER_FILE_BYTE)
 
 
 def _plan_with_tail(layout: TupleLayout, order: TupleOrder, counts: Ints, share: float) -> CodePlan:
@@ -156,62 +119,56 @@ def _plan_with_tail(layout: TupleLayout, order: TupleOrder, counts: Ints, share:
     ends = np.argmax(behind <= share * counts.sum(1, keepdims=True), axis=1) + 1
     kept = np.where(np.arange(counts.shape[1]) < ends[:, None], counts, 0)
     tail_bits = literal_bits(order.length) * (counts - kept).sum(axis=1)
-    n_roots, trees, is_sparse = _best_trees(kept, tail_bits, _sparse_bits(layout, order, counts))
+    trees, is_sparse = _best_trees(kept, tail_bits, _sparse_bits(layout, order, counts))
     n_bits = sum(tree.n_bits for tree in trees) + float(tail_bits[~is_sparse].sum())
-    return CodePlan(order, np.where(is_sparse, 1, ends), n_roots, trees, n_bits, is_sparse)
+    return CodePlan(order, np.where(is_sparse, 1, ends), trees, n_bits, is_sparse)
 
 
 def _sparse_bits(layout: TupleLayout, order: TupleOrder, counts: Ints) -> Floats:
     """Estimate each context's bits when an overlay has its ones and all other tuples are literals."""
-    magnitudes = np.abs(order.table())
-    if magnitudes[0].any():
+    patterns = patterns_of(order.table())
+    if patterns[0]:
         return np.full(len(counts), np.inf)
-    is_literal = magnitudes.max(axis=1) > 1
-    n_ones = (counts @ np.where(is_literal, 0, magnitudes.sum(axis=1))).astype(np.float64)
-    n_bits = n_overlay_bits(n_ones, counts.sum(axis=1) * float(order.length), layout.n_runs)
-    n_literals = counts[:, is_literal].sum(axis=1)
+    n_ones = counts[:, patterns > 0].sum(axis=1).astype(np.float64)
+    n_tuples = counts.sum(axis=1).astype(np.float64)
+    n_bits = n_overlay_bits(n_ones, n_tuples, layout.n_runs, order.length)
+    n_literals = counts[:, patterns < 0].sum(axis=1)
     return np.asarray(n_bits + literal_bits(order.length) * n_literals, np.float64)
 
 
 def _best_trees(
     counts: Ints, tail_bits: Floats, sparse_bits: Floats
-) -> tuple[int, list[Tree], NDArray[np.bool_]]:
-    """Return trees with the best common root, or with their own (0) where that is worth its nodes.
+) -> tuple[list[Tree], NDArray[np.bool_]]:
+    """Return the contexts' trees, and which contexts have an overlay in place of one.
 
     Args:
         counts: (n_contexts, n_rows).
         tail_bits: what each context's literals cost besides its tree.
         sparse_bits: what each context costs with an overlay and without a tree.
     """
-    is_large = int(counts.sum()) > _MAX_FREE_ROOT_TUPLES
-    common_roots = _LARGE_ROOTS if is_large else _SMALL_ROOTS
-    roots = sorted({*common_roots, *(() if is_large else _FREE_ROOTS)})
     n_rows = sum(int(np.flatnonzero(row)[-1]) + 1 for row in counts)
-    planned = [plan_trees(row, roots, n_rows <= _MAX_FINE_ROWS) for row in counts]
-    cost, n_roots = min((sum(trees[n].n_bits for trees in planned), n) for n in common_roots)
-    none = np.zeros(len(counts), np.bool_)
-    common = [trees[n_roots] for trees in planned]
-    if is_large:
-        return n_roots, common, none
-    free = [min((trees[n] for n in _FREE_ROOTS), key=lambda t: t.n_bits) for trees in planned]
-    gains = np.array([tree.n_bits for tree in free]) + tail_bits - sparse_bits - _SPARSE_CONTEXT_BITS
-    gain = float(gains[gains > 0].sum()) - _OVERLAY_BITS
-    if sum(tree.n_bits for tree in free) + _FREE_ROOT_BITS - max(gain, 0.0) >= cost:
-        return n_roots, common, none
-    if gain <= 0:
-        return 0, free, none
-    trees = [
+    planned = [plan_trees(row, ROOTS, n_rows <= _MAX_FINE_ROWS) for row in counts]
+    trees = [min(by_roots.values(), key=lambda tree: tree.n_bits) for by_roots in planned]
+    gains = np.array([tree.n_bits for tree in trees]) + tail_bits - sparse_bits - _SPARSE_CONTEXT_BITS
+    if float(gains[gains > 0].sum()) <= _OVERLAY_BITS:
+        return trees, np.zeros(len(counts), np.bool_)
+    return [
         Tree(np.zeros(1, np.int32), np.zeros(1, np.int32), float(bits)) if gained > 0 else tree
-        for tree, bits, gained in zip(free, sparse_bits, gains, strict=True)
-    ]
-    return 0, trees, gains > 0
+        for tree, bits, gained in zip(trees, sparse_bits, gains, strict=True)
+    ], gains > 0
 
 
 def _load_bytes(plan: CodePlan, counts: Ints) -> float:
-    """Return the memory that the graph's intermediates take while it is folded.
+    """Return the memory that the graph's intermediates take while it is folded (`emit.streams`).
 
-    Each takes 4 bytes a tuple (4 of them, and 7 a level); the windows take 10.5 a bit.
+    A tuple takes 21 bytes a level and one for each integer, a byte of fields 46, and a child of a node
+    16 bytes on the way to the integers it stands for.
     """
-    widths = [width for _, width in plan.levels]
-    n_bits = sum(float((width.reshape(counts.shape) * counts).sum()) for width in widths)
-    return float(counts.sum()) * (16 + 28 * len(widths)) + 10.5 * n_bits
+    levels = [width.reshape(counts.shape) for _, width in plan.levels]
+    n_bits = sum(float((width * counts).sum()) for width in levels)
+    widest = max(int(width.max()) for width in levels)
+    n_nodes = sum(tree.n_branches + len(tree.cell_bits) for tree in plan.trees)
+    n_children = n_nodes * 2.0**widest
+    n_tuples = float(counts.sum())
+    length = plan.order.length
+    return n_tuples * (21 * len(levels) + length) + 5.75 * n_bits + n_children * (16 + length)

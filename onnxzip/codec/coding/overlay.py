@@ -1,11 +1,12 @@
-"""Ones and minus ones that lie far apart, a byte each: how far from the last one, and which.
+"""Tuples with a single one that lie far apart, a byte each: how far from the last, and which.
 
-A prefix code spends a bit or more on each tuple, however sure it is. Where nearly all integers are zero
-it is cheaper to say where the others are:
+A prefix code spends a bit or more on each tuple, however sure it is. Where nearly all tuples are zero it
+is cheaper to say where the others are. A tuple of d integers that are all zero has the pattern 0, one
+with a 1 or -1 in place i and zeros else has 2 i + 1 or 2 i + 2:
 
-    code = 3 * advance + value + 1        position = sum of the advances up to here
+    code = (2 d + 1) * advance + pattern        position = sum of the advances up to here
 
-A gap that one byte cannot cross is crossed by codes that land on other integers from -1 to 1 and write
+A gap that one byte cannot cross is crossed by codes that land on other tuples with a pattern and write
 what is there anyway; a long one by a jump, whose advance is stored apart.
 """
 
@@ -15,9 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-
-MAX_ADVANCE = 84
-"""The largest with 3 * advance + 2 in a byte: 254."""
 
 JUMP_BITS = 28.0
 """Beside its code: a position as a gap of 16 bits, and an advance of 8 or 16. Half of it: no change;
@@ -39,7 +37,7 @@ class Overlay:
     """What is written over an array.
 
     Attributes:
-        codes: (n,) uint8.
+        codes: (n,) uint8, of (2 d + 1) patterns.
         jumps: rising places among the codes, int32, whose advance is not in the code.
         advances: int32, the advances of the jumps.
     """
@@ -49,30 +47,59 @@ class Overlay:
     advances: Integers = field(default_factory=_none)
 
 
-def write_overlay(flat: Integers, positions: NDArray[np.int64]) -> Overlay:
-    """Return the overlay that puts -1 or 1 at rising positions of an array.
+def n_patterns(length: int) -> int:
+    """Return how many patterns tuples of a length may have."""
+    return 2 * length + 1
+
+
+def max_advance(length: int) -> int:
+    """Return the largest advance of a code; the code is below 256."""
+    return (256 - n_patterns(length)) // n_patterns(length)
+
+
+def patterns_of(tuples: Integers) -> NDArray[np.int64]:
+    """Return the pattern of each of (n, length) tuples; -1 for one that has none."""
+    magnitudes = np.abs(tuples)
+    places = np.argmax(magnitudes, axis=1)
+    value = tuples[np.arange(len(tuples)), places]
+    found = np.where(value == 0, 0, 2 * places + np.where(value > 0, 1, 2))
+    return np.where(magnitudes.sum(axis=1, dtype=np.int64) <= 1, found, -1)
+
+
+def pattern_tuples(length: int) -> Integers:
+    """Return the tuples of all patterns in their order, (2 length + 1, length) int32."""
+    tuples = np.zeros((n_patterns(length), length), np.int32)
+    for i in range(length):
+        tuples[2 * i + 1 : 2 * i + 3, i] = 1, -1
+    return tuples
+
+
+def write_overlay(patterns: NDArray[np.int64], positions: NDArray[np.int64], length: int) -> Overlay:
+    """Return the overlay that puts patterns in place.
 
     Args:
-        flat: (n,) what the array is in the end.
-        positions: where `flat` is -1 or 1 by this overlay.
+        patterns: (n,) of all tuples, -1 where one has none.
+        positions: rising, the tuples that get theirs by this overlay.
+        length: of a tuple.
     """
     if not len(positions):
         return Overlay()
+    n, most = n_patterns(length), max_advance(length)
     gaps = np.diff(positions, prepend=0)
-    is_far = gaps > MAX_ADVANCE
-    codes = np.where(is_far, 0, 3 * gaps) + flat[positions] + 1
-    landings = np.maximum.accumulate(np.where(np.abs(flat) <= 1, np.arange(len(flat)), -1))
+    is_far = gaps > most
+    codes = np.where(is_far, 0, n * gaps) + patterns[positions]
+    landings = np.maximum.accumulate(np.where(patterns >= 0, np.arange(len(patterns)), -1))
     stops: list[int] = []
     places: list[int] = []
     jumps: list[int] = []
     for place in np.flatnonzero(is_far).tolist():
         end = int(positions[place])
-        found = _stops(landings, end - int(gaps[place]), end)
+        found = _stops(landings, end - int(gaps[place]), end, most)
         if found:
             last = [end - int(gaps[place]), *found]
-            stops += [3 * (b - a) + int(flat[b]) + 1 for a, b in zip(last, found, strict=False)]
+            stops += [n * (b - a) + int(patterns[b]) for a, b in zip(last, found, strict=False)]
             places += [place] * len(found)
-            codes[place] += 3 * (end - found[-1])
+            codes[place] += n * (end - found[-1])
         else:
             jumps.append(place)
     moved = np.array(jumps, np.int64) + np.searchsorted(places, jumps, side="right")
@@ -83,12 +110,12 @@ def write_overlay(flat: Integers, positions: NDArray[np.int64]) -> Overlay:
     )
 
 
-def _stops(landings: NDArray[np.int64], start: int, end: int) -> list[int]:
+def _stops(landings: NDArray[np.int64], start: int, end: int, most: int) -> list[int]:
     """Return where to land between two positions; nothing where that takes more than a jump."""
     found: list[int] = []
     last = start
-    while end - last > MAX_ADVANCE:
-        landing = int(landings[last + MAX_ADVANCE])
+    while end - last > most:
+        landing = int(landings[last + most])
         if landing <= last or len(found) == _MAX_STOPS:
             return []
         found.append(landing)
@@ -97,10 +124,13 @@ def _stops(landings: NDArray[np.int64], start: int, end: int) -> list[int]:
 
 
 def n_overlay_bits(
-    n_ones: NDArray[np.float64], n_values: NDArray[np.float64], n_runs: NDArray[np.int64]
+    n_ones: NDArray[np.float64],
+    n_tuples: NDArray[np.float64],
+    n_runs: NDArray[np.int64],
+    length: int,
 ) -> NDArray[np.float64]:
-    """Estimate the bits for ones spread evenly over so many values in so many runs, by context."""
-    density = np.clip(n_ones / np.maximum(n_values, 1), 1e-6, 1.0)
-    far = (1 - density) ** MAX_ADVANCE
+    """Estimate the bits for ones spread evenly over so many tuples in so many runs, by context."""
+    density = np.clip(n_ones / np.maximum(n_tuples, 1), 1e-6, 1.0)
+    far = (1 - density) ** max_advance(length)
     n_stops = np.minimum(far / np.maximum(1 - far, 1e-6), JUMP_BITS / 8)
     return np.asarray(8 * n_ones * (1 + n_stops) + JUMP_BITS * np.minimum(n_runs, n_ones))

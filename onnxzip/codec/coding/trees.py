@@ -24,20 +24,17 @@ from numpy.typing import NDArray
 
 from onnxzip.codec.coding.bits import MAX_WIDTH
 
-ROOTS = {2: 16, 3: 10, 4: 8, 6: 6, 9: 5, 16: 4, 40: 3}
-"""How many first fields with so many values fill 16 bits, as digits to that base, with little waste."""
+ROOTS = (2, 4, 8, 16)
+"""Numbers of branches: the first field has 1 to 4 bits. Only 4 and 8: +4.5, +1.9, -0.5, +1.4 %; 32 as
+well: no change."""
 
-MAX_BRANCH_BITS = 5
-"""The fewest with which two branches of cells of 2^MAX_WIDTH rows cover `tuples.MAX_ROWS`; 6: no
-change."""
+MAX_BRANCH_BITS = 6
+"""The fewest with which four branches of cells of 2^MAX_WIDTH rows cover `tuples.MAX_ROWS`."""
 
 _PRICES = (0.75, 0.92, 1.0, 1.08, 1.3, 1.9, 4.0, 64.0, np.inf)
 """What the Kraft sum is worth, in bits. Only 1 and inf: +0.4, +0.2, +0.3, +0.1 % of digits_cnn,
-_autoencoder, _attention and _gru; _FEW_PRICES: 0, 0, 0, +0.1 % (`tests.bench.constants`, as all figures
-of this file)."""
-
-_FEW_PRICES = (0.9, 1.0, 1.1, 1.5, 6.0, np.inf)
-"""The same for trees of many branches, whose planning takes as many steps."""
+_autoencoder, _attention and _gru; 0.9, 1.0, 1.1, 1.5, 6 and inf: 0, 0, 0, +0.1 %
+(`tests.bench.constants`, as all figures of this file)."""
 
 _FINE = ((0, 1 << 31, 1),)
 """As _COARSE: every row, however many there are."""
@@ -45,10 +42,6 @@ _FINE = ((0, 1 << 31, 1),)
 
 _COARSE = ((0, 1024, 1), (1024, 4096, 4), (4096, 16384, 16), (16384, 1 << 31, 64))
 """(start, end, step) of rows at which cells may start; coarse: up to 1% more, a tenth of the time."""
-
-_MANY_BRANCHES = 32
-"""From here on branches are planned two bits narrower and for fewer prices, for time: so many cover all
-rows."""
 
 _BITS_PER_NODE = 8.0
 """A node is the width of a field, a byte (`prefix.Book.widths`). Half of it: up to 5 bytes more."""
@@ -101,23 +94,26 @@ def plan_trees(counts: NDArray[np.int64], roots: Sequence[int], is_fine: bool = 
         is_fine: whether to look at every row, else at every one in the head of the table only.
 
     Returns:
-        By number of branches, a tree that covers all rows up to the last that occurs.
+        By number of branches, a tree that covers all rows up to the last that occurs; a number that is
+        too small for that has none.
     """
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1]
     rows = _Rows(counts / counts.sum(), smooth(counts), _FINE if is_fine else _COARSE)
-    return {n: _plan_tree(rows, n, float(counts.sum())) for n in roots}
+    planned = {n: _plan_tree(rows, n, float(counts.sum())) for n in roots}
+    return {n: tree for n, tree in planned.items() if tree is not None}
 
 
-def _plan_tree(rows: _Rows, n_branches: int, total: float) -> Tree:
+def _plan_tree(rows: _Rows, n_branches: int, total: float) -> Tree | None:
     node_cost = _BITS_PER_NODE / total
-    root_bits = 16 / ROOTS[n_branches] if n_branches in ROOTS else float(np.log2(n_branches))
-    few = n_branches >= _MANY_BRANCHES
+    root_bits = float(np.log2(n_branches))
     branches = [
         rows.branches(price / np.log(2.0), root_bits, width, node_cost)
-        for price in (_FEW_PRICES if few else _PRICES)
-        for width in range(MAX_BRANCH_BITS + 1 - 2 * few)
+        for price in _PRICES
+        for width in range(MAX_BRANCH_BITS + 1)
     ]
     path = _cheapest_path(branches, n_branches, rows.n)
+    if not path:
+        return None
     cells = [branches[i].cells(row) for i, row in path]
     bits = sum(float(branches[i].costs[row]) for i, row in path) + node_cost * len(path)
     widths = np.array([branches[i].width for i, _ in path], np.int32)
@@ -209,7 +205,7 @@ class _Rows:
 
 
 def _cheapest_path(branches: Sequence[_Branches], n_steps: int, n_rows: int) -> list[tuple[int, int]]:
-    """Return (branch, start row) of the cheapest n_steps branches from row 0 to row n_rows."""
+    """Return (branch, start row) of the cheapest n_steps branches from row 0 to row n_rows, if any."""
     ends = np.stack([b.ends for b in branches])
     costs = np.stack([b.costs for b in branches])
     left = np.full(n_rows + 1, np.inf)
@@ -221,7 +217,7 @@ def _cheapest_path(branches: Sequence[_Branches], n_steps: int, n_rows: int) -> 
         left = totals[choice, np.arange(n_rows + 1)]
         choices.append(choice.astype(np.uint8))
     row, path = 0, []
-    for choice in reversed(choices):
+    for choice in reversed(choices) if np.isfinite(left[0]) else ():
         path.append((int(choice[row]), row))
         row = int(ends[choice[row], row])
     return path

@@ -17,6 +17,9 @@ _MIN_PADDED_LENGTH = 256
 _MAX_RANGE = 1 << 16
 """Integers counted one by one, half a megabyte of counts; no alphabet has more than 4096."""
 
+BLOCK = 8
+"""Tuples of a block, which have a context in common: the first fields of a block are whole bytes."""
+
 Integers = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
@@ -60,7 +63,10 @@ class TupleLayout:
         return 0
 
     def tuples(self, g: int, length: int, neutral: int) -> tuple[Integers, Ints]:
-        """Return the (n, length) tuples of unit g, padded with `neutral`, and their contexts."""
+        """Return the (n, length) tuples of unit g, and their contexts.
+
+        They are padded with `neutral` to whole blocks.
+        """
         flat, row_length = self._flats[g], self.row_length(g, length)
         runs = self._runs[g]
         starts = runs.starts
@@ -69,8 +75,8 @@ class TupleLayout:
             missing = row_length - rows.shape[1]
             flat = np.pad(rows, ((0, 0), (0, missing)), constant_values=neutral).ravel()
             starts = runs.rows * row_length
-        elif len(flat) % length:
-            flat = np.append(flat, np.full(-len(flat) % length, neutral, np.int32))
+        if len(flat) % (length * BLOCK):
+            flat = np.append(flat, np.full(-len(flat) % (length * BLOCK), neutral, np.int32))
         return flat.reshape(-1, length), _contexts(runs, starts, length, len(flat) // length)
 
     def sample(self, length: int, n_tuples: int) -> tuple[Integers, Ints]:
@@ -130,6 +136,7 @@ def _find_runs(labels: NDArray[np.uint8], shapes: Sequence[tuple[int, ...]]) -> 
 
 
 def _contexts(runs: _Runs, starts: Ints, length: int, n_tuples: int) -> Ints:
-    """Return the context of each tuple: that of the run that its first integer lies in."""
-    starts = np.minimum(-(-starts // length), n_tuples)
+    """Return the context of each tuple: that of the run that the middle of its block lies in."""
+    size = length * BLOCK
+    starts = np.minimum((starts + size // 2) // size * BLOCK, n_tuples)
     return np.repeat(runs.labels, np.diff(np.append(starts, n_tuples)))

@@ -1,23 +1,41 @@
-"""Emits the small nodes that decode subgraphs are made of: all static, all safe to fold."""
+"""Emits the small nodes that decode subgraphs are made of: all static, all safe to fold.
+
+A runtime may refuse to fold a node whose output is larger than its inputs together and than some limit
+(tract: 4 MiB). So what widens numbers is emitted in tiles: none makes more than LARGEST_EXPANDED bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder
 
-_ONNX_TYPES = {np.float32: 1, np.int32: 6, np.float64: 11}
+LARGEST_EXPANDED = 1 << 20
+"""Bytes that a node may make of less. tract 0.23 folds up to 4 MiB, and a limit of onnxruntime's own is
+under discussion (microsoft/onnxruntime#28203)."""
+
+_ONNX_TYPES: dict[type[np.generic], int] = {
+    np.float32: 1,
+    np.uint8: 2,
+    np.int8: 3,
+    np.int16: 5,
+    np.int32: 6,
+    np.float64: 11,
+}
 """What a Cast names its target by: TensorProto.DataType, onnx/onnx.proto."""
 
 _MIN_CAST_BYTES = 60
 """What a Cast and the name of its value take in the file, measured; `passbase.NODE_OVERHEAD_BYTES`."""
 
+Tile = tuple[str, tuple[int, ...]]
+"""A value's name and shape."""
+
 
 def cast(value: str, shape: Sequence[int], dtype: type[np.generic], builder: Builder) -> str:
-    """Emit numbers of another type, float32, float64 or int32."""
+    """Emit numbers of another type."""
     return builder.node("Cast", [value], shape, dtype, to=_ONNX_TYPES[dtype])
 
 
@@ -26,26 +44,50 @@ def scalar(value: int, builder: Builder) -> str:
     return builder.constant(np.array(value, np.int32))
 
 
-def fill(value: int, size: int, builder: Builder) -> str:
-    """Emit (size,) int32 of one value."""
-    shape = builder.constant(np.array([size], np.int64))
-    return builder.node("Expand", [scalar(value, builder), shape], (size,), np.int32)
+def fill(value: int, shape: tuple[int, ...], builder: Builder) -> str:
+    """Emit float32 numbers that are all the same; a large array as copies of a part, laid end to end."""
+    n_rows, most = shape[0], max(LARGEST_EXPANDED // 4 // int(np.prod(shape[1:])), 1)
+    size = builder.constant(np.array([min(n_rows, most), *shape[1:]], np.int64))
+    part_shape = (min(n_rows, most), *shape[1:])
+    number = builder.constant(np.array(value, np.float32))
+    part = builder.node("Expand", [number, size], part_shape, np.float32)
+    if n_rows <= most:
+        return part
+    parts = [part] * (n_rows // most)
+    if n_rows % most:
+        parts.append(cut(part, (n_rows % most, *shape[1:]), builder))
+    return builder.node("Concat", parts, shape, np.float32, axis=0)
 
 
-def sum_before(value: str, size: int, builder: Builder) -> str:
-    """Emit the sums of all numbers before each, (size,) int32."""
-    return builder.node("CumSum", [value, scalar(0, builder)], (size,), np.int32, exclusive=1)
+def count_up(shape: tuple[int, ...], builder: Builder) -> str:
+    """Emit 0, 1, 2 ... along the first axis, int32."""
+    return sum_before(fill(1, shape, builder), shape, builder)
 
 
-def sum_up_to(value: str, size: int, builder: Builder) -> str:
-    """Emit the sums of all numbers up to each, (size,) int32."""
-    return builder.node("CumSum", [value, scalar(0, builder)], (size,), np.int32)
+def sum_before(value: str, shape: tuple[int, ...], builder: Builder) -> str:
+    """Emit the sums of all numbers before each along the first axis, int32.
+
+    The numbers are whole ones as float32, their sums below 2^24: OpenVINO folds no CumSum of integers.
+    """
+    total = builder.node("CumSum", [value, scalar(0, builder)], shape, np.float32, exclusive=1)
+    return cast(total, shape, np.int32, builder)
 
 
-def look_up(table: str, index: str, shape: Sequence[int], builder: Builder, axis: int = 0) -> str:
-    """Emit the entries of an int32 table, of the given shape."""
-    attributes = {"axis": axis} if axis else {}
-    return builder.node("Gather", [table, index], shape, np.int32, **attributes)
+def sum_up_to(value: str, shape: tuple[int, ...], builder: Builder) -> str:
+    """Emit the sums of all numbers up to each along the first axis; as `sum_before`."""
+    total = builder.node("CumSum", [value, scalar(0, builder)], shape, np.float32)
+    return cast(total, shape, np.int32, builder)
+
+
+def look_up(
+    table: str,
+    index: str,
+    shape: Sequence[int],
+    builder: Builder,
+    dtype: type[np.generic] = np.int32,
+) -> str:
+    """Emit the rows of a table that indices tell, of the given shape."""
+    return builder.node("Gather", [table, index], shape, dtype)
 
 
 def cut(
@@ -70,11 +112,70 @@ def split_if_many(
     return [value] if len(shapes) == 1 else builder.split(value, shapes, dtype)
 
 
+def in_tiles(
+    value: str,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    most: int,
+    emit: Callable[[str, tuple[int, ...]], Tile],
+    builder: Builder,
+    made: type[np.generic] = np.uint8,
+) -> str:
+    """Emit a function of an array by parts of an axis, laid end to end.
+
+    Args:
+        value: the array's name.
+        shape: its shape.
+        dtype: its type.
+        most: numbers that a part may have.
+        emit: takes a part's name and shape, returns those of what it makes of the part.
+        builder: emits the nodes that part the array and join what is made.
+        made: the type of what is made.
+    """
+    size = int(np.prod(shape))
+    if size <= most:
+        return emit(value, shape)[0]
+    # the first axis that can be cut finely enough, or the longest
+    axis = next((a for a, n in enumerate(shape) if size // n <= most), int(np.argmax(shape)))
+    n_parts = min(-(-shape[axis] // max(most * shape[axis] // size, 1)), shape[axis])
+    ends = np.linspace(0, shape[axis], n_parts + 1).astype(int)
+    shapes = [(*shape[:axis], int(n), *shape[axis + 1 :]) for n in np.diff(ends)]
+    parts = builder.split(value, shapes, dtype, axis)
+    tiles = [emit(part, part_shape) for part, part_shape in zip(parts, shapes, strict=True)]
+    whole = (*shape, *tiles[0][1][len(shape) :])
+    return builder.node("Concat", [name for name, _ in tiles], whole, made, axis=axis)
+
+
+def widened(
+    value: str,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    builder: Builder,
+    stored: type[np.generic] = np.uint8,
+) -> str:
+    """Emit small integers, of type `stored`, in a wider type; a large array in tiles."""
+
+    def emit(part: str, part_shape: tuple[int, ...]) -> Tile:
+        return cast(part, part_shape, dtype, builder), part_shape
+
+    most = LARGEST_EXPANDED // np.dtype(dtype).itemsize
+    return in_tiles(value, shape, stored, most, emit, builder, dtype)
+
+
 def small_ints(array: NDArray[np.integer], builder: Builder, dtype: type[np.generic] = np.int32) -> str:
-    """Store integers in the smallest type and cast them, where that saves more than the Cast costs."""
+    """Store integers in as few bytes as hold them, where that saves more than the nodes cost.
+
+    Two bytes are stored as such and put together: onnxruntime-web's WebGPU build has no 16-bit integers.
+    """
     low, high = int(array.min()), int(array.max())
-    for small in (np.uint8, np.int8, np.uint16, np.int16):
-        saved = array.size * (4 - np.dtype(small).itemsize)
+    for small in (np.uint8, np.int8):
+        saved = array.size * (np.dtype(dtype).itemsize - 1)
         if np.iinfo(small).min <= low and high <= np.iinfo(small).max and saved > _MIN_CAST_BYTES:
-            return cast(builder.constant(array.astype(small)), array.shape, dtype, builder)
-    return builder.constant(array.astype(dtype))
+            return widened(builder.constant(array.astype(small)), array.shape, dtype, builder, small)
+    if low < 0 or high >= 1 << 16 or 2 * array.size <= 3 * _MIN_CAST_BYTES:
+        return builder.constant(array.astype(dtype))
+    halves = np.stack([array >> 8, array & 255], axis=-1).astype(np.uint8)
+    numbers = widened(builder.constant(halves), halves.shape, np.float32, builder)
+    places = builder.constant(np.array([256, 1], np.float32))
+    whole = builder.node("MatMul", [numbers, places], array.shape, np.float32)
+    return whole if dtype is np.float32 else cast(whole, array.shape, dtype, builder)

@@ -21,134 +21,169 @@ from onnxzip.codec.coding.packed import (
     pack,
 )
 from onnxzip.codec.coding.split import packed_factor, split
-from onnxzip.codec.emit.nodes import cast, cut, split_if_many
-from onnxzip.codec.emit.steps import emit_scaled, emit_steps
+from onnxzip.codec.emit.nodes import LARGEST_EXPANDED, Tile, cast, cut, in_tiles, split_if_many, widened
+from onnxzip.codec.emit.scaled import Scaling, emit_integers, emit_members, plan_scaling
+from onnxzip.codec.emit.stacks import Stack, find_stacks
+from onnxzip.codec.emit.steps import emit_steps
+from onnxzip.codec.emit.streams import Emitted
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import Coefficients
+from onnxzip.transforms.moves import Moves, moved
 
 _LARGE_ARRAY = 1 << 16
 """From this size on an array has a payload of its own: a few nodes more, a copy less at load."""
 
+Stored = Coefficients | NDArray[np.int32]
 
-def emit_packed(items: Sequence[Coefficients | NDArray[np.int32]], builder: Builder) -> list[str]:
-    """Emit all decoders; return one value name per item, (n_segments, length) float32 or int32."""
-    names: dict[int, str] = {}
-    for is_float in (True, False):
-        members = [i for i, item in enumerate(items) if isinstance(item, Coefficients) == is_float]
-        arrays = [_as_multiplied(items[i]) for i in members]
-        parts = _emit_wide(arrays, builder) if is_float else emit_groups(arrays, False, builder)
-        names.update(zip(members, parts, strict=True))
-    coefficients = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
-    steps = emit_steps(list(coefficients.values()), builder)
-    for i, item in coefficients.items():
-        names[i] = emit_scaled(item, names[i], steps[id(item)], builder)
+
+def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves] = ()) -> list[str]:
+    """Emit all decoders.
+
+    Args:
+        items: coefficients, or (n_segments, length) integers.
+        builder: emits the nodes.
+        moves: for each item how its value is wanted; none where it is wanted as it is.
+
+    Returns:
+        The name of each item's value, behind its moves: float32 for coefficients, else int32.
+    """
+    moves = moves_of(items, moves)
+    chosen = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
+    stacks = find_stacks(chosen, moves, lambda item: _kind(item.integers))
+    scalings = [plan_scaling(stack) for _, stack in stacks]
+    # the order of what is packed is free: it is stored as it is wanted
+    arrays = [moved(k.integers, s.before) for (_, k), s in zip(stacks, scalings, strict=True)]
+    scalings = [s.with_moved(a.shape) for s, a in zip(scalings, arrays, strict=True)]
+    factors = [packed_factor(array) for array in arrays]
+    halves = {i: split(arrays[i], f) for i, f in enumerate(factors) if f > 1}
+    highs = emit_groups([halves[i][0] if i in halves else a for i, a in enumerate(arrays)], builder)
+    lows = dict(zip(halves, emit_groups([low for _, low in halves.values()], builder), strict=True))
+    parts = [[high, *([lows[i]] if i in lows else [])] for i, high in enumerate(highs)]
+    names = emit_stacks(stacks, scalings, parts, factors, builder)
+    rest = {
+        i: moved(item, moves[i]) for i, item in enumerate(items) if not isinstance(item, Coefficients)
+    }
+    for i, part in zip(rest, emit_groups(list(rest.values()), builder), strict=True):
+        names[i] = emit_integers(part, rest[i].shape, (), builder)
     return [names[i] for i in range(len(items))]
 
 
-def _emit_wide(arrays: Sequence[Integers], builder: Builder) -> list[str]:
-    """Emit packed arrays as floats; those of 6, 6.67 and 12 bits in two parts."""
-    factors = {i: f for i, array in enumerate(arrays) if (f := packed_factor(array)) > 1}
-    halves = {i: split(arrays[i], factor) for i, factor in factors.items()}
-    whole = [halves[i][0] if i in halves else array for i, array in enumerate(arrays)]
-    names = emit_groups(whole, True, builder)
-    lows = emit_groups([low for _, low in halves.values()], True, builder)
-    for (i, factor), low in zip(factors.items(), lows, strict=True):
-        names[i] = join(names[i], low, factor, arrays[i].shape, builder)
+def _kind(integers: Integers) -> tuple[Alphabet, int]:
+    """Return how integers are packed: what is packed alike can be stacked."""
+    factor = packed_factor(integers)
+    return choose_alphabet(split(integers, factor)[0] if factor > 1 else integers), factor
+
+
+def emit_stacks(
+    stacks: Sequence[tuple[Sequence[int], Stack]],
+    scalings: Sequence[Scaling],
+    parts: Sequence[Sequence[Emitted]],
+    factors: Sequence[int],
+    builder: Builder,
+) -> dict[int, str]:
+    """Emit the coefficients of stacks from their integers; return their names by number.
+
+    Args:
+        stacks: with the numbers of their members.
+        scalings: how the steps of each are applied.
+        parts: the integers of each, or high and low parts of them.
+        factors: by which they were split.
+        builder: emits the nodes.
+    """
+    steps = emit_steps([stack for _, stack in stacks], scalings, builder)
+    names: dict[int, str] = {}
+    for i, (numbers, stack) in enumerate(stacks):
+        values = emit_members(stack, parts[i], factors[i], scalings[i], steps[i], builder)
+        names.update(zip(numbers, values, strict=True))
     return names
 
 
-def join(high: str, low: str, factor: int, shape: tuple[int, ...], builder: Builder) -> str:
-    """Emit the integers that were split (`coding.split`), as floats."""
-    step = builder.constant(np.array([factor], np.float32))
-    high = builder.node("Mul", [high, step], shape, np.float32)
-    return builder.node("Add", [high, low], shape, np.float32)
+def moves_of(items: Sequence[Stored], moves: Sequence[Moves]) -> Sequence[Moves]:
+    """Return each item's moves: none where no item has any."""
+    return moves or [()] * len(items)
 
 
-def emit_groups(arrays: Sequence[Integers], is_float: bool, builder: Builder) -> list[str]:
-    """Emit packed arrays, those with the same alphabet together; return their values' names."""
+def emit_groups(arrays: Sequence[Integers], builder: Builder) -> list[Emitted]:
+    """Emit packed arrays, those with the same alphabet together, each in its shape."""
     groups: dict[Alphabet, list[int]] = {}
     for i, array in enumerate(arrays):
         groups.setdefault(choose_alphabet(array), []).append(i)
-    names: dict[int, str] = {}
+    found: dict[int, Emitted] = {}
     for alphabet, members in groups.items():
-        parts = _emit_payload([arrays[i] for i in members], alphabet, is_float, builder)
-        names.update(zip(members, parts, strict=True))
-    return [names[i] for i in range(len(arrays))]
+        parts = _emit_payload([arrays[i] for i in members], alphabet, builder)
+        found.update(zip(members, parts, strict=True))
+    return [found[i] for i in range(len(arrays))]
 
 
-def integers_of(item: Coefficients | NDArray[np.int32]) -> Integers:
-    """Return the integers of coefficients, or the integers themselves."""
-    return item.integers if isinstance(item, Coefficients) else item
-
-
-def _as_multiplied(item: Coefficients | NDArray[np.int32]) -> Integers:
-    """Return the integers of coefficients in the shape that steps broadcast to: a Reshape less."""
-    return item.integers.reshape(item.view) if isinstance(item, Coefficients) else item
-
-
-def _emit_payload(
-    arrays: Sequence[Integers], alphabet: Alphabet, is_float: bool, builder: Builder
-) -> list[str]:
+def _emit_payload(arrays: Sequence[Integers], alphabet: Alphabet, builder: Builder) -> list[Emitted]:
     """Decode one payload and split it; each output has its array's shape."""
-    dtype: type[np.generic] = np.float32 if is_float else np.int32
     if alphabet.digits == 1:  # nothing to unpack: without a Split, 4 bytes a weight less at load
-        stored = [builder.constant(a.astype(alphabet.dtype)) for a in arrays]
-        pairs = zip(stored, arrays, strict=True)
-        return [cast(name, array.shape, dtype, builder) for name, array in pairs]
-    wide = _emit_table(alphabet, dtype, builder)
-    names: dict[int, str] = {}
+        dtype = alphabet.dtype.type
+        return [Emitted(builder.constant(a.astype(dtype)), a.shape, dtype) for a in arrays]
+    table = _emit_table(alphabet, builder)
+    found: dict[int, Emitted] = {}
     small = [i for i, array in enumerate(arrays) if array.size < _LARGE_ARRAY]
     for members in (small, *([i] for i in range(len(arrays)) if i not in small)):
-        parts = _look_up([arrays[i] for i in members], alphabet, wide, dtype, builder)
-        names.update(zip(members, parts, strict=True))
-    return [names[i] for i in range(len(arrays))]
+        parts = _look_up([arrays[i] for i in members], alphabet, table, builder)
+        found.update(zip(members, parts, strict=True))
+    return [found[i] for i in range(len(arrays))]
 
 
-def _emit_table(alphabet: Alphabet, dtype: type[np.generic], builder: Builder) -> str:
-    """Emit what each stored number decodes to, (base ** digits, digits).
+def _emit_table(alphabet: Alphabet, builder: Builder) -> str:
+    """Emit what each stored number decodes to, (base ** digits, digits) int8.
 
     That of two bytes is made of its columns: stored it would take more than what it packs.
     """
     if alphabet.base not in TWO_BYTES:
-        table = alphabet.table()
-        return cast(builder.constant(table), table.shape, dtype, builder)
+        return builder.constant(alphabet.table())
     n = alphabet.digits
-    symbols = np.arange(alphabet.base).astype(dtype) + dtype(alphabet.offset)
+    symbols = np.arange(alphabet.base, dtype=np.float32) + np.float32(alphabet.offset)
 
-    def along(axis: int, numbers: NDArray[np.generic]) -> str:
+    def along(axis: int, numbers: NDArray[np.float32]) -> str:
         shape = [1] * (n + 1)
         shape[axis] = alphabet.base
         return builder.constant(numbers.reshape(shape))
 
-    # Zeros of all sizes are added up instead of expanded: opset 7 has no Expand.
+    # Zeros of all sizes are added up instead of expanded: opset 7 has no Expand, nor a sum of int8.
     whole, shape = along(0, np.zeros_like(symbols)), [alphabet.base] + [1] * n
     for axis in range(1, n):
         shape[axis] = alphabet.base
-        whole = builder.node("Add", [whole, along(axis, np.zeros_like(symbols))], shape, dtype)
-    columns = [builder.node("Add", [whole, along(i, symbols)], shape, dtype) for i in range(n)]
-    rows = builder.node("Concat", columns, (*shape[:n], n), dtype, axis=n)
-    return builder.reshape(rows, (alphabet.base**n, n), dtype)
+        whole = builder.node("Add", [whole, along(axis, np.zeros_like(symbols))], shape, np.float32)
+    columns = [
+        cast(builder.node("Add", [whole, along(i, symbols)], shape, np.float32), shape, np.int8, builder)
+        for i in range(n)
+    ]
+    rows = builder.node("Concat", columns, (*shape[:n], n), np.int8, axis=n)
+    return builder.reshape(rows, (alphabet.base**n, n), np.int8)
 
 
 def _look_up(
-    arrays: Sequence[Integers], alphabet: Alphabet, table: str, dtype: type[np.generic], builder: Builder
-) -> list[str]:
+    arrays: Sequence[Integers], alphabet: Alphabet, table: str, builder: Builder
+) -> list[Emitted]:
     """Decode arrays from one payload, a Gather from the table for all."""
     if not arrays:
         return []
-    payload = pack(arrays, alphabet)
-    index = cast(builder.constant(payload), payload.shape, np.int32, builder)
-    value = builder.node("Gather", [table, index], (payload.size, alphabet.digits), dtype, axis=0)
-    rows = [n_padded(a.size, alphabet) // alphabet.digits for a in arrays]
-    parts = split_if_many(value, [(n, alphabet.digits) for n in rows], dtype, builder)
-    return [_cut(part, array, dtype, builder) for part, array in zip(parts, arrays, strict=True)]
+    payload, digits = pack(arrays, alphabet), alphabet.digits
+
+    def emit(part: str, shape: tuple[int, ...]) -> Tile:
+        index = widened(part, shape, np.int32, builder, payload.dtype.type)
+        made = (*shape, digits)
+        return builder.node("Gather", [table, index], made, np.int8, axis=0), made
+
+    # of up to 4 integers a number, the table's rows are no larger than the numbers that tell them
+    most = LARGEST_EXPANDED // max(digits, 4)
+    stored = builder.constant(payload)
+    value = in_tiles(stored, payload.shape, payload.dtype.type, most, emit, builder, np.int8)
+    rows = [n_padded(a.size, alphabet) // digits for a in arrays]
+    parts = split_if_many(value, [(n, digits) for n in rows], np.int8, builder)
+    return [_cut(part, array, builder) for part, array in zip(parts, arrays, strict=True)]
 
 
-def _cut(part: str, array: Integers, dtype: type[np.generic], builder: Builder) -> str:
-    """Drop the padding behind an array and give it its shape."""
+def _cut(part: str, array: Integers, builder: Builder) -> Emitted:
+    """Drop the padding behind an array."""
     alphabet = choose_alphabet(array)
     n_all = n_padded(array.size, alphabet)
-    if n_all != array.size:
-        part = builder.reshape(part, (n_all,), dtype)
-        part = cut(part, (array.size,), builder, dtype=dtype)
-    return builder.reshape(part, array.shape, dtype)
+    if n_all == array.size:
+        return Emitted(part, (array.size // alphabet.digits, alphabet.digits), np.int8)
+    part = builder.reshape(part, (n_all,), np.int8)
+    return Emitted(cut(part, (array.size,), builder, dtype=np.int8), (array.size,), np.int8)

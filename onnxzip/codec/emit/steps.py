@@ -1,4 +1,4 @@
-"""Emits the steps of coefficients, and the products with them."""
+"""Emits the steps of coefficients, in the shapes that they are multiplied in."""
 
 from __future__ import annotations
 
@@ -9,60 +9,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.emit.nodes import cast, split_if_many
+from onnxzip.codec.emit.scaled import Scaling, emit_moves
+from onnxzip.codec.emit.stacks import Stack
 from onnxzip.codec.estimates import N_LISTED, n_step_bytes, step_dtype
 from onnxzip.passbase import Builder
-from onnxzip.records.payload import STEPS_PER_OCTAVE, Coefficients
+from onnxzip.records.payload import STEPS_PER_OCTAVE
+from onnxzip.transforms.moves import Moves, Shape
 
 
-def emit_scaled(item: Coefficients, part: str, steps: str, builder: Builder) -> str:
-    """Multiply integers by their steps; end with a Reshape (CODEC.md, rule 6).
+def emit_steps(stacks: Sequence[Stack], scalings: Sequence[Scaling], builder: Builder) -> list[str]:
+    """Store the steps of all coefficients, in one initializer a type: bytes, float16 and float32.
 
-    Args:
-        item: whose integers `part` is.
-        part: float32, of the shape of `item.view`.
-        steps: they broadcast to `item.view`.
-        builder: emits the nodes.
+    Returns:
+        Their names; of single steps, shape (1,), of others that of the stack's scaling.
     """
-    part = builder.node("Mul", [part, steps], item.view, np.float32)
-    return builder.reshape(part, item.integers.shape)
+    found = _emit_stored([stack for stack in stacks if stack.outer is None], builder)
+    found |= _emit_grids([stack for stack in stacks if stack.outer is not None], builder)
+    names = []
+    for stack, scaling in zip(stacks, scalings, strict=True):
+        name, shape = found[id(stack)]
+        moves: Moves = (("reshape", stack.step_shape), *scaling.steps) if shape != (1,) else ()
+        names.append(emit_moves(name, shape, np.float32, moves, builder)[0])
+    return names
 
 
-def emit_steps(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
-    """Store the steps of all coefficients, in one initializer a type: bytes, float16 and float32."""
-    names = _emit_grids([item for item in items if item.outer is not None], builder)
-    items = [item for item in items if item.outer is None]
-    for members in _with_few_values(items):
-        arrays = [item.steps.ravel() for item in members]
+def _emit_stored(stacks: Sequence[Stack], builder: Builder) -> dict[int, tuple[str, Shape]]:
+    """Store steps that are no products, flat; return the name and shape of each stack's."""
+    names: dict[int, tuple[str, Shape]] = {}
+    for members in _with_few_values(stacks):
+        arrays = [stack.steps.ravel() for stack in members]
         values, index = np.unique(np.concatenate(arrays), return_inverse=True)
         parts = _look_up(values, index.astype(np.uint8), arrays, builder)
-        for item, part in zip(members, parts, strict=True):
-            names[id(item)] = builder.reshape(part, item.steps.shape)
-    items = [item for item in items if id(item) not in names]
+        for stack, part in zip(members, parts, strict=True):
+            names[id(stack)] = part, (stack.steps.size,)
+    stacks = [stack for stack in stacks if id(stack) not in names]
     for dtype in (np.dtype(np.float16), np.dtype(np.float32)):
-        members = [item for item in items if step_dtype(item.steps) == dtype]
+        members = [stack for stack in stacks if step_dtype(stack.steps) == dtype]
         if not members:
             continue
-        joined = np.concatenate([item.steps.ravel() for item in members]).astype(dtype)
+        joined = np.concatenate([stack.steps.ravel() for stack in members]).astype(dtype)
         value = builder.constant(joined)
         if dtype == np.float16:
             value = cast(value, joined.shape, np.float32, builder)
         parts = split_if_many(value, [(m.steps.size,) for m in members], np.float32, builder)
-        for item, part in zip(members, parts, strict=True):
-            is_single = item.steps.size == 1
-            names[id(item)] = part if is_single else builder.reshape(part, item.steps.shape)
+        for stack, part in zip(members, parts, strict=True):
+            names[id(stack)] = part, (stack.steps.size,)
     return names
 
 
-def _emit_grids(items: Sequence[Coefficients], builder: Builder) -> dict[int, str]:
-    """Store the steps of columns as exponents, a byte each; return each item's (n_outer, n_inner, 1)."""
-    names = _emit_powers([item.steps for item in items], builder)
+def _emit_grids(stacks: Sequence[Stack], builder: Builder) -> dict[int, tuple[str, Shape]]:
+    """Store the steps of columns as exponents, a byte each; return each stack's name and shape."""
+    names = _emit_powers([stack.steps for stack in stacks], builder)
+    shapes = [stack.steps.shape for stack in stacks]
     outer = {
-        i: item.outer for i, item in enumerate(items) if item.outer is not None and item.outer.size > 1
+        i: stack.outer
+        for i, stack in enumerate(stacks)
+        if stack.outer is not None and stack.outer.size > 1
     }
     for (i, array), name in zip(outer.items(), _emit_powers([*outer.values()], builder), strict=True):
-        shape = (len(array), len(items[i].steps), 1)
-        names[i] = builder.node("Mul", [name, names[i]], shape, np.float32)
-    return {id(item): name for item, name in zip(items, names, strict=True)}
+        shape = stacks[i].step_shape
+        stack, (n_outer, n_inner, _) = shape[:-3], shape[-3:]
+        factors = (
+            (name, array.shape, (*stack, n_outer, 1, 1)),
+            (names[i], shapes[i], (*stack, 1, n_inner, 1)),
+        )
+        placed = [
+            emit_moves(factor, own, np.float32, (("reshape", wanted),), builder)[0] if stack else factor
+            for factor, own, wanted in factors
+        ]
+        names[i], shapes[i] = builder.node("Mul", placed, shape, np.float32), shape
+    return {id(i): (name, shape) for i, name, shape in zip(stacks, names, shapes, strict=True)}
 
 
 def _emit_powers(arrays: Sequence[NDArray[np.float32]], builder: Builder) -> list[str]:
@@ -89,19 +105,19 @@ def _look_up(
     return split_if_many(value, [array.shape for array in arrays], np.float32, builder)
 
 
-def _with_few_values(items: Sequence[Coefficients]) -> list[list[Coefficients]]:
-    """Return items whose steps take least in bytes, in groups that have few values together."""
-    groups: list[tuple[list[Coefficients], set[float]]] = []
-    for item in items:
-        steps = item.steps
+def _with_few_values(stacks: Sequence[Stack]) -> list[list[Stack]]:
+    """Return stacks whose steps take least in bytes, in groups that have few values together."""
+    groups: list[tuple[list[Stack], set[float]]] = []
+    for stack in stacks:
+        steps = stack.steps
         if n_step_bytes(steps) >= step_dtype(steps).itemsize * steps.size:
             continue
         values = set(np.unique(steps).tolist())
         for members, known in groups:
             if len(known | values) <= N_LISTED:
-                members.append(item)
+                members.append(stack)
                 known |= values
                 break
         else:
-            groups.append(([item], values))
+            groups.append(([stack], values))
     return [members for members, _ in groups]

@@ -1,22 +1,35 @@
 """Emits the decode subgraph of `coding.prefix` streams: flat, static shapes, safe ops only.
 
 The graph is the decoder of `coding.prefix` operation by operation (CODEC.md, section 1): int32
-arithmetic on numbers below 2^24, int32 look-ups, no loop. Sorting the table of tuples uses that the sort
-key cost * n_rows + number is small: a one is scattered to each key, and the cumulative sum over all
-possible keys is the rank.
+arithmetic on numbers below 2^24, int32 look-ups, no loop. A value counts in memory at load however
+short it is in use: so integers are bytes until the very end, and what is known for a block of tuples is
+computed once for a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from onnxzip.codec.coding.bits import MAX_WIDTH
-from onnxzip.codec.coding.prefix import MIN_GAP_POSITIONS, Book, Chunk, Streams, Unit
-from onnxzip.codec.coding.trees import ROOTS
+from onnxzip.codec.coding.overlay import Overlay, n_patterns
+from onnxzip.codec.coding.prefix import (
+    MAX_GAP,
+    MIN_GAP_POSITIONS,
+    Book,
+    Chunk,
+    Outliers,
+    Streams,
+    Unit,
+)
+from onnxzip.codec.coding.tuple_layout import BLOCK
+from onnxzip.codec.emit.book import emit_book
+from onnxzip.codec.emit.fields import Windows
 from onnxzip.codec.emit.nodes import (
     cast,
+    count_up,
     cut,
     fill,
     look_up,
@@ -25,214 +38,200 @@ from onnxzip.codec.emit.nodes import (
     split_if_many,
     sum_before,
     sum_up_to,
+    widened,
 )
-from onnxzip.codec.emit.tuple_table import emit_table, positions
 from onnxzip.passbase import Builder
 
-_MIN_SPLIT_BYTES = 1 << 17
-"""From here on windows are made after the split, which takes less memory but more nodes."""
 
+@dataclass(frozen=True)
+class Emitted:
+    """An array of integers in the graph.
 
-def emit_streams(
-    streams: Streams,
-    builder: Builder,
-    integers: Collection[int] = (),
-    shapes: Mapping[int, tuple[int, ...]] | None = None,
-) -> list[str]:
-    """Emit the decoder of all arrays.
-
-    Args:
-        streams: what `coding.encoder.encode` made of all arrays of a model.
-        builder: what the subgraph is emitted into.
-        integers: indices of the arrays that are wanted as int32; the others become float32.
-        shapes: shapes that some arrays are wanted in; (n,) saves a small array its Reshape.
-
-    Returns:
-        The name of each array's value in the arrays' order, (n_segments, length) unless `shapes` says
-        otherwise.
+    Attributes:
+        name: of its value.
+        shape: flat, or what it was found in.
+        dtype: the integer type it is in.
     """
-    wanted = {**dict(enumerate(streams.shapes)), **(shapes or {})}
-    names: dict[int, str] = {}
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+
+def emit_streams(streams: Streams, builder: Builder) -> list[Emitted]:
+    """Emit the decoder of all arrays; return each in the arrays' order."""
+    found: dict[int, Emitted] = {}
     for i, plain in streams.plain.items():
-        dtype: type[np.generic] = np.int32 if i in integers else np.float32
-        names[i] = cast(builder.constant(plain.reshape(wanted[i])), wanted[i], dtype, builder)
+        found[i] = Emitted(builder.constant(plain), plain.shape, plain.dtype.type)
     if streams.book is not None:
-        rows = _Rows(builder, streams.book)
-        table = emit_table(streams.book, builder)
-        parts = _split_rows([rows.emit(chunk) for chunk in streams.chunks], streams, builder)
+        has_overlay = any(len(chunk.overlay.codes) for chunk in streams.chunks)
+        chunks = _Chunks(streams.book, streams.dtype, has_overlay, builder)
+        parts = _split_units([chunks.emit(chunk) for chunk in streams.chunks], streams, builder)
         for unit, part in zip(streams.units, parts, strict=True):
-            values = _emit_unit(unit, part, table, streams, wanted, builder)
-            for i, name in zip(unit.members, values, strict=True):
-                if i in integers:
-                    name = cast(name, wanted[i], np.int32, builder)
-                names[i] = name
-    return [names[i] for i in range(len(streams.shapes))]
+            found.update(_emit_unit(unit, part, streams, builder))
+    for i, outliers in streams.outliers.items():
+        found[i] = _with_outliers(found[i], outliers, builder)
+    return [found[i] for i in range(len(streams.shapes))]
 
 
-class _Rows:
-    """Emits the part of the decoder that turns a chunk into table rows; holds the per-node tables."""
+class _Chunks:
+    """Emits chunks; holds the tables that they share."""
 
-    def __init__(self, builder: Builder, book: Book) -> None:
+    def __init__(self, book: Book, dtype: type[np.generic], has_overlay: bool, builder: Builder) -> None:
         self._builder = builder
         self._book = book
-        n_nodes = len(book.widths)
-        powers = builder.constant(1 << np.arange(MAX_WIDTH + 1, dtype=np.int32))
-        self._widths = cast(builder.constant(book.widths), (n_nodes,), np.int32, builder)
-        self._sizes = look_up(powers, self._widths, (n_nodes,), builder)
-        nodes, increments = book.resets
-        first = self._sizes
-        if len(nodes):
-            inputs = [first, builder.constant(nodes), builder.constant(increments)]
-            first = builder.node("ScatterElements", inputs, (n_nodes,), np.int32)
-        first = sum_before(first, n_nodes, builder)
-        if book.start:
-            first = builder.node("Add", [first, scalar(book.start, builder)], (n_nodes,), np.int32)
-        self._first = first
+        self._dtype = dtype
+        self._tables = emit_book(book, dtype, has_overlay, builder)
+        self._windows = Windows(book.widest, builder)
+        self._root_widths = builder.constant(book.widths[: book.level_sizes[0]].astype(np.float32))
 
     def emit(self, chunk: Chunk) -> str:
-        """Emit the table row of each tuple, (n_tuples,) int32."""
+        """Emit the tuples of a chunk, (n_tuples, length)."""
         builder, shape = self._builder, (chunk.n_tuples,)
-        node = self._emit_start(chunk)
-        for windows in self._emit_windows(chunk):
-            width = look_up(self._widths, node, shape, builder)
-            position = sum_before(width, chunk.n_tuples, builder)
-            window = look_up(windows, position, shape, builder)
-            size = look_up(self._sizes, node, shape, builder)
-            bits = builder.node("Mod", [window, size], shape, np.int32)
-            first = look_up(self._first, node, shape, builder)
-            node = builder.node("Add", [first, bits], shape, np.int32)
-        return self._emit_literals(chunk, node)
+        first, *others = self._windows.emit(chunk.fields, chunk.level_starts)
+        address = self._emit_first(chunk, first)
+        for windows in others:
+            width = look_up(self._tables.next_widths, address, shape, builder, np.float32)
+            position = sum_before(width, shape, builder)
+            window = look_up(windows, position, shape, builder, np.uint8)
+            node = look_up(self._tables.next_nodes, address, shape, builder)
+            window = cast(window, shape, np.int32, builder)
+            address = builder.node("Add", [node, window], shape, np.int32)
+        address = self._with_others(chunk, address)
+        made = (chunk.n_tuples, self._book.order.length)
+        return look_up(self._tables.integers, address, made, builder, self._dtype)
 
-    def _emit_literals(self, chunk: Chunk, rows: str) -> str:
-        """Put the literal rows in their places."""
-        n = len(chunk.literal_positions)
-        if not n:
-            return rows
-        if n <= MIN_GAP_POSITIONS:
-            literals = self._builder.constant(chunk.first_literal + np.arange(n, dtype=np.int32))
-        else:
-            literals = sum_before(fill(1, n, self._builder), n, self._builder)
-            if chunk.first_literal:
-                first = scalar(chunk.first_literal, self._builder)
-                literals = self._builder.node("Add", [literals, first], (n,), np.int32)
-        inputs = [rows, positions(chunk.literal_positions, self._builder), literals]
-        return self._builder.node("ScatterElements", inputs, (chunk.n_tuples,), np.int32)
-
-    def _emit_start(self, chunk: Chunk) -> str:
-        """Emit the first node of each tuple: its context, its root field, or both."""
-        builder, shape, n_roots = self._builder, (chunk.n_tuples,), self._book.n_roots
-        contexts = ""
-        if chunk.contexts.any() or not n_roots:
-            contexts = self._emit_contexts(chunk)
-        if not n_roots:
-            return contexts
-        n, n_digits = len(chunk.roots), ROOTS[n_roots]
-        packed = cast(builder.constant(chunk.roots[:, None]), (n, 1), np.int32, builder)
-        places = builder.constant(n_roots ** np.arange(n_digits, dtype=np.int32)[None])
-        roots = builder.node("Div", [packed, places], (n, n_digits), np.int32)
-        roots = builder.node("Mod", [roots, scalar(n_roots, builder)], (n, n_digits), np.int32)
-        roots = builder.reshape(roots, shape, np.int32)
-        return builder.node("Add", [roots, contexts], shape, np.int32) if contexts else roots
+    def _emit_first(self, chunk: Chunk, windows: str) -> str:
+        """Emit the address that the first field of each tuple leads to, (n_tuples,) int32."""
+        builder, n_blocks = self._builder, chunk.n_tuples // BLOCK
+        column, whole = (n_blocks, 1), (n_blocks, BLOCK)
+        context = self._emit_contexts(chunk)
+        width = look_up(self._root_widths, context, column, builder, np.float32)
+        start = sum_before(width, column, builder)
+        width = cast(width, column, np.int32, builder)
+        start = builder.node("Mul", [start, scalar(BLOCK, builder)], column, np.int32)
+        ramp = builder.constant(np.arange(BLOCK, dtype=np.int32)[None])
+        position = builder.node("Mul", [width, ramp], whole, np.int32)
+        position = builder.node("Add", [start, position], whole, np.int32)
+        window = look_up(windows, position, whole, builder, np.uint8)
+        node = builder.node("Mul", [context, scalar(1 << self._book.widest, builder)], column, np.int32)
+        window = cast(window, whole, np.int32, builder)
+        address = builder.node("Add", [node, window], whole, np.int32)
+        return builder.reshape(address, (chunk.n_tuples,), np.int32)
 
     def _emit_contexts(self, chunk: Chunk) -> str:
-        """Emit the first node of each tuple's context as the sum of the changes before it."""
-        builder, n = self._builder, chunk.n_tuples
-        changes = np.diff(chunk.contexts.astype(np.int32) * max(self._book.n_roots, 1), prepend=0)
-        zeros = fill(0, n, builder)
+        """Emit the context of each block, (n_blocks, 1) int32, as the sum of the changes before it."""
+        builder, shape = self._builder, (chunk.n_tuples // BLOCK, 1)
+        contexts = chunk.contexts.astype(np.int32)
+        changes = contexts - np.append(0, contexts[:-1])
+        zeros = fill(0, shape, builder)
         if not changes.any():
-            return zeros
-        inputs = [zeros, positions(chunk.starts, builder), small_ints(changes, builder)]
-        return sum_up_to(builder.node("ScatterElements", inputs, (n,), np.int32), n, builder)
+            return cast(zeros, shape, np.int32, builder)
+        starts = builder.reshape(emit_positions(chunk.starts, builder), (len(changes), 1), np.int32)
+        inputs = [zeros, starts, small_ints(changes[:, None], builder, np.float32)]
+        return sum_up_to(builder.node("ScatterElements", inputs, shape, np.float32), shape, builder)
 
-    def _emit_windows(self, chunk: Chunk) -> list[str]:
-        """Emit the table of all windows (`coding.bits`) of each level.
+    def _with_others(self, chunk: Chunk, addresses: str) -> str:
+        """Put the addresses of patterns and literals in place of others."""
+        builder, n = self._builder, len(chunk.literal_positions)
+        places: list[str] = []
+        others: list[str] = []
+        if n_codes := len(chunk.overlay.codes):
+            place, pattern = _emit_overlay(chunk.overlay, self._book.order.length, builder)
+            first = scalar(self._tables.first_pattern, builder)
+            places.append(place)
+            others.append(builder.node("Add", [pattern, first], (n_codes,), np.int32))
+        if n:
+            first_literal = self._tables.first_literal + chunk.first_literal
+            places.append(emit_positions(chunk.literal_positions, builder))
+            others.append(_count_from(first_literal, n, builder))
+        if not places:
+            return addresses
+        shape = (n_codes + n,)
+        inputs = [
+            part[0] if len(part) == 1 else builder.node("Concat", part, shape, np.int32, axis=0)
+            for part in (places, others)
+        ]
+        return builder.node("ScatterElements", [addresses, *inputs], (chunk.n_tuples,), np.int32)
 
-        Every level has its own: an input that several nodes share is copied for each when it is large.
-        """
-        builder, n = self._builder, len(chunk.fields)
-        sizes = np.diff(np.append(chunk.level_starts, n - 1)).tolist()
-        wide = cast(builder.constant(chunk.fields[:, None]), (n, 1), np.int32, builder)
-        low, high = (cut(wide, (n - 1, 1), builder, start=i, dtype=np.int32) for i in range(2))
-        high = builder.node("Mul", [high, scalar(256, builder)], (n - 1, 1), np.int32)
-        pairs = builder.node("Add", [low, high], (n - 1, 1), np.int32)
-        if len(sizes) == 1 or n < _MIN_SPLIT_BYTES:
-            windows = self._windows(pairs, n - 1)
-            return split_if_many(windows, [(8 * k,) for k in sizes], np.int32, builder)
-        parts = builder.split(pairs, [(k, 1) for k in sizes], np.int32)
-        return [self._windows(part, k) for part, k in zip(parts, sizes, strict=True)]
 
-    def _windows(self, pairs: str, n: int) -> str:
-        places = self._builder.constant(1 << np.arange(8, dtype=np.int32)[None])
-        shifted = self._builder.node("Div", [pairs, places], (n, 8), np.int32)
-        return self._builder.reshape(shifted, (8 * n,), np.int32)
+def _count_from(first: int, n: int, builder: Builder) -> str:
+    """Emit n whole numbers from the first one up, int32."""
+    if n <= MIN_GAP_POSITIONS:
+        return builder.constant(first + np.arange(n, dtype=np.int32))
+    numbers = count_up((n,), builder)
+    return builder.node("Add", [numbers, scalar(first, builder)], (n,), np.int32)
 
 
-def _split_rows(rows: Sequence[str], streams: Streams, builder: Builder) -> list[str]:
-    """Cut the chunks' rows at the units' edges; return one value for each unit."""
+def _emit_overlay(overlay: Overlay, length: int, builder: Builder) -> tuple[str, str]:
+    """Emit the positions and patterns of an overlay, (n,) int32 each."""
+    shape = (len(overlay.codes),)
+    codes = widened(builder.constant(overlay.codes), shape, np.int32, builder)
+    n = scalar(n_patterns(length), builder)
+    advances = builder.node("Div", [codes, n], shape, np.int32)
+    if len(overlay.jumps):
+        jumps = [emit_positions(overlay.jumps, builder), small_ints(overlay.advances, builder)]
+        advances = builder.node("ScatterElements", [advances, *jumps], shape, np.int32)
+    advances = cast(advances, shape, np.float32, builder)
+    return sum_up_to(advances, shape, builder), builder.node("Mod", [codes, n], shape, np.int32)
+
+
+def emit_positions(positions: NDArray[np.integer], builder: Builder) -> str:
+    """Store rising positions, as gaps where that is shorter; (n,) int32."""
+    gaps = np.diff(positions, prepend=0)
+    if len(positions) <= MIN_GAP_POSITIONS or gaps.max() > MAX_GAP or positions[-1] >= 1 << 24:
+        return builder.constant(positions.astype(np.int32))
+    return sum_up_to(small_ints(gaps, builder, np.float32), gaps.shape, builder)
+
+
+def _split_units(chunks: Sequence[str], streams: Streams, builder: Builder) -> list[str]:
+    """Cut the chunks' tuples at the units' edges; return one value for each unit."""
+    assert streams.book is not None
+    length = streams.book.order.length
     unit_edges = np.cumsum([0, *(unit.n_tuples for unit in streams.units)])
     parts: list[list[str]] = [[] for _ in streams.units]
     start = 0
-    for name, chunk in zip(rows, streams.chunks, strict=True):
+    for name, chunk in zip(chunks, streams.chunks, strict=True):
         end = start + chunk.n_tuples
         edges = np.unique(np.clip(unit_edges, start, end))
-        pieces = split_if_many(name, [(int(n),) for n in np.diff(edges)], np.int32, builder)
+        shapes = [(int(n), length) for n in np.diff(edges)]
+        pieces = split_if_many(name, shapes, streams.dtype, builder)
         for piece, edge in zip(pieces, edges, strict=False):
             parts[int(np.searchsorted(unit_edges, edge, side="right")) - 1].append(piece)
         start = end
     return [
-        p[0] if len(p) == 1 else builder.node("Concat", p, (unit.n_tuples,), np.int32, axis=0)
-        for p, unit in zip(parts, streams.units, strict=True)
+        p[0] if len(p) == 1 else builder.node("Concat", p, (u.n_tuples, length), streams.dtype, axis=0)
+        for p, u in zip(parts, streams.units, strict=True)
     ]
 
 
-def _emit_unit(
-    unit: Unit,
-    rows: str,
-    table: str,
-    streams: Streams,
-    wanted: Mapping[int, tuple[int, ...]],
-    builder: Builder,
-) -> list[str]:
-    """Emit the float32 values of a unit's arrays."""
+def _emit_unit(unit: Unit, tuples: str, streams: Streams, builder: Builder) -> dict[int, Emitted]:
+    """Emit a unit's arrays."""
     assert streams.book is not None
     length = streams.book.order.length
-    value = builder.node("Gather", [table, rows], (unit.n_tuples, length), np.float32)
-    padded = [(n, unit.row_length or size) for n, size in (streams.shapes[i] for i in unit.members)]
-    sizes = [n * size for n, size in padded]
-    n_unused = unit.n_tuples * length - sum(sizes)
-    parts, is_flat = [value], False
-    if len(unit.overlay.codes):
-        value = builder.reshape(value, (unit.n_tuples * length,))
-        parts, is_flat = [_lay_over(value, unit, length, builder)], True
-    if n_unused or len(sizes) > 1:
-        value = parts[0] if is_flat else builder.reshape(value, (unit.n_tuples * length,))
-        pieces = [(n,) for n in sizes] + ([(n_unused,)] if n_unused else [])
-        parts, is_flat = builder.split(value, pieces, np.float32)[: len(sizes)], True
-    values = []
-    for i, part, shape in zip(unit.members, parts, padded, strict=True):
-        if shape != streams.shapes[i]:
-            part = cut(builder.reshape(part, shape), streams.shapes[i], builder, axis=1)
-            shape = streams.shapes[i]
-            if wanted[i] != shape:
-                part = builder.reshape(part, wanted[i])
-        elif not is_flat or len(wanted[i]) != 1:
-            part = builder.reshape(part, wanted[i])
-        values.append(part)
-    return values
+    dtype, n = streams.dtype, unit.n_tuples * length
+    padded = [(k, unit.row_length or size) for k, size in (streams.shapes[i] for i in unit.members)]
+    sizes = [k * size for k, size in padded]
+    parts = [Emitted(tuples, (unit.n_tuples, length), dtype)]
+    if n > sum(sizes) or len(sizes) > 1:
+        flat = builder.reshape(tuples, (n,), dtype)
+        pieces = [(k,) for k in [*sizes, *([n - sum(sizes)] if n > sum(sizes) else [])]]
+        names = builder.split(flat, pieces, dtype)[: len(sizes)]
+        parts = [Emitted(name, (k,), dtype) for name, k in zip(names, sizes, strict=True)]
+    found = dict(zip(unit.members, parts, strict=True))
+    for (i, part), rows in zip(found.items(), padded, strict=True):
+        if rows != streams.shapes[i]:
+            whole = builder.reshape(part.name, rows, dtype)
+            name = cut(whole, streams.shapes[i], builder, axis=1, dtype=dtype)
+            found[i] = Emitted(name, streams.shapes[i], dtype)
+    return found
 
 
-def _lay_over(value: str, unit: Unit, length: int, builder: Builder) -> str:
-    """Write the overlay's ones into a unit's flat values (`coding.overlay.Overlay.read`)."""
-    overlay = unit.overlay
-    n, shape = len(overlay.codes), (len(overlay.codes),)
-    codes = cast(builder.constant(overlay.codes), shape, np.int32, builder)
-    three = scalar(3, builder)
-    advances = builder.node("Div", [codes, three], shape, np.int32)
-    if len(overlay.jumps):
-        jumps = [positions(overlay.jumps, builder), small_ints(overlay.advances, builder)]
-        advances = builder.node("ScatterElements", [advances, *jumps], shape, np.int32)
-    digits = builder.node("Mod", [codes, three], shape, np.int32)
-    table = builder.constant(np.array([-1, 0, 1], np.float32))
-    ones = builder.node("Gather", [table, digits], shape, np.float32)
-    inputs = [value, sum_up_to(advances, n, builder), ones]
-    return builder.node("ScatterElements", inputs, (unit.n_tuples * length,), np.float32)
+def _with_outliers(part: Emitted, outliers: Outliers, builder: Builder) -> Emitted:
+    """Put an array's outliers in place, as int32: OpenVINO folds no ScatterElements of bytes."""
+    shape = (int(np.prod(part.shape)),)
+    flat = part.name if part.shape == shape else builder.reshape(part.name, shape, part.dtype)
+    wide = widened(flat, shape, np.int32, builder, part.dtype)
+    inputs = [wide, emit_positions(outliers.positions, builder), builder.constant(outliers.values)]
+    made = builder.node("ScatterElements", inputs, shape, np.int32)
+    return Emitted(made, shape, np.int32)

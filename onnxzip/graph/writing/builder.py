@@ -23,11 +23,13 @@ from onnxzip.passbase import Builder, Site
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients
+from onnxzip.transforms.moves import Moves
 
 Stored = Coefficients | NDArray[np.int32]
 
-EmitStored = Callable[[Sequence[Stored], Builder], list[str]]
-"""Emits the decoders of all coefficients and integers of a model; returns their values' names."""
+EmitStored = Callable[[Sequence[Stored], Builder, Sequence[Moves]], list[str]]
+"""Emits the decoders of all coefficients and integers of a model, each behind the moves that its reader
+wants; returns their values' names."""
 
 
 _SPLIT_SIZES_OPSET = 13
@@ -115,6 +117,12 @@ class GraphBuilder:
         sizes_name = self.constant(np.asarray(sizes, np.int64))
         return self._pending.add("Split", [value, sizes_name], shapes, dtype, {"axis": axis})
 
+    def rising_order(self, keys: str, size: int) -> str:
+        """Add a TopK; return the name of the places, int64, of (size,) numbers in rising order."""
+        inputs = [keys, self.constant(np.array([size], np.int64))]
+        types = (np.float32, np.int64)
+        return self._pending.add("TopK", inputs, [(size,)] * 2, types, {"axis": 0, "largest": 0})[1]
+
     def coefficients(self, coefficients: Coefficients) -> str:
         """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
         return self._store(coefficients, coefficients.integers.shape, np.float32)
@@ -175,8 +183,10 @@ class GraphBuilder:
         """
         if self._stored:
             n_readers = self._pending.n_nodes
-            decoded = self._emit_stored(list(self._stored.values()), self)
-            for promised, actual in zip(self._stored, decoded, strict=True):
+            wanted = [self._pending.behind_moves(promised) for promised in self._stored]
+            moves = [moves for _, moves in wanted]
+            decoded = self._emit_stored(list(self._stored.values()), self, moves)
+            for (promised, _), actual in zip(wanted, decoded, strict=True):
                 self._pending.fulfil(promised, actual)
             self._pending.move_to_front(n_readers)
         self._pending.finish()
@@ -220,7 +230,21 @@ class GraphBuilder:
             first = maker.attrs["perm"]
             if [first[p] for p in perm] == sorted(perm):
                 return str(maker.inputs[0].name)
+        if maker is not None and maker.op == "MatMul" and perm == (1, 0):
+            left, right = (str(factor.name) for factor in maker.inputs)
+            self._pending.drop(maker)
+            factors = [self._turned(factor) for factor in (right, left)]
+            return self.node("MatMul", factors, shape, dtype)
         return self.node("Transpose", [value], shape, dtype, perm=perm)
+
+    def _turned(self, factor: str) -> str:
+        """Transpose a matrix that nothing else will read, or undo that."""
+        maker = self._pending.maker(factor)
+        if maker is not None and maker.op == "Transpose":
+            self._pending.drop(maker)
+            return str(maker.inputs[0].name)
+        shape = self._pending.shape(factor)[::-1]
+        return self.node("Transpose", [factor], shape, np.float32, perm=(1, 0))
 
 
 def _site(node: onnx.NodeProto, index: int) -> Site:

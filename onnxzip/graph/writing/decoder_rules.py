@@ -227,6 +227,16 @@ def _split(call: _Call) -> list[Value]:
     return [Value(value.data_type, shape) for shape in shapes]
 
 
+def _top(call: _Call) -> list[Value]:
+    value, count = call.take(2)
+    axis = call.axis(len(value.shape))
+    numbers = _numbers(count)
+    if len(numbers) != 1 or not 0 <= numbers[0] <= value.shape[axis]:
+        raise ForeignError(f"takes {list(numbers)} of {list(value.shape)}")
+    shape = (*value.shape[:axis], *numbers, *value.shape[axis + 1 :])
+    return [Value(value.data_type, shape), Value(onnx.TensorProto.INT64, shape)]
+
+
 def _transpose(call: _Call) -> list[Value]:
     (value,) = call.take(1)
     axes = call.attributes.get("perm")
@@ -257,6 +267,7 @@ _RULES: dict[str, tuple[Callable[[_Call], list[Value]], frozenset[str]]] = {
     "ScatterElements": (_scatter, frozenset({"axis"})),
     "Slice": (_slice, frozenset()),
     "Split": (_split, frozenset({"axis", "split"})),
+    "TopK": (_top, frozenset({"axis", "largest"})),
     "Transpose": (_transpose, frozenset({"perm"})),
 }
 """By operator: what it makes, and the attributes that our nodes have."""

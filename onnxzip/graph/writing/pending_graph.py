@@ -24,6 +24,7 @@ from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
 from onnxzip.graph.writing.reshapes import pass_by_needless_reshapes
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.transforms.moves import Move, Moves
 
 
 class PendingGraph:
@@ -69,11 +70,12 @@ class PendingGraph:
         op_type: str,
         inputs: Sequence[str],
         shapes: Sequence[Sequence[int]],
-        dtype: type[np.generic],
+        dtype: type[np.generic] | Sequence[type[np.generic]],
         attributes: Mapping[str, AttributeValue],
     ) -> list[str]:
-        """Add a decode node, with an output of each shape; return their names."""
-        outputs = [self.promise(shape, dtype) for shape in shapes]
+        """Add a decode node, with an output of each shape, of one type or each its own; return names."""
+        types = [dtype] * len(shapes) if isinstance(dtype, type) else dtype
+        outputs = [self.promise(shape, t) for shape, t in zip(shapes, types, strict=True)]
         self._nodes.append(self._node(op_type, inputs, outputs, attributes))
         return outputs
 
@@ -97,6 +99,12 @@ class PendingGraph:
         """Return the node that makes a value, None for constants and promises."""
         return next(iter(self._values[value].inputs), None)
 
+    def drop(self, node: gs.Node) -> None:
+        """Take back a node whose output nothing reads, and leave its inputs to others."""
+        self._nodes.remove(node)
+        for tensor in node.inputs:
+            tensor.outputs.remove(node)
+
     def give_home(self, value: str, home: str) -> None:
         """Let a value have another name in the model: that of the weight whose place it takes.
 
@@ -106,6 +114,25 @@ class PendingGraph:
         if value in self._homes or isinstance(tensor, gs.Constant):
             (value,) = self.add("Identity", [value], [tensor.shape], tensor.dtype.type, {})
         self._homes[value] = home
+
+    def behind_moves(self, promised: str) -> tuple[str, Moves]:
+        """Follow a promised value through the Reshapes and Transposes that alone read it.
+
+        Returns:
+            The value behind them, which may be promised in its place, and what they do.
+        """
+        found: list[Move] = []
+        value = promised
+        while value not in self._homes and len(readers := self._values[value].outputs) == 1:
+            (node,) = readers
+            if node.op == "Transpose":
+                found.append(("transpose", tuple(node.attrs["perm"])))
+            elif node.op == "Reshape" and node.inputs[0] is self._values[value]:
+                found.append(("reshape", tuple(node.outputs[0].shape)))
+            else:
+                break
+            value = node.outputs[0].name
+        return value, tuple(found)
 
     def fulfil(self, promised: str, actual: str) -> None:
         """Let what reads a promised value read the decoded one, which also takes its home."""

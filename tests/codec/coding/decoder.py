@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.coding.overlay import Overlay
+from onnxzip.codec.coding.overlay import Overlay, n_patterns, pattern_tuples
 from onnxzip.codec.coding.packed import Alphabet, n_padded
 from onnxzip.codec.coding.prefix import Book, Chunk, Streams
-from onnxzip.codec.coding.trees import ROOTS
+from onnxzip.codec.coding.tuple_layout import BLOCK
 
 Integers = NDArray[np.int32]
 
@@ -19,37 +19,37 @@ def decode(streams: Streams) -> list[Integers]:
     """Return the arrays, (n_segments, length) int32, exactly as they were encoded."""
     arrays = {i: plain.astype(np.int32) for i, plain in streams.plain.items()}
     if streams.book is not None:
-        table = streams.book.table()
-        rows = np.concatenate([decode_chunk(chunk, streams.book) for chunk in streams.chunks])
+        tuples = np.concatenate([decode_chunk(chunk, streams.book) for chunk in streams.chunks])
         start = 0
         for unit in streams.units:
-            flat = table[rows[start : start + unit.n_tuples]].ravel()
+            flat = tuples[start : start + unit.n_tuples].ravel()
             start += unit.n_tuples
-            positions, values = read_overlay(unit.overlay)
-            flat[positions] = values
             for i in unit.members:
                 n_rows, length = streams.shapes[i]
                 padded = unit.row_length or length
                 arrays[i] = flat[: n_rows * padded].reshape(n_rows, padded)[:, :length]
                 flat = flat[n_rows * padded :]
+    for i, outliers in streams.outliers.items():
+        arrays[i] = arrays[i].copy()
+        arrays[i].flat[outliers.positions] = outliers.values
     return [arrays[i] for i in range(len(streams.shapes))]
 
 
 def decode_chunk(chunk: Chunk, book: Book) -> Integers:
-    """Return the table row of each tuple of a chunk."""
-    lengths = np.diff(np.append(chunk.starts, chunk.n_tuples))
-    node = np.repeat(chunk.contexts.astype(np.int32), lengths)
-    if book.n_roots:
-        places = book.n_roots ** np.arange(ROOTS[book.n_roots], dtype=np.int32)
-        roots = chunk.roots[:, None].astype(np.int32) // places % book.n_roots
-        node = node * book.n_roots + roots.ravel()[: chunk.n_tuples]
+    """Return the tuples of a chunk, (n_tuples, length)."""
+    lengths = np.diff(np.append(chunk.starts, chunk.n_tuples // BLOCK))
+    node = np.repeat(chunk.contexts.astype(np.int32), BLOCK * lengths)
     window, first, widths = windows(chunk.fields), first_nodes(book), book.widths.astype(np.int32)
     for start in chunk.level_starts:
         width = widths[node]
         position = np.cumsum(width, dtype=np.int64) - width + 8 * start
         node = first[node] + window[position] % (1 << width)
-    node[chunk.literal_positions] = chunk.first_literal + np.arange(len(chunk.literal_positions))
-    return node
+    tuples = book.order.table()[node % book.order.n_rows]
+    positions, patterns = read_overlay(chunk.overlay, book.order.length)
+    tuples[positions] = pattern_tuples(book.order.length)[patterns]
+    last_literal = chunk.first_literal + len(chunk.literal_positions)
+    tuples[chunk.literal_positions] = book.literals[chunk.first_literal : last_literal]
+    return tuples
 
 
 def first_nodes(book: Book) -> Integers:
@@ -57,7 +57,7 @@ def first_nodes(book: Book) -> Integers:
     increments = (1 << book.widths.astype(np.int64)).astype(np.int32)
     nodes, values = book.resets
     increments[nodes] = values
-    return (np.cumsum(increments) - increments + book.start).astype(np.int32)
+    return (np.cumsum(increments) - increments + book.level_sizes[0]).astype(np.int32)
 
 
 def windows(packed: NDArray[np.uint8]) -> Integers:
@@ -67,12 +67,12 @@ def windows(packed: NDArray[np.uint8]) -> Integers:
     return np.ravel(pairs[:, None] >> np.arange(8, dtype=np.int32))
 
 
-def read_overlay(overlay: Overlay) -> tuple[Integers, Integers]:
-    """Return the positions and the values that are written there, (n,) int32 each."""
+def read_overlay(overlay: Overlay, length: int) -> tuple[Integers, Integers]:
+    """Return the positions and the patterns of the tuples that are there, (n,) int32 each."""
     wide = overlay.codes.astype(np.int32)
-    advances = wide // 3
+    advances = wide // n_patterns(length)
     advances[overlay.jumps] = overlay.advances
-    return np.cumsum(advances, dtype=np.int32), wide % 3 - 1
+    return np.cumsum(advances, dtype=np.int32), wide % n_patterns(length)
 
 
 def unpack(

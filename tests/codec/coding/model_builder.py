@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxzip.codec.coding.prefix import Streams
+from onnxzip.codec.emit.scaled import emit_integers
 from onnxzip.codec.emit.streams import emit_streams
 
 
@@ -37,8 +38,9 @@ class ModelBuilder:
     def _add(self, op_type, inputs, shapes, dtype, attributes) -> list[str]:
         outputs = [next(self._names) for _ in shapes]
         self.nodes.append(helper.make_node(op_type, inputs, outputs, **attributes))
-        for output, shape in zip(outputs, shapes, strict=True):
-            code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        dtypes = dtype if isinstance(dtype, tuple) else (dtype,) * len(shapes)
+        for output, shape, own in zip(outputs, shapes, dtypes, strict=True):
+            code = helper.np_dtype_to_tensor_dtype(np.dtype(own))
             self.infos.append(helper.make_tensor_value_info(output, code, list(shape)))
         return outputs
 
@@ -48,6 +50,11 @@ class ModelBuilder:
     def reshape(self, value, shape, dtype=np.float32) -> str:
         return self.node("Reshape", [value, self.constant(np.asarray(shape, np.int64))], shape, dtype)
 
+    def rising_order(self, keys, size) -> str:
+        inputs = [keys, self.constant(np.array([size], np.int64))]
+        attributes = {"axis": 0, "largest": 0}
+        return self._add("TopK", inputs, [(size,)] * 2, (np.float32, np.int64), attributes)[1]
+
     def split(self, value, shapes, dtype, axis=0) -> list[str]:
         sizes = [int(shape[axis]) for shape in shapes]
         if self.opset < 13:
@@ -56,14 +63,15 @@ class ModelBuilder:
         return self._add("Split", [value, sizes_name], shapes, dtype, {"axis": axis})
 
 
-def build_model(
-    streams: Streams, opset: int = 17, integers: Collection[int] = (), is_flat: bool = False
-) -> onnx.ModelProto:
-    """Return a model with outputs y0, y1 ... = decoded arrays + x (zero), (n,) each if is_flat."""
+def build_model(streams: Streams, opset: int = 17) -> onnx.ModelProto:
+    """Return a model with outputs y0, y1 ... = decoded arrays + x (zero), int32."""
     builder = ModelBuilder(opset)
-    flat = {i: (n * length,) for i, (n, length) in enumerate(streams.shapes)} if is_flat else {}
-    names = emit_streams(streams, builder, integers, flat)
-    return wrap(builder, names, [flat.get(i, shape) for i, shape in enumerate(streams.shapes)], integers)
+    parts = emit_streams(streams, builder)
+    names = [
+        emit_integers(part, shape, (), builder)
+        for part, shape in zip(parts, streams.shapes, strict=True)
+    ]
+    return wrap(builder, names, streams.shapes, range(len(names)))
 
 
 def wrap(

@@ -130,7 +130,10 @@ LABELS = np.array([0, 0, 1, 1, 0, 2, 0, 0, 2, 2, 1, 2, 2, 2, 0, 1, 1, 0, 0, 0], 
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8])
-def test_a_tuple_has_the_context_of_its_first_integer(length: int) -> None:
+def test_tuples_have_the_context_of_the_middle_of_their_block(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BLOCK", 2)
     rng = np.random.default_rng(length)
     arrays = [rng.integers(-9, 9, shape).astype(np.int32) for shape in SHAPES]
     groups = [(0, 2, 4), (3,), (1,)]
@@ -143,10 +146,12 @@ def test_a_tuple_has_the_context_of_its_first_integer(length: int) -> None:
         lengths = np.concatenate([np.full(len(arrays[i]), arrays[i].shape[1]) for i in group])
         of_integers, left = np.repeat(left[: len(lengths)], lengths), left[len(lengths) :]
         flat = np.concatenate([arrays[i].ravel() for i in group])
-        padded = np.append(flat, np.full(-len(flat) % length, 77))
+        padded = np.append(flat, np.full(-len(flat) % (2 * length), 77))
         tuples, labels = whole.tuples(g, length, 77)
         np.testing.assert_array_equal(tuples, padded.reshape(-1, length))
-        np.testing.assert_array_equal(labels, of_integers[::length])
+        middles = np.arange(len(tuples)) // 2 * 2 * length + length - 1
+        expected = of_integers[np.minimum(middles, len(flat) - 1)]
+        np.testing.assert_array_equal(labels, expected)
         assert whole.row_length(g, length) == 0
         n_whole = len(flat) // length
         flats.append(tuples[:n_whole])
@@ -174,9 +179,11 @@ def test_rows_of_large_arrays_are_padded_to_whole_tuples(monkeypatch: pytest.Mon
     both = TupleLayout([array, array], [(0, 1)], np.append(labels, labels))
     assert both.row_length(0, 4) == 0
     tuples, of_tuples = TupleLayout([array], [(0,)], labels).tuples(0, 3, -5)
+    assert len(tuples) == 344
     np.testing.assert_array_equal(tuples.reshape(4, 258)[:, :256], array)
     assert (tuples.reshape(4, 258)[:, 256:] == -5).all()
-    np.testing.assert_array_equal(of_tuples, np.repeat(labels, 86))
+    # the first row ends within the first half of a block, the third between two blocks
+    np.testing.assert_array_equal(of_tuples, np.repeat(labels[[0, 1, 3]], [88, 168, 88]))
 
 
 def test_integers_are_counted_within_two_bytes_around_the_median() -> None:

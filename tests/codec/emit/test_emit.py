@@ -18,16 +18,17 @@ from onnxzip.codec.coding import split
 from onnxzip.codec.coding.packed import MIN_OF_TWO_BYTES
 from onnxzip.codec.coding.prefix import Streams
 from onnxzip.codec.coding.split import LARGEST_OF_6_BITS, LARGEST_OF_7_BITS
-from onnxzip.codec.emit import coded, nodes, packed, tuple_table
+from onnxzip.codec.emit import coded, nodes, packed, stacks, streams
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.codec.emit.packed import emit_packed
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import Coefficients
+from onnxzip.transforms.moves import Moves, moved, shape_behind
 from tests.codec.coding.model_builder import ModelBuilder, wrap
 from tests.fakes import SAFE_OPS
 
 Item = Coefficients | NDArray[np.int32]
-Emit = Callable[[Sequence[Item], Builder], list[str]]
+Emit = Callable[[Sequence[Item], Builder, Sequence[Moves]], list[str]]
 EMITTERS: dict[str, Emit] = {"packed": emit_packed, "coded": emit_coded}
 LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -75,13 +76,19 @@ def values_of(item: Item) -> NDArray[np.generic]:
     return item.values() if isinstance(item, Coefficients) else item
 
 
-def emit(given_items: Sequence[Item], emitter: Emit, opset: int) -> onnx.ModelProto:
-    """Return a model whose outputs are the decoded items."""
+def emit(
+    given_items: Sequence[Item], emitter: Emit, opset: int, moves: Sequence[Moves] = ()
+) -> onnx.ModelProto:
+    """Return a model whose outputs are the decoded items, behind their moves."""
     builder = ModelBuilder(opset)
-    names = emitter(given_items, builder)
+    names = emitter(given_items, builder, moves)
     assert len(names) == len(given_items)
     integers = {i for i, item in enumerate(given_items) if not isinstance(item, Coefficients)}
-    return wrap(builder, names, [values_of(item).shape for item in given_items], integers)
+    shapes = [
+        shape_behind(values_of(item).shape, own)
+        for item, own in zip(given_items, moves or [()] * len(given_items), strict=True)
+    ]
+    return wrap(builder, names, shapes, integers)
 
 
 def decode(model: onnx.ModelProto, level: str, saved: str = "") -> list[NDArray[np.generic]]:
@@ -213,7 +220,7 @@ def test_arrays_share_tables() -> None:
 
 def test_nothing_to_emit() -> None:
     for emitter in EMITTERS.values():
-        assert emitter([], ModelBuilder(17)) == []
+        assert emitter([], ModelBuilder(17), ()) == []
 
 
 def grid_item(rng: np.random.Generator, outer: list[int], inner: list[int], n_rows: int) -> Coefficients:
@@ -286,9 +293,9 @@ def test_indices_are_coded_where_that_saves_enough(monkeypatch: pytest.MonkeyPat
     given_items = [*shares, nearer, *floats]
     assert_same(decode(emit(given_items, emit_coded, 17), "all"), given_items)
     n_indices = sum(array.size for array in (*shares, nearer))
-    for n_many, expected in ((n_indices + 1, [61, 62, 63, 60]), (n_indices, [62, 63, 60])):
+    for n_many, expected in ((n_indices + 1, [60, 61, 62, 63]), (n_indices, [60, 62, 63])):
         monkeypatch.setattr(coded, "_MANY_INTEGERS", n_many)
-        emit_coded(given_items, ModelBuilder(17))
+        emit_coded(given_items, ModelBuilder(17), ())
         assert seen.pop() == expected
 
 
@@ -305,8 +312,9 @@ def test_long_arrays_of_wide_integers(
     given_items = [Coefficients(wide[1], steps[:-1]), Coefficients(wide[0], steps), indices]
     model = emit(given_items, emit_coded, 17)
     assert_same(decode(model, "basic"), given_items)
-    arrays = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer]
-    assert {int(a[0]) for a in arrays if a.dtype == np.float32 and a.shape == (1,)} == factors
+    arrays = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+    read = [arrays[v] for n in model.graph.node if n.op_type == "Mul" for v in n.input if v in arrays]
+    assert {int(a[0]) for a in read if a.dtype == np.float32 and a.shape == (1,)} == factors
 
 
 def test_large_arrays_have_payloads_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,30 +328,25 @@ def test_large_arrays_have_payloads_of_their_own(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "n_saved", "dtype"),
+    ("low", "high", "n_least", "dtype"),
     [
-        (0, 255, 3, np.uint8),
-        (-128, 127, 3, np.int8),
-        (-1, 128, 2, np.int16),
-        (0, 65_535, 2, np.uint16),
-        (-32_768, 32_767, 2, np.int16),
-        (-1, 65_535, 0, np.int32),
-        (-32_769, 0, 0, np.int32),
+        (0, 255, 20, np.uint8),
+        (-128, 127, 20, np.int8),
+        (0, 65_535, 90, np.uint8),
+        (-1, 128, 400, np.int32),
+        (0, 65_536, 400, np.int32),
     ],
 )
-def test_integers_are_stored_in_the_smallest_type(
-    low: int, high: int, n_saved: int, dtype: type[np.generic]
+def test_integers_are_stored_in_as_few_bytes_as_hold_them(
+    low: int, high: int, n_least: int, dtype: type[np.generic]
 ) -> None:
-    """Where that saves more than the 60 bytes of a Cast."""
-    n_least = 60 // n_saved if n_saved else 40
+    """Where that saves more than the nodes take; two bytes as such, put together."""
     for n, expected in ((n_least, np.int32), (n_least + 1, dtype)):
         builder = ModelBuilder(17)
         array = np.resize(np.array([low, high]), n)
         name = nodes.small_ints(array, builder)
-        (stored,) = (onnx.numpy_helper.to_array(i) for i in builder.initializers)
+        stored = onnx.numpy_helper.to_array(builder.initializers[0])
         assert stored.dtype == expected
-        np.testing.assert_array_equal(stored, array)
-        assert [node.op_type for node in builder.nodes] == ["Cast"] * (expected != np.int32)
         model = wrap(builder, [name], [(n,)], {0})
         np.testing.assert_array_equal(decode(model, "off")[0], array)
 
@@ -364,6 +367,75 @@ def test_rising_positions_are_stored_as_gaps(first: int, gap: int, n: int, is_ga
     """Where there are more than 40, every gap fits two bytes, and sums stay below 2^24."""
     positions = first + gap * np.arange(n, dtype=np.int64)
     builder = ModelBuilder(17)
-    model = wrap(builder, [tuple_table.positions(positions, builder)], [(n,)], {0})
+    model = wrap(builder, [streams.emit_positions(positions, builder)], [(n,)], {0})
     np.testing.assert_array_equal(decode(model, "off")[0], positions)
     assert ("CumSum" in {node.op_type for node in builder.nodes}) == is_gaps
+
+
+MOVES: dict[str, Moves] = {
+    "none": (),
+    "turned": (("transpose", (1, 0)),),
+    "kernels": (("reshape", (24, 4, 4)), ("transpose", (2, 0, 1)), ("reshape", (4, 6, 4, 2, 2))),
+    "columns": (("reshape", (8, 48)), ("transpose", (1, 0)), ("reshape", (48, 2, 2, 2))),
+    "flat": (("reshape", (384,)),),
+    "mixed": (("reshape", (2, 96, 2)), ("transpose", (1, 2, 0)), ("reshape", (64, 6))),
+}
+"""Of arrays of 8 x 48 integers, such as passes ask for, and one that parts steps from their integers."""
+
+
+@pytest.mark.parametrize("name", EMITTERS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("n_alike", [1, 3])
+def test_values_are_moved_as_their_readers_want_them(
+    name: str, kind: str, move: str, n_alike: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, in a stack, and in one that is parted while its members are integers."""
+    rng = np.random.default_rng(8)
+    given_items = [make_item(rng, (8, 48), bits, kind) for bits in (3, 12) for _ in range(n_alike)]
+    moves = [MOVES[move]] * len(given_items)
+    for largest in (1 << 14, 1):
+        monkeypatch.setattr(stacks, "_LARGEST_AS_FLOATS", largest)
+        found = decode(emit(given_items, EMITTERS[name], 17, moves), "off")
+        for array, item in zip(found, given_items, strict=True):
+            np.testing.assert_array_equal(array, moved(values_of(item), MOVES[move]))
+
+
+@pytest.mark.parametrize("name", EMITTERS)
+def test_what_is_alike_is_decoded_together(name: str) -> None:
+    """Twenty more layers of one shape take no nodes."""
+    rng = np.random.default_rng(9)
+    moves: Moves = (("reshape", (4, 16, 9)), ("transpose", (1, 0, 2)), ("reshape", (16, 4, 3, 3)))
+    counts = []
+    for n in (12, 32):
+        given_items = [grid_item(rng, [0, 1], [-3, 2, -1], 96) for _ in range(n)]
+        assert given_items[0].integers.size == 576
+        model = emit(given_items, EMITTERS[name], 17, [moves] * n)
+        for array, item in zip(decode(model, "basic"), given_items, strict=True):
+            np.testing.assert_array_equal(array, moved(item.values(), moves))
+        counts.append(len(model.graph.node) - n)
+    assert counts[1] == counts[0]
+
+
+@pytest.mark.parametrize("name", EMITTERS)
+def test_no_node_makes_much_more_than_it_reads(name: str) -> None:
+    """At most a MiB more than all its inputs together: runtimes may refuse to fold it."""
+    rng = np.random.default_rng(10)
+    wide = np.rint(rng.laplace(0, 1.5, (600, 1500))).astype(np.int32)
+    steps = rng.uniform(0.1, 1, (600, 1)).astype(np.float32)
+    indices = rng.integers(0, 7, (1, 700_000)).astype(np.int32)
+    given_items = [Coefficients(wide, steps), Coefficients(wide[:300], steps[:300, :1]), indices]
+    moves: list[Moves] = [(("transpose", (1, 0)),), (), ()]
+    model = emit(given_items, EMITTERS[name], 17, moves)
+    for array, item, own in zip(decode(model, "off"), given_items, moves, strict=True):
+        np.testing.assert_array_equal(array, moved(values_of(item), own))
+    sizes = {v.name: n_bytes_of(v) for v in model.graph.value_info}
+    sizes |= {i.name: onnx.numpy_helper.to_array(i).nbytes for i in model.graph.initializer}
+    for node in model.graph.node[: -len(given_items)]:
+        n_read = sum(sizes[value] for value in node.input)
+        assert all(sizes[value] <= max(n_read, 1 << 20) for value in node.output), node.op_type
+
+
+def n_bytes_of(value: onnx.ValueInfoProto) -> int:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return dtype.itemsize * math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
