@@ -114,7 +114,10 @@ def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Cal
             return  # the library of its operators is not asked for, nor needed
         except VerificationError as error:  # its decoder is sound, so that the rest of its graph is not
             finding = str(error).removeprefix(f"{place}: ").partition("; ")[0]
-            raise ModelError(f"{read.source}: was changed after it was compressed: {finding}") from error
+            raise ModelError(
+                f"{read.source}: was changed after it was compressed: {finding}; "
+                "get the file from where it was made"
+            ) from error
 
     graph.write_model(
         plain, place, lambda *_: approve(), overwrite=overwrite, check=check, kept=read.files

@@ -379,7 +379,10 @@ def test_failed_check_is_exit_1(
     assert main(["-t", "a", "--against", "b"]) == 1
     captured = capsys.readouterr()
     assert "FAILED: drift" in captured.out
-    assert captured.err == "onnxzip: a: drift check failed on CPU: rel_l2 is 0.4, the limit is 0.1\n"
+    assert captured.err == (
+        "onnxzip: a: drift check failed on CPU: rel_l2 is 0.4, the limit is 0.1; "
+        "allow more with --tolerance, or compress the original again\n"
+    )
 
 
 def test_report_is_written(calls: list[object], tmp_path: Path) -> None:
@@ -432,7 +435,8 @@ def test_report_that_cannot_be_written_keeps_the_model_back(
     monkeypatch.setattr(tempfile if place == "mkstemp" else os, place, fail)
     path = tmp_path / "r.md"
     assert main(["a", "b", "--report", str(path)]) == 1
-    finding = "the report cannot be written: No space left on device"
+    finding = "the report cannot be written: No space left on device; free some space, or name "
+    finding += "a place that has more"
     assert capsys.readouterr() == ("", f"onnxzip: {path}: {finding}\n")
     assert not list(tmp_path.iterdir())
 
@@ -479,10 +483,14 @@ def test_target_size_stands_instead_of_a_tolerance(capsys: pytest.CaptureFixture
         (
             OSError(errno.ENOSPC, "No space left on device", "/tmp/o"),
             1,
-            "/tmp/o: No space left on device",
+            "/tmp/o: No space left on device; free some space, or name a place that has more",
         ),
-        (PermissionError(errno.EACCES, "Permission denied"), 1, "in.onnx: Permission denied"),
-        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "in.onnx: Broken pipe"),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            1,
+            "in.onnx: Permission denied; get the right to it, or name another place",
+        ),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "in.onnx: Broken pipe; try again"),
         (
             *(MemoryError(), 1),
             "in.onnx: out of memory; free some, or use a machine with more; out.onnx is untouched",

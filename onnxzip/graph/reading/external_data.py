@@ -167,7 +167,7 @@ def _data_path(model: Path, location: str, where: str) -> Path:
         raise ModelError(f"{where} has external data at a location {wrong}; export the model again")
     lexical = Path(os.path.normpath(location))
     path = Path(os.path.realpath(model.parent / location))
-    folders = [os.path.realpath(model.parent), Path(os.path.realpath(model)).parent]
+    folders = [Path(os.path.realpath(model.parent)), Path(os.path.realpath(model)).parent]
     is_outside = not location or lexical.is_absolute() or ".." in lexical.parts
     is_led_outside = not any(path.is_relative_to(folder) for folder in folders)
     named = f"{where} refers to external data"

@@ -21,7 +21,7 @@ from onnxzip.disk.replacing import (
     replacement,
 )
 from onnxzip.disk.temporary import remove
-from onnxzip.errors import OutputError
+from onnxzip.errors import OnnxzipError, OutputError, reason_of
 from onnxzip.graph.reading.model import Model
 
 
@@ -139,7 +139,7 @@ def write_model(
         with replacement(path) as new:
             written = _write_proto(to_proto(model) if proto is None else proto, new)
             if check is not None:
-                check(new.temporary)
+                _check(check, new)
             if approve is not None:
                 approve(written[0] + (data_path.stat().st_size if data_path else 0), written[1])
             new.put_in_place(overwrite)
@@ -147,9 +147,18 @@ def write_model(
         if data_path is not None and is_new and not (new is not None and new.is_in_place):
             remove(data_path)
         if isinstance(error, OSError):
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"{path}: cannot be written: {reason_of(error)}") from error
         raise
     _remove_older_data(path, {data_path, *kept})
+
+
+def _check(check: Callable[[Path], None], new: Replacement) -> None:
+    """Check a file that is written, unless it is gone: that is no fault of its content."""
+    try:
+        check(new.temporary)
+    except OnnxzipError:
+        new.check_there()
+        raise
 
 
 def _write_proto(proto: onnx.ModelProto, new: Replacement) -> tuple[int, str]:

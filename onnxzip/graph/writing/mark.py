@@ -188,14 +188,18 @@ def read_origin(model: Model) -> Origin:
 
 def _no_fit(model: Model, finding: str) -> ModelError:
     return ModelError(
-        f"{model.source}: the mark of onnxzip {finding}: it was changed after onnxzip wrote it"
+        f"{model.source}: the mark of onnxzip {finding}: it was changed after onnxzip wrote it; "
+        "get the file from where it was made"
     )
 
 
 def _find_mark(model: Model) -> MarkText:
     texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
     if not texts:
-        raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
+        raise ModelError(
+            f"{model.source}: was not written by onnxzip (its mark is missing); "
+            "its weights are plain as they are"
+        )
     return parse_mark(texts[0], model.source)
 
 

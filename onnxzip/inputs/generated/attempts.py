@@ -120,7 +120,7 @@ class Attempts:
         try:
             return self._session.run(feeds)
         except (CalibrationError, ModelError) as error:
-            self._finding = self._finding or str(error)
+            self._finding = self._finding or error.finding
             return None
 
     def failure(self) -> CalibrationError:
