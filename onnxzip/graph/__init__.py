@@ -24,6 +24,7 @@ from onnxzip.graph.reading.inputs.dependence import (
 from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
+from onnxzip.graph.reading.inputs.unranked import guess_shapes
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers, read_ports
@@ -107,6 +108,7 @@ __all__ = [
     "first_scalings",
     "float_initializers",
     "freeze_inputs",
+    "guess_shapes",
     "hoist_weights",
     "index_ranges",
     "inline_bytes",
