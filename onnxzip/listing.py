@@ -61,11 +61,11 @@ def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeigh
     Together they take `n_bytes` at most: several may lie at the same place of an external file.
     """
     decoder = graph.decoder_inputs(model, n_nodes)
-    found = {n: a for n, a in graph.float_initializers(model).items() if n not in decoder}
-    sizes = apportion_at_most(n_bytes, [array.nbytes for array in found.values()])
+    found = {n: w for n, w in graph.large_initializers(model).items() if n not in decoder}
+    sizes = apportion_at_most(n_bytes, [n_own_bytes for _, _, n_own_bytes in found.values()])
     return [
-        StoredWeight(name, "plain", array.shape, array.dtype.name, array.nbytes, size, 0.0)
-        for (name, array), size in zip(found.items(), sizes, strict=True)
+        StoredWeight(name, "plain", shape, kind, n_own_bytes, size, 0.0)
+        for (name, (kind, shape, n_own_bytes)), size in zip(found.items(), sizes, strict=True)
     ]
 
 

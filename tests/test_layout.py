@@ -106,7 +106,7 @@ def test_every_package_is_in_the_wheel() -> None:
 NAMED_STEPS = {
     *("chooser", "refit", "builder"),  # made of parts that have a step; or nobody is told
     *("arguments", "flags", "readers", "record", "registry"),  # what may be given is the step
-    *("from_files", "external_data", "model", "examination", "json", "api", "pipeline"),  # in a part
+    *("from_files", "external_data", "model", "examination", "json", "api", "pipeline", "structure"),
     *("apart", "own_path", "files", "report_file"),
 }
 """Modules whose messages without "; " were looked at: each has its next step in other words, or in what

@@ -54,9 +54,9 @@ from onnxzip.graph.writing.files import (
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
     StoredValue,
-    float_initializers,
     is_intact,
     is_marked,
+    large_initializers,
     read_judgement,
     read_mark,
     read_origin,
@@ -106,7 +106,6 @@ __all__ = [
     "find_operands",
     "find_small_layers",
     "first_scalings",
-    "float_initializers",
     "freeze_inputs",
     "guess_shapes",
     "hoist_weights",
@@ -114,6 +113,7 @@ __all__ = [
     "inline_bytes",
     "is_intact",
     "is_marked",
+    "large_initializers",
     "largest_constant",
     "loadable",
     "make_overridable",

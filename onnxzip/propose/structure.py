@@ -78,9 +78,7 @@ def draft_structure(original: Model, options: Options) -> Draft:
             # Whether it is a model at all comes first: to load it takes little, unlike a run.
             open_session(loadable(original), custom_ops=options.custom_ops).close()
             reason = why_none(raised, unfolded.skips)
-            raise ToleranceError(
-                f"{original.source}: no weight can be made smaller: {reason}; use it as it is"
-            )
+            raise ToleranceError(f"{original.source}: no weight can be made smaller: {reason}")
     return Draft(original, raised, folded, rewrites, [*unraised, *skips], weights)
 
 
