@@ -30,6 +30,11 @@ from typing import ClassVar
 from onnxzip.records.printable import printable
 
 
+def one_line(text: str) -> str:
+    """Return a text as it stands in a message: on one line, without control characters."""
+    return printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
+
+
 class OnnxzipError(Exception):
     """Base of every error raised on purpose; `exit_code` is what the command line returns.
 
@@ -54,7 +59,7 @@ class OnnxzipError(Exception):
         text = re.sub(
             r"`(\w+)`", lambda found: word(found[1]), "; ".join(filter(None, (self.finding, self._step)))
         )
-        return printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
+        return one_line(text)
 
 
 class InputError(OnnxzipError):

@@ -6,8 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
-from onnxzip.errors import OnnxzipError, OutputError, UsageError, is_out_of_memory, reason_of
-from onnxzip.records.printable import printable
+from onnxzip.errors import OnnxzipError, OutputError, UsageError, is_out_of_memory, one_line, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +55,7 @@ def _names_its_place(message: str, request: Request | None) -> bool:
         return True
     files = (request.source, request.output, request.report, request.against)
     data = (request.options.calibration, request.options.labels, request.options.custom_ops)
-    return any(printable(str(path)) in message for path in (*files, *data) if path is not None)
+    return any(one_line(str(path)) in message for path in (*files, *data) if path is not None)
 
 
 def untouched(request: Request | None) -> str:

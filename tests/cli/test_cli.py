@@ -35,6 +35,7 @@ from onnxzip.propose import registry
 from onnxzip.records.check import Check
 from onnxzip.report.json import from_json
 from onnxzip.report.record import Inspection, Report, StoredWeight
+from tests.cases import CASES
 from tests.report.test_report import CHECKS, REPORT
 
 
@@ -629,3 +630,25 @@ def test_python_m_onnxzip() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0
     assert result.stdout.startswith("onnxzip ")
+
+
+def test_a_name_of_two_lines_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-l", "a\nb.onnx"]) == 1
+    assert capsys.readouterr().err == (
+        "onnxzip: a b.onnx: cannot be read: No such file or directory; check the path\n"
+    )
+
+
+def test_a_working_folder_that_is_gone_is_no_fault_of_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, folder = CASES["two_layer_perceptron"].write(tmp_path), tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    try:
+        assert main([str(source), "out.onnx"]) == 1
+    finally:
+        os.chdir(tmp_path)
+    expected = "onnxzip: out.onnx: the working folder is gone; change to another one\n"
+    assert capsys.readouterr().err == expected

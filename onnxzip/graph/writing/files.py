@@ -41,6 +41,10 @@ def check_output(output: Path, overwrite: bool, original: Model, others: Iterabl
         OutputError: it is one of the files that are read, or no file, or exists without `overwrite`, or
             its folder does not exist or cannot be written to.
     """
+    try:
+        output.absolute()
+    except OSError as error:
+        raise OutputError(f"{output}: the working folder is gone; change to another one") from error
     check_replaceable(output)
     place = real_place(output)
     check_unread(output, original, others)
