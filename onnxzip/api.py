@@ -103,7 +103,9 @@ def compress(
     """
     options = _options(settings)
     if progress is not None and not callable(progress):
-        raise UsageError(f"`progress` of type {type(progress).__name__} is not a callable")
+        raise UsageError(
+            f"`progress` of type {type(progress).__name__} is not a callable; pass a function"
+        )
     from onnxzip import pipeline
 
     return pipeline.compress(_model(source), _path(output), options=options, progress=progress)

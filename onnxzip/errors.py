@@ -17,6 +17,8 @@ backticks in it, `target_size`, and is worded as the interface calls it that was
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import re
 import sys
@@ -28,10 +30,25 @@ from typing import ClassVar
 from onnxzip.records.printable import printable
 
 
+def one_line(text: str) -> str:
+    """Return a text as it stands in a message: on one line, without control characters."""
+    return printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
+
+
 class OnnxzipError(Exception):
-    """Base of every error raised on purpose; `exit_code` is what the command line returns."""
+    """Base of every error raised on purpose; `exit_code` is what the command line returns.
+
+    Args:
+        finding: the message, or all of it but the next step.
+        step: the next step, where another error that tells the finding has one of its own.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, finding: str, *, step: str = "") -> None:
+        super().__init__(finding)
+        self.finding = finding
+        self._step = step
 
     def __str__(self) -> str:
         """Return the message in the words of the Python interface."""
@@ -39,8 +56,10 @@ class OnnxzipError(Exception):
 
     def worded(self, word: Callable[[str], str]) -> str:
         """Return the message with each setting as `word` words its name."""
-        text = re.sub(r"`(\w+)`", lambda found: word(found[1]), super().__str__())
-        return printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
+        text = re.sub(
+            r"`(\w+)`", lambda found: word(found[1]), "; ".join(filter(None, (self.finding, self._step)))
+        )
+        return one_line(text)
 
 
 class InputError(OnnxzipError):
@@ -84,6 +103,25 @@ class ToleranceError(OnnxzipError):
     report: object = None
 
 
+_SPACE = "free some space, or name a place that has more"
+_RIGHTS = "get the right to it, or name another place"
+_STEPS = {
+    **dict.fromkeys((errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)), _SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more of them (ulimit -n)"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), "check the path"),
+    errno.EFBIG: "allow larger files (ulimit -f), or name a place that takes them",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EIO: "see whether the disk is sound",
+}
+"""What to do about what the system says (errno(3))."""
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says, and what to do about it."""
+    return f"{error.strerror or error}; {_STEPS.get(error.errno or 0, 'try again')}"
+
+
 _WORDS = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory")
 """What the loader of shared libraries says."""
 
@@ -96,10 +134,39 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error) for word in _WORDS)
 
 
+_ROOM = 1 << 27
+"""Bytes of address space for numpy; the least that we do takes 180 MB on two cores."""
+
+_ROOM_OF_SCIPY, _ROOM_OF_THREAD, _MAX_THREADS = 1 << 28, 40 << 20, 64
+"""Bytes of address space for scipy and what is loaded with it, those for each thread of its OpenBLAS, a
+buffer and a stack, and how many of them its wheels can have."""
+
+
+def check_room(*, has_scipy: bool) -> None:
+    """Raise MemoryError where there is too little address space for libraries that are to be loaded.
+
+    OpenBLAS cannot do that: the one in numpy 2.4 ends the process with a line of its own, that in scipy
+    1.17 tries for ever, and no signal that Python handles ends it.
+
+    Args:
+        has_scipy: whether scipy is among them, beside numpy.
+    """
+    n_threads = min(os.cpu_count() or 1, _MAX_THREADS)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        if re.fullmatch("[1-9][0-9]?", found := os.environ.get(name, "")):
+            n_threads = min(n_threads, int(found))
+    try:
+        mmap.mmap(-1, _ROOM_OF_SCIPY + n_threads * _ROOM_OF_THREAD if has_scipy else _ROOM).close()
+    except OSError as error:
+        raise MemoryError from error
+
+
 @contextmanager
 def loading() -> Iterator[None]:
     """Load modules in the block; who imports onnxzip as a library gets the exception itself."""
     try:
+        if _is_command():
+            check_room(has_scipy=False)
         yield
     except (ImportError, MemoryError) as error:
         if not (_is_command() and is_out_of_memory(error)):

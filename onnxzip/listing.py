@@ -61,11 +61,11 @@ def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeigh
     Together they take `n_bytes` at most: several may lie at the same place of an external file.
     """
     decoder = graph.decoder_inputs(model, n_nodes)
-    found = {n: a for n, a in graph.float_initializers(model).items() if n not in decoder}
-    sizes = apportion_at_most(n_bytes, [array.nbytes for array in found.values()])
+    found = {n: w for n, w in graph.large_initializers(model).items() if n not in decoder}
+    sizes = apportion_at_most(n_bytes, [n_own_bytes for _, _, n_own_bytes in found.values()])
     return [
-        StoredWeight(name, "plain", array.shape, array.dtype.name, array.nbytes, size, 0.0)
-        for (name, array), size in zip(found.items(), sizes, strict=True)
+        StoredWeight(name, "plain", shape, kind, n_own_bytes, size, 0.0)
+        for (name, (kind, shape, n_own_bytes)), size in zip(found.items(), sizes, strict=True)
     ]
 
 
@@ -114,7 +114,10 @@ def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Cal
             return  # the library of its operators is not asked for, nor needed
         except VerificationError as error:  # its decoder is sound, so that the rest of its graph is not
             finding = str(error).removeprefix(f"{place}: ").partition("; ")[0]
-            raise ModelError(f"{read.source}: was changed after it was compressed: {finding}") from error
+            raise ModelError(
+                f"{read.source}: was changed after it was compressed: {finding}; "
+                "get the file from where it was made"
+            ) from error
 
     graph.write_model(
         plain, place, lambda *_: approve(), overwrite=overwrite, check=check, kept=read.files

@@ -211,7 +211,7 @@ def _check_smaller(original: Model, n_bytes: int) -> None:
     if n_bytes >= original.n_bytes:
         raise ToleranceError(
             f"{original.source}: the compressed model would take {n_bytes} bytes, the original has "
-            f"{original.n_bytes}; nothing is written"
+            f"{original.n_bytes}; use that as it is"
         )
 
 

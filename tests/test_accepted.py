@@ -21,8 +21,17 @@ QUICK: dict[str, Any] = {"passes": ("scalar",), "level": 1}
 X = np.random.default_rng(6).standard_normal((8, 65)).astype(np.float32)
 
 
-def generator() -> onnx.ModelProto:
-    """Return a GreedySearch whose decoder's inputs onnxruntime finds by name."""
+GENERATORS: dict[str, tuple[list[np.ndarray], dict[str, float]]] = {
+    "GreedySearch": ([], {}),
+    "Sampling": ([np.array([1], np.int32), np.ones(1, np.float32)], {"temperature": 1.0, "top_p": 0.9}),
+    "BeamSearch": ([*np.array([[1], [2], [1]], np.int32), *np.ones((2, 1), np.float32)], {}),
+}
+"""What each takes behind the prompt and the greatest length: the least length and a penalty; or that,
+the numbers of beams and of answers, and two penalties."""
+
+
+def generator(op_type: str) -> onnx.ModelProto:
+    """Return an operator that generates, whose decoder's inputs onnxruntime finds by name."""
     draft = Draft()
     draft.tensor("split", np.array([0, 0, 2, 16]))
     draft.add("Gather", [draft.weight("table", 100, 32), "input_ids"], "e")
@@ -37,21 +46,27 @@ def generator() -> onnx.ModelProto:
     states = [value(f"{name}_0", [2, "b", 2, name, 16]) for name in ("past", "present")]
     body = draft.graph([*ids, states[0]], [value("logits", ["b", "s", 100]), states[1]], "decoder")
     outer = Draft()
-    settings = {"decoder": body, "eos_token_id": 99, "pad_token_id": 99, "model_type": 0}
+    more, settings = GENERATORS[op_type]
+    settings = {"decoder": body, "eos_token_id": 99, "pad_token_id": 99, "model_type": 0, **settings}
     search = ["input_ids", outer.tensor("most", np.array([8], np.int32))]
-    outer.add("GreedySearch", search, "sequences", domain="com.microsoft", **settings)
-    inputs, outputs = [value("input_ids", ["b", "s"], 6)], [value("sequences", ["b", "m"], 6)]
+    search += [outer.tensor(f"more_{i}", array) for i, array in enumerate(more)]
+    outer.add(op_type, search, "sequences", domain="com.microsoft", **settings)
+    inputs, outputs = (
+        [value("input_ids", ["b", "s"], 6)],
+        [value("sequences", ["b", "n", "m"][:: 2 - (op_type == "BeamSearch")], 6)],
+    )
     return outer.model(inputs, outputs, opset=14, domains={"com.microsoft": 1})
 
 
-def test_names_that_an_operator_looks_for_stay() -> None:
+@pytest.mark.parametrize("op_type", GENERATORS)
+def test_names_that_an_operator_looks_for_stay(op_type: str) -> None:
     prompts = np.random.default_rng(1).integers(0, 99, (64, 4)).astype(np.int32)
-    result = onnxzip.compress(generator(), calibration={"input_ids": prompts}, passes=("scalar",))
-    (node,) = [n for n in result.model.graph.node if n.op_type == "GreedySearch"]
+    result = onnxzip.compress(generator(op_type), calibration={"input_ids": prompts}, passes=("scalar",))
+    (node,) = [n for n in result.model.graph.node if n.op_type == op_type]
     body = next(a.g for a in node.attribute if a.name == "decoder")
     assert [v.name for v in body.input] == ["input_ids", "position_ids", "attention_mask", "past_0"]
     assert [v.name for v in body.output] == ["logits", "present_0"]
-    assert run(result.model, {"input_ids": prompts})["sequences"].shape == (64, 8)
+    assert run(result.model, {"input_ids": prompts})["sequences"].size == 64 * 8
 
 
 MASK = np.triu(np.ones((96, 96), np.float32), 1)

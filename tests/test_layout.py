@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -100,3 +101,32 @@ def test_every_package_is_in_the_wheel() -> None:
     folders = {path.parent for path in (ROOT / "onnxzip").rglob("*.py")}
     found = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     assert found | {"onnxzip.passes"} == set(listed)
+
+
+NAMED_STEPS = {
+    *("chooser", "refit", "builder"),  # made of parts that have a step; or nobody is told
+    *("arguments", "flags", "readers", "record", "registry"),  # what may be given is the step
+    *("from_files", "external_data", "model", "examination", "json", "api", "pipeline", "structure"),
+    *("apart", "own_path", "files", "report_file"),
+}
+"""Modules whose messages without "; " were looked at: each has its next step in other words, or in what
+is put into it."""
+
+
+def is_error(kind: object) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, errors.OnnxzipError)
+
+
+def test_every_message_has_a_next_step() -> None:
+    """What is raised on purpose says what to do, behind the finding and a semicolon."""
+    kinds = {name for name, kind in vars(errors).items() if is_error(kind)}
+    n_messages, without = 0, []
+    for path in [*ROOT.glob("onnxzip/**/*.py"), *ROOT.glob("passes/*.py")]:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+            if name in kinds and isinstance(call, ast.Call) and call.args:
+                n_messages += 1
+                has_step = "; " in ast.unparse(call.args[0]) or bool(call.keywords)
+                without += [] if has_step or path.stem in NAMED_STEPS else [f"{path}:{call.lineno}"]
+    assert n_messages > 100
+    assert not without

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 import onnxzip
 from onnxzip.cli.main import main
-from onnxzip.errors import ModelError, OutputError
+from onnxzip.errors import ModelError, OutputError, ToleranceError
 from onnxzip.report.record import Port
 from tests.cases import CASES
 from tests.judge import drift_on_cpu, open_session, relative_drift, run
@@ -522,3 +522,41 @@ def test_damage_through_the_command_line(small: bytes, tmp_path: Path) -> None:
     assert main(["-t", str(path), "-q"]) == 1
     assert main(["-d", str(path), str(out)]) == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4", "FLOAT8E4M3FN", "FLOAT8E5M2"])
+def test_weights_of_narrow_types_are_kept_and_listed(kind: str, tmp_path: Path) -> None:
+    """They stay as they are, beside one that does not."""
+    data_type, rng = onnx.TensorProto.DataType.Value(kind), np.random.default_rng(0)
+    n_bytes = 64 * 64 // (2 if kind.endswith("4") else 1)
+    narrow = onnx.TensorProto(name="narrow", data_type=data_type, dims=[64, 64])
+    narrow.raw_data = rng.integers(0, 100, n_bytes, np.uint8).tobytes()
+    constants = {"step": np.float32(0.05), "wide": rng.normal(size=(64, 64)).astype(np.float32)}
+    nodes = [
+        onnx.helper.make_node("DequantizeLinear", ["narrow", "step"], ["w"]),
+        onnx.helper.make_node("MatMul", ["x", "w"], ["h"]),
+        onnx.helper.make_node("MatMul", ["h", "wide"], ["y"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    tensors = [onnx.numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
+    ports = [value("x", 1, ["n", 64])], [value("y", 1, ["n", 64])]
+    main = onnx.helper.make_graph(nodes, "g", *ports, [narrow, *tensors])
+    opsets = [onnx.helper.make_opsetid("", 21)]
+    proto = onnx.helper.make_model(main, opset_imports=opsets, ir_version=10)
+    listed = {w.name: (w.pass_name, w.dtype, w.shape, w.n_bytes) for w in onnxzip.inspect(proto).weights}
+    assert listed["narrow"] == ("plain", kind.lower(), (64, 64), n_bytes)
+    result = onnxzip.compress(proto, passes=("scalar",), keep_names=True)
+    listed = {
+        w.name: (w.pass_name, w.dtype, w.shape, w.n_bytes) for w in onnxzip.inspect(result.model).weights
+    }
+    assert listed["narrow"] == ("plain", kind.lower(), (64, 64), n_bytes)
+    assert listed["wide"][0] == "scalar"
+    for small in (result.model, onnxzip.decompress(result.model)):
+        (kept,) = [t for t in small.graph.initializer if t.name == "narrow"]
+        assert (kept.data_type, kept.raw_data) == (data_type, narrow.raw_data)
+    main.node.pop()
+    main.node[1].output[0] = "y"
+    del main.initializer[2]
+    proto.graph.CopyFrom(main)
+    with pytest.raises(ToleranceError, match=r"'narrow' \(.*stays as it is; use the model as it is"):
+        onnxzip.compress(proto)

@@ -93,7 +93,11 @@ class Refitter:
         self._targets: dict[int, list[Array]] = {}
         self._stop: _Stop | None = None
         floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
-        measured = {la.name for la in floats if la.statistics is not None and la.op_type in _REFITTED}
+        measured = {
+            la.name
+            for la in floats
+            if la.statistics is not None and la.op_type in _REFITTED and not la.is_near_infinity
+        }
         if (
             self._feeds.is_like_real
             and measured

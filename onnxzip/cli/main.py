@@ -12,13 +12,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, parse
-from onnxzip.cli.messages import complete, describe_doubts, describe_failure, explain, untouched
+from onnxzip.cli.messages import (
+    complete,
+    describe_doubts,
+    describe_failure,
+    explain,
+    next_step,
+    untouched,
+)
 from onnxzip.cli.report_file import check_report, report_file
 from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, Stops, stoppable
-from onnxzip.cli.streams import open_streams, write_error, write_output
+from onnxzip.cli.streams import hushed, open_streams, write_error, write_output
 from onnxzip.cli.supervision import supervised
 from onnxzip.cli.terminal import print_error, print_table, render, show_progress
-from onnxzip.errors import OnnxzipError, ToleranceError
+from onnxzip.errors import OnnxzipError, ToleranceError, check_room
 
 if TYPE_CHECKING:
     from onnxzip.records.check import Check
@@ -105,8 +112,10 @@ def run(request: Request, stops: Stops) -> int:
 
 
 def _compress(request: Request, stops: Stops) -> int:
-    from onnxzip import pipeline
-    from onnxzip.report.record import Report
+    check_room(has_scipy=True)
+    with hushed():
+        from onnxzip import pipeline
+        from onnxzip.report.record import Report
 
     told: list[str] = []  # made before anything is replaced: a fault in it leaves OUT as it was
     with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as file:
@@ -160,16 +169,20 @@ def _outcome(request: Request, report: Report) -> list[str]:
 
 
 def _list(request: Request, stops: Stops) -> int:
-    from onnxzip import listing
-    from onnxzip.report.terminal import render_inspection
+    with hushed():
+        from onnxzip import listing
+        from onnxzip.report.terminal import render_inspection
 
     print_table(render_inspection(listing.inspect(request.source)))
     return EXIT_DONE
 
 
 def _test(request: Request, stops: Stops) -> int:
-    from onnxzip import listing
-    from onnxzip.report.terminal import render_checks
+    if request.against is not None:
+        check_room(has_scipy=True)
+    with hushed():
+        from onnxzip import listing
+        from onnxzip.report.terminal import render_checks
 
     checks = listing.verify(request.source, request.against, options=request.options)
     if not request.quiet:
@@ -178,7 +191,7 @@ def _test(request: Request, stops: Stops) -> int:
         print_error(doubt)
     failed = [check for check in checks if check.failed]
     for check in failed:
-        print_error(f"{request.source}: {describe_failure(check)}")
+        print_error(f"{request.source}: {describe_failure(check)}; {next_step(check)}")
     return EXIT_BAD_INPUT if failed else EXIT_DONE
 
 
@@ -189,7 +202,8 @@ def _doubts(request: Request, checks: Sequence[Check]) -> list[str]:
 
 
 def _decompress(request: Request, stops: Stops) -> int:
-    from onnxzip import listing
+    with hushed():
+        from onnxzip import listing
 
     listing.decompress(
         request.source, request.output, overwrite=request.options.overwrite, approve=stops.hold

@@ -6,8 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
-from onnxzip.errors import OnnxzipError, OutputError, UsageError, is_out_of_memory
-from onnxzip.records.printable import printable
+from onnxzip.errors import OnnxzipError, OutputError, UsageError, is_out_of_memory, one_line, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +31,9 @@ def explain(error: Exception | SystemExit, request: Request | None) -> str:
         case MemoryError() | ImportError() if is_out_of_memory(error):
             return f"{at}out of memory; free some, or use a machine with more" + untouched(request)
         case OSError() if error.errno in _EXHAUSTED:
-            return f"{at}{error.strerror}; allow more of them (ulimit -n)" + untouched(request)
+            return at + reason_of(error) + untouched(request)
         case OSError():
-            place = f"{error.filename}: " if error.filename else at
-            return f"{place}{error.strerror or error}"
+            return (f"{error.filename}: " if error.filename else at) + reason_of(error)
     finding = f"internal error: {type(error).__name__}: {error}"
     is_shown = request is not None and request.verbose
     return finding if is_shown else f"{finding} (run with -v for the traceback)"
@@ -57,7 +55,7 @@ def _names_its_place(message: str, request: Request | None) -> bool:
         return True
     files = (request.source, request.output, request.report, request.against)
     data = (request.options.calibration, request.options.labels, request.options.custom_ops)
-    return any(printable(str(path)) in message for path in (*files, *data) if path is not None)
+    return any(one_line(str(path)) in message for path in (*files, *data) if path is not None)
 
 
 def untouched(request: Request | None) -> str:
@@ -78,6 +76,13 @@ def describe_failure(check: Check) -> str:
     return (
         f"{check.kind} check failed on {check.provider}: {check.metric} is {value}, the limit is {limit}"
     )
+
+
+def next_step(check: Check) -> str:
+    """Say what to do about a file that fails a test."""
+    if check.kind == "drift":
+        return f"allow more with {flag_of('tolerance')}, or compress the original again"
+    return "get the file again from where it was made"
 
 
 def describe_doubts(checks: Sequence[Check]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request
 from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file, real_place, replacement
-from onnxzip.errors import OutputError, UsageError
+from onnxzip.errors import OutputError, UsageError, reason_of
 
 if TYPE_CHECKING:
     from onnxzip.report.record import Report
@@ -74,5 +74,4 @@ def _blaming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path}: the report cannot be written: {reason}") from error
+        raise OutputError(f"{path}: the report cannot be written: {reason_of(error)}") from error

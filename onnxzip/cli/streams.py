@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from onnxzip.errors import OutputError
@@ -31,6 +32,24 @@ def open_streams() -> None:
 
 def _writer(number: int) -> TextIO:
     return open(number, "w", encoding="utf-8", errors="replace", closefd=False)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Let nothing that is loaded in the block write to stderr.
+
+    Libraries that find no memory say so, and some end the process: what happened is told by whoever
+    waits for it, in one line.
+    """
+    kept = os.dup(2)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def write_output(text: str) -> None:

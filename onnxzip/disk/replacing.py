@@ -43,11 +43,23 @@ class Replacement:
         """Whether the file at the place is this one."""
         return self.path.exists() and os.path.samestat(self.path.stat(), self._status)
 
+    def check_there(self) -> None:
+        """Raise OutputError if the file is not where it was made, and not in its place either."""
+        places = (path for path in (self.temporary, self.path) if path.exists())
+        if not any(os.path.samestat(path.stat(), self._status) for path in places):
+            raise _folder_gone(self.path)
+
     def complete(self) -> None:
-        """Get all that was written to the disk, with the permissions of the file that is replaced."""
+        """Get all that was written to the disk, with the permissions of the file that is replaced.
+
+        Raises:
+            OutputError: the folder was removed, or replaced by another.
+            OSError: the disk does not take it.
+        """
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
+        self.check_there()
         mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o666 & ~_umask()
         self.temporary.chmod(mode)
 
@@ -56,10 +68,11 @@ class Replacement:
 
         Raises:
             OutputError: another program made a file of that name, and `overwrite` does not allow to
-                replace it; or what lies there is no file.
+                replace it; what lies there is no file; or the folder is another now.
             OSError: the file cannot be renamed; what was there is as it was.
         """
         check_replaceable(self.path)
+        self.check_there()
         if overwrite:
             self.temporary.replace(self.path)
         else:
@@ -77,12 +90,20 @@ def replacement(path: Path) -> Iterator[Replacement]:
     """Open a temporary file beside `path`; it is removed in the end unless it was put in its place.
 
     Raises:
-        OutputError: what lies at the path is no file.
+        OutputError: what lies at the path is no file, or its folder is gone.
         OSError: the temporary file cannot be made.
     """
     check_replaceable(path)
+    if not path.parent.is_dir():
+        raise _folder_gone(path)
     with temporary_file(path.parent) as (file, temporary):
         yield Replacement(path, temporary, file)
+
+
+def _folder_gone(path: Path) -> OutputError:
+    return OutputError(
+        f"{path}: another program removed or moved its folder; start again when it is back"
+    )
 
 
 def check_replaceable(path: Path) -> None:

@@ -24,6 +24,7 @@ from onnxzip.graph.reading.inputs.dependence import (
 from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
+from onnxzip.graph.reading.inputs.unranked import guess_shapes
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers, read_ports
@@ -53,9 +54,9 @@ from onnxzip.graph.writing.files import (
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
     StoredValue,
-    float_initializers,
     is_intact,
     is_marked,
+    large_initializers,
     read_judgement,
     read_mark,
     read_origin,
@@ -105,13 +106,14 @@ __all__ = [
     "find_operands",
     "find_small_layers",
     "first_scalings",
-    "float_initializers",
     "freeze_inputs",
+    "guess_shapes",
     "hoist_weights",
     "index_ranges",
     "inline_bytes",
     "is_intact",
     "is_marked",
+    "large_initializers",
     "largest_constant",
     "loadable",
     "make_overridable",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -46,9 +47,15 @@ def _offer_on_one_thread(
             elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
                 if measure is not None:
                     offer = replace(offer, error=measure(method.restore(offer)))
-                candidates.append(offer.released())
+                if math.isfinite(offer.error):
+                    candidates.append(offer.released())
     if not candidates and not skips:
-        skips.append(Skip(layer.name, ", ".join(able), "no candidate is smaller than the weight"))
+        reason = (
+            "its largest numbers would be rounded to infinity"
+            if layer.is_near_infinity
+            else "no candidate is smaller than the weight"
+        )
+        skips.append(Skip(layer.name, ", ".join(able), reason))
     return candidates, skips
 
 

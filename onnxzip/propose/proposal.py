@@ -156,7 +156,9 @@ def _collect_ladders(
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):
         candidates = [replace(candidate, layer=layer) for candidate in candidates]
-        ladders[layer.name] = completed(candidates, codecs[layer.name])
+        # What is between two rates, or above them, may be infinite where both are not.
+        is_curve = not layer.is_near_infinity
+        ladders[layer.name] = completed(candidates, codecs[layer.name]) if is_curve else candidates
         skips += refusals
         show(f"layer {i + 1} of {len(layers)}", 0.2 + 0.3 * (i + 1) / len(layers))
     return ladders, skips

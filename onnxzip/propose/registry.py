@@ -65,7 +65,9 @@ def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
     selected = _select(options)
     for name in options.pass_settings:
         if name not in selected:
-            raise UsageError(f"settings are given for the pass {name}, which is not used")
+            raise UsageError(
+                f"settings are given for the pass {name}, which is not used; leave them out"
+            )
     for name, cls in selected.items():
         types = setting_types(cls)
         given = _checked(name, options.pass_settings.get(name, {}), types)
@@ -125,5 +127,5 @@ def _select(options: Options) -> dict[str, PassType]:
     names = known if wanted is None else [n for n in known if n in wanted]
     left = {name: known[name] for name in names if name not in skipped}
     if not left:
-        raise UsageError("`passes` and `skip` leave no pass to use")
+        raise UsageError("`passes` and `skip` leave no pass to use; leave one of them out")
     return left

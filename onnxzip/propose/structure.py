@@ -93,7 +93,7 @@ def _raise_opset(original: Model) -> tuple[Model, list[Skip]]:
 def _not_raised(original: Model, error: ModelError) -> Skip:
     if original.opset < PACKED_OPSET:
         raise error
-    finding = str(error).removeprefix(f"{original.source}: ")
+    finding = error.finding.removeprefix(f"{original.source}: ")
     return Skip("graph", "opset", f"not raised, so that weights are packed only: {finding}")
 
 
@@ -142,7 +142,7 @@ def _check_raised(draft: Draft, subject: Subject) -> list[Rewrite]:
     try:
         deviation = _deviation(raised, subject)
     except InputError as error:
-        finding = str(error).removeprefix(f"{original.source}: ")
+        finding = error.finding.removeprefix(f"{original.source}: ")
         raise ModelError(f"{where} breaks it: {finding}; export at opset 11 or above") from error
     if deviation > EXACT_LIMIT:
         raise ModelError(f"{where} changes the outputs by {deviation:.2g}; export at opset 11 or above")
@@ -155,7 +155,7 @@ def _why_undone(folded: Model, subject: Subject) -> str:
     try:
         deviation = _deviation(folded, subject)
     except InputError as error:
-        return f"folding breaks the model: {str(error).removeprefix(f'{folded.source}: ')}"
+        return f"folding breaks the model: {error.finding.removeprefix(f'{folded.source}: ')}"
     is_within = deviation <= EXACT_LIMIT
     return "" if is_within else f"folding changes the outputs by {deviation:.2g} (limit {EXACT_LIMIT:g})"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.errors import InputError, ModelError
+from onnxzip.errors import InputError, ModelError, check_room
 from onnxzip.graph import (
     Model,
     claims_of,
@@ -109,6 +109,7 @@ def _decode_limits(model: Model, n_nodes: int) -> Limits:
 
 def _try_here(model: Model, n_nodes: int, options: Options, runs: bool) -> FileTest:
     """Do what `try_apart` promises, in this process."""
+    check_room(has_scipy=True)
     from onnxzip.measure.inputs.feeding import run_alone
 
     try:
@@ -136,7 +137,7 @@ def _narrowed(values: Mapping[str, Array], model: Model, n_nodes: int) -> dict[s
 
 
 def _damaged(model: Model, error: InputError) -> ModelError:
-    finding = str(error).removeprefix(f"{model.source}: ")
+    finding = error.finding.removeprefix(f"{model.source}: ")
     return ModelError(
         f"{model.source}: is damaged, its weights cannot be decoded; fetch it again ({finding})"
     )

@@ -55,7 +55,9 @@ def check_decoded(
     def deviation(name: str, restored: Array) -> float:
         home = emitted.homes[name]
         if home not in names or decoded[home].shape != restored.shape:
-            raise VerificationError(f"weight '{name}': the emitted graph does not decode it")
+            raise VerificationError(
+                f"weight '{name}': the emitted graph does not decode it; please report this model"
+            )
         return _max_deviation(restored, decoded[home])
 
     worst = 0.0

@@ -103,6 +103,14 @@ class Layer:
         """(n_batch, n_out, n_inner, spatial shape)."""
         return self.layout.sizes(self.weight.shape)
 
+    @cached_property
+    def is_near_infinity(self) -> bool:
+        """Whether rounding may carry numbers of it out of float32, in which weights are decoded."""
+        if self.weight.dtype.kind in "iub":
+            return False
+        largest = max(float(self.weight.max(initial=0)), -float(self.weight.min(initial=0)))
+        return largest > float(np.finfo(np.float32).max) / 2
+
     @property
     def n_rows(self) -> int:
         """Rows of the plane, n_batch * n_out."""

@@ -49,7 +49,9 @@ def from_json(text: str) -> Report:
         record["checks"] = tuple(_read_check(check) for check in record["checks"])
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"report: not a report that onnxzip wrote ({error})") from error
+        raise InputError(
+            f"report: not a report that onnxzip wrote ({error}); write one with `report`"
+        ) from error
 
 
 def _refusal(schema: object) -> str:

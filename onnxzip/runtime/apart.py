@@ -9,6 +9,7 @@ there and on macOS its CPU time is limited, on Linux its memory too, everywhere 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import math
 import mmap
@@ -20,7 +21,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar, cast
@@ -82,7 +84,7 @@ def run_apart(limits: Limits, task: Callable[P, T], *args: P.args, **kwargs: P.k
         OSError: no process can be started, or there is no place for a temporary file.
         Exception: what the task raises.
     """
-    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as answer:
+    with _told_of(), tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as answer:
         _write(request, (task, args, kwargs))
         n_bytes = -1 if limits.n_bytes is None else limits.n_bytes
         numbers = [os.getpid(), limits.cpu_s, n_bytes]
@@ -103,6 +105,17 @@ def run_apart(limits: Limits, task: Callable[P, T], *args: P.args, **kwargs: P.k
     if code == _FAILED:
         raise cast(Exception, result)
     return cast(T, result)
+
+
+@contextmanager
+def _told_of() -> Iterator[None]:
+    """Let an error that a file without a name has no room be told of the folder that it lies in."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG):
+            raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
+        raise
 
 
 _TOO_LONG = "is not done after {} s of CPU time"

@@ -21,7 +21,7 @@ def own_fault(source: str) -> Iterator[None]:
     try:
         yield
     except (ModelError, ProviderError) as error:
-        finding = str(error).removeprefix(f"{source}: ")
+        finding = error.finding.removeprefix(f"{source}: ")
         raise VerificationError(
             f"{source}: the model as onnxzip writes it fails, where the original runs: {finding}; "
             "nothing is written, please report this model"

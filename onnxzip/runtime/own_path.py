@@ -79,5 +79,7 @@ def main() -> None:
     try:
         open_session(model, custom_ops=Path(custom_ops) if custom_ops else None).close()
     except InputError as error:
-        sys.stdout.write(str(error).removeprefix("the file: "))
-        sys.exit(_UNKNOWN_OPERATOR if isinstance(error, ProviderError) else _REFUSED)
+        is_unknown = isinstance(error, ProviderError)  # of which the user is told as it is
+        said = str(error) if is_unknown else error.finding
+        sys.stdout.write(said.removeprefix("the file: "))
+        sys.exit(_UNKNOWN_OPERATOR if is_unknown else _REFUSED)

@@ -112,10 +112,12 @@ class Session:
             is_unfit = isinstance(error, ValueError) and not isinstance(error, UnicodeDecodeError)
             if "INVALID_ARGUMENT" in str(error) or is_unfit:
                 raise CalibrationError(
-                    f"{self.label}: the feeds do not fit the model: {finding}"
+                    f"{self.label}: the feeds do not fit the model: {finding}",
+                    step="pass others with `calibration`",
                 ) from error
             raise ModelError(
-                f"{self.label}: fails while running on {self.provider}: {finding}"
+                f"{self.label}: fails while running on {self.provider}: {finding}",
+                step="pass inputs that it runs on with `calibration`",
             ) from error
         return dict(
             pair for name, value in zip(wanted, values, strict=True) for pair in flatten(name, value)
@@ -209,7 +211,10 @@ def session_options(
             # A bare file name would be searched for in the system's library folders.
             options.register_custom_ops_library(str(custom_ops.absolute()))
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ProviderError(f"`custom_ops` {custom_ops}: {finding_of(error)}") from error
+            raise ProviderError(
+                f"`custom_ops` {custom_ops}: {finding_of(error)}; build it for onnxruntime "
+                f"{ort.__version__}, or check the path"
+            ) from error
     return options
 
 
@@ -259,7 +264,8 @@ def _load_error(label: str, provider: str, error: Exception) -> ModelError | Pro
         return ProviderError(
             f"{label}: cannot be loaded on {provider}: {finding}; leave {provider} out of `providers`"
         )
-    return ModelError(f"{label}: onnxruntime {ort.__version__} cannot load it: {finding}")
+    finding = f"{label}: onnxruntime {ort.__version__} cannot load it: {finding}"
+    return ModelError(finding, step="export the model again, or try another version of onnxruntime")
 
 
 def _ort_value(name: str, array: Array) -> ort.OrtValue:

@@ -35,6 +35,7 @@ from onnxzip.propose import registry
 from onnxzip.records.check import Check
 from onnxzip.report.json import from_json
 from onnxzip.report.record import Inspection, Report, StoredWeight
+from tests.cases import CASES
 from tests.report.test_report import CHECKS, REPORT
 
 
@@ -379,7 +380,10 @@ def test_failed_check_is_exit_1(
     assert main(["-t", "a", "--against", "b"]) == 1
     captured = capsys.readouterr()
     assert "FAILED: drift" in captured.out
-    assert captured.err == "onnxzip: a: drift check failed on CPU: rel_l2 is 0.4, the limit is 0.1\n"
+    assert captured.err == (
+        "onnxzip: a: drift check failed on CPU: rel_l2 is 0.4, the limit is 0.1; "
+        "allow more with --tolerance, or compress the original again\n"
+    )
 
 
 def test_report_is_written(calls: list[object], tmp_path: Path) -> None:
@@ -432,7 +436,8 @@ def test_report_that_cannot_be_written_keeps_the_model_back(
     monkeypatch.setattr(tempfile if place == "mkstemp" else os, place, fail)
     path = tmp_path / "r.md"
     assert main(["a", "b", "--report", str(path)]) == 1
-    finding = "the report cannot be written: No space left on device"
+    finding = "the report cannot be written: No space left on device; free some space, or name "
+    finding += "a place that has more"
     assert capsys.readouterr() == ("", f"onnxzip: {path}: {finding}\n")
     assert not list(tmp_path.iterdir())
 
@@ -479,10 +484,14 @@ def test_target_size_stands_instead_of_a_tolerance(capsys: pytest.CaptureFixture
         (
             OSError(errno.ENOSPC, "No space left on device", "/tmp/o"),
             1,
-            "/tmp/o: No space left on device",
+            "/tmp/o: No space left on device; free some space, or name a place that has more",
         ),
-        (PermissionError(errno.EACCES, "Permission denied"), 1, "in.onnx: Permission denied"),
-        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "in.onnx: Broken pipe"),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            1,
+            "in.onnx: Permission denied; get the right to it, or name another place",
+        ),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "in.onnx: Broken pipe; try again"),
         (
             *(MemoryError(), 1),
             "in.onnx: out of memory; free some, or use a machine with more; out.onnx is untouched",
@@ -621,3 +630,25 @@ def test_python_m_onnxzip() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0
     assert result.stdout.startswith("onnxzip ")
+
+
+def test_a_name_of_two_lines_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-l", "a\nb.onnx"]) == 1
+    assert capsys.readouterr().err == (
+        "onnxzip: a b.onnx: cannot be read: No such file or directory; check the path\n"
+    )
+
+
+def test_a_working_folder_that_is_gone_is_no_fault_of_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, folder = CASES["two_layer_perceptron"].write(tmp_path), tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    try:
+        assert main([str(source), "out.onnx"]) == 1
+    finally:
+        os.chdir(tmp_path)
+    expected = "onnxzip: out.onnx: the working folder is gone; change to another one\n"
+    assert capsys.readouterr().err == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,36 @@ def test_a_stream_is_no_place_for_a_file(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").symlink_to("/dev/fd")
     with pytest.raises(OutputError, match="is a stream"):
         check_replaceable(tmp_path / name)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "made a file"])
+@pytest.mark.parametrize("when", ["before", "while it is written", "when it is complete"])
+def test_a_folder_that_goes_away_is_told_of_the_file_that_was_to_be_in_it(
+    how: str, when: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def go(now: str) -> None:
+        if now != when:
+            return
+        folder.rename(tmp_path / "elsewhere")
+        if how == "removed":
+            shutil.rmtree(tmp_path / "elsewhere")
+        elif how == "replaced" and when != "before":
+            folder.mkdir()
+        elif how == "made a file":
+            folder.write_bytes(OLD)
+
+    def write_in_it() -> None:
+        go("before")
+        with replacement(folder / "out.onnx") as new:
+            new.file.write(NEW)
+            go("while it is written")
+            new.complete()
+            go("when it is complete")
+            new.put_in_place()
+
+    with pytest.raises(OutputError, match=r"out\.onnx: another program removed or moved its folder; "):
+        write_in_it()
+    assert not (folder / "out.onnx").exists()

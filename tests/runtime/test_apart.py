@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.mapped_arrays import mapping_of
+from onnxzip.runtime import apart
 from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
 from tests.runtime import apart_tasks as tasks
 
@@ -98,3 +101,13 @@ def test_it_ends_with_whoever_asked(tmp_path: Path) -> None:
     asking.send_signal(signal.SIGKILL)
     asking.wait()
     assert wait_for(0)
+
+
+def test_a_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(apart, "_write", fail)
+    with pytest.raises(OSError, match="No space left") as raised:
+        run_apart(Limits(cpu_s=1), len, "")
+    assert raised.value.filename == tempfile.gettempdir()

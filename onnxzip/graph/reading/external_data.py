@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,7 @@ def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> E
         check_tensor(tensor, where)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             external.append((kind, tensor))
-            folder = None if model is None else model.path.parent
-            parts.append(_locate(tensor, folder, where, found))
+            parts.append(_locate(tensor, model, where, found))
     arrays = [
         _as_array(tensor, data) for (_, tensor), data in zip(external, copy_parts(parts), strict=True)
     ]
@@ -122,25 +122,13 @@ def _tensors_of(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:
         yield from (tensor.values, tensor.indices)
 
 
-def _locate(tensor: onnx.TensorProto, folder: Path | None, where: str, found: dict[Path, Found]) -> Part:
+def _locate(tensor: onnx.TensorProto, model: Found | None, where: str, found: dict[Path, Found]) -> Part:
     """Return where a tensor's data lie; their file is looked at once and noted in `found`."""
     entries = {e.key: e.value for e in tensor.external_data}
     location = entries.get("location", "")
-    if folder is None:
+    if model is None:
         raise ModelError(f"{where} refers to external data '{location}'; pass the model's path instead")
-    base = folder.resolve()
-    if "\0" in location:
-        raise ModelError(f"{where} has external data at a location with a NUL; export the model again")
-    path = (base / location).resolve()
-    if not location or not path.is_relative_to(base):
-        raise ModelError(
-            f"{where} refers to external data outside the model's folder: '{location}'; "
-            "move the data beside the model"
-        )
-    if not path.is_file():
-        raise ModelError(
-            f"{where} refers to external data '{location}', which is missing; put it beside the model"
-        )
+    path = _data_path(model.path, location, where)
     if path not in found:
         found[path] = Found.at(path)
     if found[path].n_bytes < n_raw_bytes(tensor) and (kind := file_kind(path)):
@@ -154,6 +142,52 @@ def _locate(tensor: onnx.TensorProto, folder: Path | None, where: str, found: di
             f"which has {found[path].n_bytes}; the two files do not belong together"
         )
     return Part(found[path], offset, n_wanted)
+
+
+_MAX_LOCATION = 4096
+"""Characters: Linux takes paths up to this (PATH_MAX)."""
+
+
+def _data_path(model: Path, location: str, where: str) -> Path:
+    """Return the file that a location of external data leads to.
+
+    Links are followed as far as onnxruntime does so (its pull request 27374): into the model's folder,
+    or into that of the file that the model itself is a link to. So Hugging Face's cache is laid out.
+
+    Args:
+        model: the model's path, as it was named.
+        location: relative to its folder.
+        where: names the file and the tensor in messages.
+
+    Raises:
+        ModelError: the location leads elsewhere, or to no file.
+    """
+    if "\0" in location or len(location) > _MAX_LOCATION:
+        wrong = "with a NUL" if "\0" in location else f"of more than {_MAX_LOCATION:,} characters"
+        raise ModelError(f"{where} has external data at a location {wrong}; export the model again")
+    lexical = Path(os.path.normpath(location))
+    path = Path(os.path.realpath(model.parent / location))
+    folders = [Path(os.path.realpath(model.parent)), Path(os.path.realpath(model)).parent]
+    is_outside = not location or lexical.is_absolute() or ".." in lexical.parts
+    is_led_outside = not any(path.is_relative_to(folder) for folder in folders)
+    named = f"{where} refers to external data"
+    if is_outside or (is_led_outside and not (model.parent / location).is_symlink()):
+        raise ModelError(
+            f"{named} outside the model's folder: '{location}'; move the data beside the model"
+        )
+    if path.is_symlink():
+        raise ModelError(f"{named} '{location}', a link that leads back to itself; put the file there")
+    if is_led_outside:
+        raise ModelError(
+            f"{named} '{location}', a link that leads out of the model's folder, to {path}; "
+            "put the file itself beside the model"
+        )
+    if not path.exists():
+        raise ModelError(f"{named} '{location}', which is missing; put it beside the model")
+    if not path.is_file():
+        kind = "a directory" if path.is_dir() else "a device or a pipe"
+        raise ModelError(f"{named} '{location}', which is {kind}; put the file there")
+    return path
 
 
 _MAX_DIGITS = 19

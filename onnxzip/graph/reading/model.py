@@ -123,7 +123,9 @@ def plain_model(source: ModelLike) -> PlainModel:
         ) from error
     if isinstance(proto, bytes | onnx.ModelProto):
         return proto
-    raise ModelError(f"expected a path, bytes or a ModelProto, got a {type(source).__name__}")
+    raise ModelError(
+        f"expected a path, bytes or a ModelProto, got a {type(source).__name__}; pass one of those"
+    )
 
 
 def read_model(source: ModelLike) -> Model:

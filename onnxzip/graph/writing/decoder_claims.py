@@ -110,7 +110,10 @@ def _stored_values(model: Model, read: Collection[str]) -> Iterator[tuple[str, V
         if tensor.name not in read:
             continue
         if not is_number_type(tensor.data_type):
-            raise ModelError(f"{model.source}: the decoder reads {tensor.name!r}, which is no numbers")
+            raise ModelError(
+                f"{model.source}: the decoder reads {tensor.name!r}, which is no numbers: "
+                "onnxzip wrote no such decoder; get the file from where it was made"
+            )
         shape = tuple(tensor.dims)
         is_list = len(shape) == 1 and tensor.data_type == onnx.TensorProto.INT64
         numbers = tuple(map(int, np.asarray(model.array(tensor)))) if is_list else None

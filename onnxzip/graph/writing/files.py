@@ -21,7 +21,7 @@ from onnxzip.disk.replacing import (
     replacement,
 )
 from onnxzip.disk.temporary import remove
-from onnxzip.errors import OutputError
+from onnxzip.errors import OnnxzipError, OutputError, reason_of
 from onnxzip.graph.reading.model import Model
 
 
@@ -41,6 +41,10 @@ def check_output(output: Path, overwrite: bool, original: Model, others: Iterabl
         OutputError: it is one of the files that are read, or no file, or exists without `overwrite`, or
             its folder does not exist or cannot be written to.
     """
+    try:
+        output.absolute()
+    except OSError as error:
+        raise OutputError(f"{output}: the working folder is gone; change to another one") from error
     check_replaceable(output)
     place = real_place(output)
     check_unread(output, original, others)
@@ -139,7 +143,7 @@ def write_model(
         with replacement(path) as new:
             written = _write_proto(to_proto(model) if proto is None else proto, new)
             if check is not None:
-                check(new.temporary)
+                _check(check, new)
             if approve is not None:
                 approve(written[0] + (data_path.stat().st_size if data_path else 0), written[1])
             new.put_in_place(overwrite)
@@ -147,9 +151,18 @@ def write_model(
         if data_path is not None and is_new and not (new is not None and new.is_in_place):
             remove(data_path)
         if isinstance(error, OSError):
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"{path}: cannot be written: {reason_of(error)}") from error
         raise
     _remove_older_data(path, {data_path, *kept})
+
+
+def _check(check: Callable[[Path], None], new: Replacement) -> None:
+    """Check a file that is written, unless it is gone: that is no fault of its content."""
+    try:
+        check(new.temporary)
+    except OnnxzipError:
+        new.check_there()
+        raise
 
 
 def _write_proto(proto: onnx.ModelProto, new: Replacement) -> tuple[int, str]:

@@ -22,8 +22,9 @@ import numpy as np
 import onnx
 
 from onnxzip.errors import ModelError, VerificationError
-from onnxzip.graph.reading.model import Model
-from onnxzip.graph.reading.tensors import float_dtype, tensor_array
+from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model
+from onnxzip.graph.reading.tensors import PLAIN_TYPES, n_elements, n_raw_bytes, tensor_array
+from onnxzip.graph.reading.weights import MIN_ELEMENTS
 from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoder_bytes
 from onnxzip.graph.writing.mark_text import (
@@ -34,7 +35,6 @@ from onnxzip.graph.writing.mark_text import (
     parse_mark,
 )
 from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, origin_fields
-from onnxzip.records.aliases import Array
 from onnxzip.records.shares import apportion
 
 _NOTHING_ROUNDED = RoundedValues()
@@ -188,21 +188,31 @@ def read_origin(model: Model) -> Origin:
 
 def _no_fit(model: Model, finding: str) -> ModelError:
     return ModelError(
-        f"{model.source}: the mark of onnxzip {finding}: it was changed after onnxzip wrote it"
+        f"{model.source}: the mark of onnxzip {finding}: it was changed after onnxzip wrote it; "
+        "get the file from where it was made"
     )
 
 
 def _find_mark(model: Model) -> MarkText:
     texts = [entry.value for entry in model.proto.metadata_props if entry.key == KEY]
     if not texts:
-        raise ModelError(f"{model.source}: was not written by onnxzip (its mark is missing)")
+        raise ModelError(
+            f"{model.source}: was not written by onnxzip (its mark is missing); "
+            "its weights are plain as they are"
+        )
     return parse_mark(texts[0], model.source)
 
 
-def float_initializers(model: Model) -> dict[str, Array]:
-    """Return the main graph's detached initializers of a float type."""
-    return {
-        t.name: model.arrays[t.name]
-        for t in model.proto.graph.initializer
-        if t.name in model.arrays and float_dtype(t) is not None
-    }
+def large_initializers(model: Model) -> dict[str, tuple[str, tuple[int, ...], int]]:
+    """Return type, shape and bytes of the main graph's initializers that could be called weights.
+
+    Those of types that stay as they are, such as int4 and float8, are among them.
+    """
+    found = {}
+    for tensor in model.proto.graph.initializer:
+        plain = PLAIN_TYPES.get(tensor.data_type)
+        kind = plain.name if plain else onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+        n_bytes = n_raw_bytes(tensor) if kind != "string" else 0
+        if n_bytes >= MIN_DETACHED_BYTES if plain else n_bytes and n_elements(tensor) >= MIN_ELEMENTS:
+            found[tensor.name] = (kind, tuple(tensor.dims), n_bytes)
+    return found

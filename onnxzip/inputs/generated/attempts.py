@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice, product
 from typing import TypeAlias
 
 from onnxzip.errors import CalibrationError, ModelError
@@ -54,12 +55,14 @@ class Helpers:
         survives: whether a run outlives these feeds; asked before sizes that are guessed are tried.
         cost_of: what a run at these sizes takes.
         choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
+        guesses: shapes that inputs without a rank may have, the likeliest first.
     """
 
     hints: Hints = field(default_factory=Hints)
     survives: Callable[[Feeds], bool] | None = None
     choose_scalings: ChooseScalings | None = None
     cost_of: Callable[[Shapes], RunCost] = field(default=lambda shapes: RunCost())
+    guesses: Mapping[str, Sequence[tuple[int | None, ...]]] = field(default_factory=dict)
 
 
 def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
@@ -69,9 +72,38 @@ def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
         CalibrationError: it accepts none, or an input has a type that cannot be generated.
     """
     refuse_unsupported(session.inputs)
+    settle_ranks(session, seed=seed, helpers=helpers)
     attempts = Attempts(session, seed, helpers)
     if all(attempts.run(attempt) is None for attempt in attempts):
         raise attempts.failure()
+
+
+_MAX_GUESSES, _N_TRIED = 32, 3
+"""Guesses at the shapes of inputs that have none, and sizes that each is tried at: a run with sizes that
+are guessed begins a process, half a second."""
+
+
+def settle_ranks(session: Session, *, seed: int, helpers: Helpers) -> None:
+    """Give the session's inputs without a rank the likeliest shapes with which a run succeeds.
+
+    Raises:
+        CalibrationError: there are none.
+    """
+    plain = session.inputs
+    names = [spec.name for spec in plain if not spec.shape and spec.name in helpers.guesses]
+    if not names:
+        return
+    for guess in islice(product(*(helpers.guesses[name] for name in names)), _MAX_GUESSES):
+        shapes = dict(zip(names, guess, strict=True))
+        session.inputs = tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in plain)
+        attempts = Attempts(session, seed, helpers)
+        if any(attempts.run(attempt) is not None for attempt in islice(attempts, _N_TRIED)):
+            return
+    session.inputs = plain
+    raise CalibrationError(
+        f"{session.label}: input {names[0]!r} has no shape, not even a rank, and none that was guessed "
+        "runs; pass real inputs with `calibration`"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +152,7 @@ class Attempts:
         try:
             return self._session.run(feeds)
         except (CalibrationError, ModelError) as error:
-            self._finding = self._finding or str(error)
+            self._finding = self._finding or error.finding
             return None
 
     def failure(self) -> CalibrationError:

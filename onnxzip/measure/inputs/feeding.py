@@ -105,9 +105,11 @@ def _helpers(
     limit: RunLimit | None,
     choose_scalings: ChooseScalings | None = None,
 ) -> Helpers:
+    decoded = graph.decoded_shapes(model, graph.read_mark(model)[0]) if graph.is_marked(model) else {}
     return Helpers(
         Hints(graph.index_ranges(model), graph.part_ranges(model)),
         lambda feeds: survives(loadable(model), feeds, options.custom_ops, limit),
         choose_scalings or partial(fitting_scalings, model, options.custom_ops),
         partial(graph.run_cost, model),
+        graph.guess_shapes(model, decoded),
     )

@@ -194,3 +194,76 @@ def test_entries_that_say_no_place(key: str, value: str, words: str, tmp_path: P
     path.write_bytes(make_model(tensor).SerializeToString())
     with pytest.raises(ModelError, match=f"initializer 't' has external data .*{words}"):
         read_model(path)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Return a model as Hugging Face's cache holds it: it and its data are links to their contents."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    onnx.save(make_model(external(blobs, "w")), blobs / "1")
+    (blobs / "w.data").rename(blobs / "2")
+    (snapshot / "model.onnx").symlink_to("../../blobs/1")
+    (snapshot / "w.data").symlink_to("../../blobs/2")
+    return snapshot / "model.onnx"
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute", "folder", "chain", "beside the link"])
+def test_links_are_followed_to_where_the_models_own_leads(cache: Path, kind: str) -> None:
+    data, blob = cache.with_name("w.data"), cache.parents[2] / "blobs" / "2"
+    if kind == "absolute":
+        data.unlink()
+        data.symlink_to(blob)
+    elif kind == "folder":
+        (cache.parents[1] / "now").symlink_to("main")
+        cache = cache.parents[1] / "now" / cache.name
+    elif kind == "chain":
+        data.rename(data.with_name("other"))
+        data.symlink_to("other")
+    elif kind == "beside the link":
+        data.unlink()
+        blob.rename(data)
+    assert np.array_equal(read_model(cache).array(read_model(cache).proto.graph.initializer[0]), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("target", "finding"),
+    [
+        ("../../blobs/3", "'w.data', which is missing; put it beside the model"),
+        ("../../blobs", "'w.data', which is a directory; put the file there"),
+        ("/dev/zero", "'w.data', a link that leads out of the model's folder, to /dev/zero; put"),
+        ("w.data", "'w.data', a link that leads back to itself; put the file there"),
+        ("../../elsewhere", "'w.data', a link that leads out of the model's folder, to "),
+    ],
+)
+def test_links_that_lead_nowhere_or_elsewhere_are_refused(
+    cache: Path, target: str, finding: str
+) -> None:
+    data = cache.with_name("w.data")
+    (cache.parents[2] / "elsewhere").write_bytes(VALUES.tobytes())
+    data.unlink()
+    data.symlink_to(target)
+    with pytest.raises(ModelError) as raised:
+        read_model(cache)
+    assert f"{cache}: initializer 'w' refers to external data {finding}" in str(raised.value)
+
+
+@pytest.mark.parametrize("location", ["../blobs/2", "../../blobs/2", "{}/2", "sub/../../../blobs/2"])
+def test_what_a_file_says_never_leads_out_of_its_folder(cache: Path, location: str) -> None:
+    """Also where a link of the user's may lead."""
+    location = location.format(cache.parents[2] / "blobs")
+    proto = onnx.load(cache, load_external_data=False)
+    proto.graph.initializer[0].external_data[0].value = location
+    onnx.save(proto, cache.parents[2] / "blobs" / "1")
+    with pytest.raises(ModelError, match="outside the model's folder: "):
+        read_model(cache)
+
+
+@pytest.mark.parametrize("location", ["a" * 300, "a/" * 1000, "a" * 5000, "a\0b"])
+def test_locations_that_are_no_paths_are_one_line(tmp_path: Path, location: str) -> None:
+    tensor = external(tmp_path, "w")
+    tensor.external_data[0].value = location
+    onnx.save(make_model(tensor), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"; (export the model again|put it beside|check the path)"):
+        read_model(tmp_path / "model.onnx")

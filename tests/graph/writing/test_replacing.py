@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 import onnxzip
 from onnxzip import graph
 from onnxzip.cli.main import EXIT_SIGNAL, main
-from onnxzip.errors import OutputError
+from onnxzip.errors import ModelError, OutputError
 from onnxzip.graph.writing import files as write
 from onnxzip.report.registry import exporters
 from tests.cases import CASES
@@ -285,3 +286,16 @@ def test_only_out_is_written(source: Path, out: Path, monkeypatch: pytest.Monkey
     assert [p.name for p in out.parent.iterdir()] == [out.name]
     assert not list(tmp.iterdir())
     assert not list(cwd.iterdir())
+
+
+def test_a_file_that_is_gone_does_not_fail_its_check(source: Path, tmp_path: Path) -> None:
+    """Whatever the check says of it: the folder is to blame, and not the input."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def check(path: Path) -> None:
+        shutil.rmtree(folder)
+        raise ModelError("in.onnx: was changed after it was compressed")
+
+    with pytest.raises(OutputError, match=r"out\.onnx: another program removed or moved its folder"):
+        graph.write_model(graph.read_model(source), folder / "out.onnx", check=check)
