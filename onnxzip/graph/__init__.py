@@ -41,6 +41,7 @@ from onnxzip.graph.writing.decoder_view import (
     decoder_inputs,
     with_plain_weights,
 )
+from onnxzip.graph.writing.decoding.pieces import most_bytes_in_use, piece_model, pieces_of
 from onnxzip.graph.writing.files import (
     MAX_INLINE_BYTES,
     check_output,
@@ -115,9 +116,12 @@ __all__ = [
     "largest_constant",
     "loadable",
     "make_overridable",
+    "most_bytes_in_use",
     "n_bytes_of",
     "part_ranges",
     "partition_model",
+    "piece_model",
+    "pieces_of",
     "plain_model",
     "prune",
     "raise_opset",
