@@ -38,6 +38,7 @@ def inspect(source: ModelLike) -> Inspection:
     n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
     n_decoder_bytes = min(graph.decoder_bytes(model, n_nodes), model.n_bytes)
     sizes = apportion(n_decoder_bytes, [value.n_bytes for value in values])
+    at_load = graph.load_bytes(model, n_nodes)
     stored = [
         StoredWeight(
             value.name,
@@ -47,6 +48,7 @@ def inspect(source: ModelLike) -> Inspection:
             zeros[value.name].nbytes,
             size,
             value.error,
+            at_load[value.name],
         )
         for value, size in zip(values, sizes, strict=True)
     ]
