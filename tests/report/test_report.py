@@ -99,6 +99,7 @@ REPORT = Report(
     ),
     settings={"metric": "rel_l2", "seed": 0},
     versions={"onnxzip": "0.1.0"},
+    load_bytes=1_234_567,
 )
 
 
@@ -173,7 +174,7 @@ def test_verbose_adds_layers_rewrites_and_grouped_reasons() -> None:
     assert row_of(text, "2 x") == "2 x batch norm folded fold"
     assert row_of(text, "small tensors") == "small tensors rounding 2,500 B 3.60x"
     assert row_of(text, "graph and") == "graph and all else 100,000 B 2.00x"
-    assert row_of(text, "whole file") == "whole file 152,340 B 7.19x"
+    assert row_of(text, "whole file") == "whole file 152,340 B 1.23 MB 7.19x"
 
 
 def test_80_columns_are_enough_and_names_stay_whole() -> None:
@@ -279,14 +280,17 @@ def test_json_reads_back() -> None:
 
 def test_json_without_load_memory_is_read() -> None:
     """Reports of before it was counted do not say that there is none."""
-    record = json.loads(to_json(replace(REPORT, load_bytes=7)))
+    record = json.loads(to_json(REPORT))
     del record["load_bytes"]
     for layer in record["layers"]:
         del layer["load_bytes"]
     found = from_json(json.dumps(record))
-    assert found == REPORT
-    assert found.load_bytes is None
+    assert found == replace(REPORT, load_bytes=None)
     assert found.layers[0].load_bytes is None
+    assert (
+        row_of(text_of(render_report(found, verbose=True), 100), "whole")
+        == "whole file 152,340 B - 7.19x"
+    )
 
 
 def test_json_has_the_schema_first_and_the_order_of_the_record() -> None:
