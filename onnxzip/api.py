@@ -147,11 +147,16 @@ def inspect(source: ModelLike) -> Inspection:
 def decompress(
     source: ModelLike, output: AnyPath | None = None, *, overwrite: bool = False
 ) -> ModelProto | None:
-    """Return (and write) the model with plain weights, bit for bit what the runtime decodes."""
-    options = _options({"overwrite": overwrite})
-    from onnxzip import listing
+    """Return (and write) the model with plain weights, bit for bit what the runtime decodes.
 
-    return listing.decompress(_model(source), _path(output), overwrite=options.overwrite)
+    A model that is too large for a ModelProto is only written: then None is returned.
+    """
+    options = _options({"overwrite": overwrite})
+    from onnxzip import graph, listing
+
+    plain = listing.decompress(_model(source), _path(output), overwrite=options.overwrite)
+    is_small = graph.inline_bytes(plain) <= graph.MAX_INLINE_BYTES
+    return graph.to_proto(plain) if is_small else None
 
 
 def read_report(source: AnyPath) -> Report:

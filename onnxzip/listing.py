@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxzip import graph
 from onnxzip.errors import ModelError, ProviderError, VerificationError
-from onnxzip.graph import Model, ModelLike, ModelProto, check_output
+from onnxzip.graph import Model, ModelLike, check_output
 from onnxzip.options import Options
 from onnxzip.prove.decoded_files import decode_apart, try_apart
 from onnxzip.records.check import Check
@@ -38,6 +38,7 @@ def inspect(source: ModelLike) -> Inspection:
     n_plain_bytes = model.n_bytes - graph.inline_bytes(model) + graph.inline_bytes(plain)
     n_decoder_bytes = min(graph.decoder_bytes(model, n_nodes), model.n_bytes)
     sizes = apportion(n_decoder_bytes, [value.n_bytes for value in values])
+    at_load = graph.load_bytes(model, n_nodes)
     stored = [
         StoredWeight(
             value.name,
@@ -47,6 +48,7 @@ def inspect(source: ModelLike) -> Inspection:
             zeros[value.name].nbytes,
             size,
             value.error,
+            at_load[value.name],
         )
         for value, size in zip(values, sizes, strict=True)
     ]
@@ -75,8 +77,10 @@ def decompress(
     *,
     overwrite: bool = False,
     approve: Callable[[], None] = lambda: None,
-) -> ModelProto | None:
+) -> Model:
     """Replace the decode nodes by the weights that onnxruntime makes of them.
+
+    Few weights are in memory at once: those of the model that is returned lie in a temporary file.
 
     Args:
         source: the compressed model.
@@ -86,7 +90,7 @@ def decompress(
             is written.
 
     Returns:
-        The plain model; None when it is too large for a ModelProto and was only written.
+        The plain model.
 
     Raises:
         ModelError: the file was not written by onnxzip, or is damaged.
@@ -100,8 +104,7 @@ def decompress(
     plain = graph.with_plain_weights(model, n_nodes, decode_apart(model, n_nodes))
     if place is not None:
         _write(plain, place, model, overwrite, approve)
-    n_bytes = sum(array.nbytes for array in plain.arrays.values())
-    return graph.to_proto(plain) if n_bytes <= graph.MAX_INLINE_BYTES else None
+    return plain
 
 
 def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Callable[[], None]) -> None:
@@ -109,7 +112,7 @@ def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Cal
 
     def check(path: Path) -> None:
         try:
-            load_by_path(path, str(place))
+            load_by_path(path, str(place), packs=False)  # which would take the largest weights twice
         except ProviderError:
             return  # the library of its operators is not asked for, nor needed
         except VerificationError as error:  # its decoder is sound, so that the rest of its graph is not

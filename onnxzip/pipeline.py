@@ -25,9 +25,9 @@ from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, rising, show_nothing
-from onnxzip.report.assembly import assemble
+from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
-from onnxzip.rewrite.emit import Emitted, Emitter
+from onnxzip.rewrite.emit import Emitted, Emitter, layer_load_bytes
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.runtime.own_path import load_by_path
 
@@ -124,7 +124,7 @@ class _Found:
         _check_smaller(self.original, n_bytes)
         for skip in self.skips:
             _log.debug("%s left %s: %s", skip.pass_name, skip.layer, skip.reason)
-        return assemble(
+        report = assemble(
             source=self.original.source,
             digests=(self.original.digest, digest),
             n_bytes=(self.original.n_bytes, n_bytes),
@@ -139,6 +139,9 @@ class _Found:
             seconds=time.perf_counter() - self.started,
             settings=self.options.described(),
         )
+        load_bytes = graph.load_bytes(self.emitted.model, self.emitted.n_nodes)
+        of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
+        return with_load_bytes(report, of_layers, sum(load_bytes.values()))
 
 
 def _read(source: ModelLike, options: Options) -> Model:

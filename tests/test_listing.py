@@ -68,8 +68,10 @@ def test_list_shows_every_weight(name: str, level: int, tmp_path: Path) -> None:
     found = onnxzip.inspect(out)
     stored = [weight for weight in found.weights if weight.pass_name not in ("plain", "rounding")]
     assert len(stored) == len(report.layers)
-    by_shape = sorted((w.shape, w.pass_name, w.n_bytes) for w in stored)
-    assert by_shape == sorted((x.shape, x.pass_name, x.bytes_after) for x in report.layers)
+    by_shape = sorted((w.shape, w.pass_name, w.n_bytes, w.load_bytes) for w in stored)
+    reported = ((x.shape, x.pass_name, x.bytes_after, x.load_bytes) for x in report.layers)
+    assert by_shape == sorted(reported)
+    assert found.load_bytes == report.load_bytes
     for weight in stored:
         assert weight.bytes_before == int(np.prod(weight.shape)) * np.dtype(weight.dtype).itemsize
     assert found.n_bytes == out.stat().st_size
@@ -87,6 +89,7 @@ def test_list_of_an_ordinary_model() -> None:
     found = onnxzip.inspect(MODELS / "digits_cnn.onnx")
     assert found.n_bytes == found.bytes_before == (MODELS / "digits_cnn.onnx").stat().st_size
     assert {weight.pass_name for weight in found.weights} == {"plain"}
+    assert found.load_bytes == 0
     large = [t for t in initializers(onnx.load(MODELS / "digits_cnn.onnx")).values() if t.nbytes >= 1024]
     assert sorted(w.bytes_before for w in found.weights) == sorted(t.nbytes for t in large)
 
@@ -222,6 +225,8 @@ def test_decompress_of_a_computed_form(tmp_path: Path) -> None:
         "two_layer_perceptron", tmp_path, objective="speed", metric="rel_l2", tolerance=0.6, skip=()
     )
     assert any(layer.form == "computed" for layer in report.layers)
+    assert sum(layer.load_bytes or 0 for layer in report.layers) <= (report.load_bytes or 0)
+    assert onnxzip.inspect(out).load_bytes == report.load_bytes
     plain = tmp_path / "plain.onnx"
     onnxzip.decompress(out, plain)
     feeds = CASES["two_layer_perceptron"].feeds(0)

@@ -159,6 +159,11 @@ def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
     return views
 
 
+def as_bytes(array: Array) -> Array:
+    """Return the bytes of an array, in its order: uint8, (n_bytes,); a view where they lie together."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
 def release_pages(arrays: Iterable[Array]) -> None:
     """Give back the memory of the pages that mapped arrays have touched; they stay valid."""
     if not hasattr(mmap, "MADV_DONTNEED"):
@@ -179,7 +184,7 @@ def mapping_of(array: Array) -> mmap.mmap | None:
 
 
 def _aligned(array: Array) -> Chunks:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, bytes(-array.nbytes % _ALIGNMENT)
+    return as_bytes(array).data, bytes(-array.nbytes % _ALIGNMENT)
 
 
 def _read_spans(spans: Sequence[Part], places: Sequence[int]) -> Iterator[bytes]:

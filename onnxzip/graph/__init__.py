@@ -42,6 +42,8 @@ from onnxzip.graph.writing.decoder_view import (
     decoder_inputs,
     with_plain_weights,
 )
+from onnxzip.graph.writing.decoding.load_memory import largest_output, load_bytes, oversized_nodes
+from onnxzip.graph.writing.decoding.pieces import most_bytes_in_use, piece_model, pieces_of
 from onnxzip.graph.writing.files import (
     MAX_INLINE_BYTES,
     check_output,
@@ -115,11 +117,17 @@ __all__ = [
     "is_marked",
     "large_initializers",
     "largest_constant",
+    "largest_output",
+    "load_bytes",
     "loadable",
     "make_overridable",
+    "most_bytes_in_use",
     "n_bytes_of",
+    "oversized_nodes",
     "part_ranges",
     "partition_model",
+    "piece_model",
+    "pieces_of",
     "plain_model",
     "prune",
     "raise_opset",

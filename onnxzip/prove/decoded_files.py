@@ -7,7 +7,6 @@ are used: in the other process only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +16,18 @@ from onnxzip.graph import (
     Model,
     claims_of,
     count_differences,
-    decoded_types,
-    decoder,
     inline_bytes,
     loadable,
+    most_bytes_in_use,
     structure,
     with_plain_weights,
 )
 from onnxzip.options import Options
+from onnxzip.prove.decoding import decode_steps, decoded_arrays
 from onnxzip.records.aliases import Array
-from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
+from onnxzip.runtime.apart import Limits, LostProcessError, collect_apart, run_apart
 from onnxzip.runtime.optimised import optimised_model
-from onnxzip.runtime.survival import run_once
+from onnxzip.runtime.survival import run_steps_alone
 
 _DECODE_S, _OPERATIONS_A_S = 5, 10_000_000
 """Seconds for starting onnxruntime, and operations a second: a twentieth of what a core of 2020 does."""
@@ -63,20 +62,20 @@ class FileTest:
 def decode_apart(model: Model, n_nodes: int) -> dict[str, Array]:
     """Return what the runtime decodes: an array for each value that the decode nodes make.
 
-    It decodes with no more time and memory than the decoder claims to need. The arrays lie in a
-    temporary file.
+    It decodes with no more time and memory than the decoder claims to need, and few values are in
+    memory at once, here and there: the arrays lie in a temporary file.
 
     Raises:
         ModelError: the decode nodes fail, or do something else than to decode.
     """
     limits = _decode_limits(model, n_nodes)
     try:
-        values = run_apart(limits, run_once, loadable(decoder(model, n_nodes)), {}, "off", None)
+        pieces = collect_apart(limits, run_steps_alone, decode_steps(model, n_nodes))
     except LostProcessError as error:
         raise ModelError(f"{model.source}: its decoder {error}; get the file anew") from error
     except InputError as error:
         raise _damaged(model, error) from error
-    return _narrowed(values, model, n_nodes)
+    return decoded_arrays(model, n_nodes, pieces)
 
 
 def try_apart(model: Model, n_nodes: int, options: Options, *, runs: bool) -> FileTest:
@@ -103,7 +102,9 @@ def try_apart(model: Model, n_nodes: int, options: Options, *, runs: bool) -> Fi
 
 def _decode_limits(model: Model, n_nodes: int) -> Limits:
     claims = claims_of(model, n_nodes)
-    n_bytes = 2 * (claims.n_needed_bytes + claims.n_decoded_bytes + claims.n_stored_bytes)
+    # The claims were found to be in proportion; what the pieces need is less, but in files of others.
+    n_needed = min(most_bytes_in_use(model, n_nodes), claims.n_needed_bytes)
+    n_bytes = 2 * (n_needed + claims.n_decoded_bytes + claims.n_stored_bytes)
     return Limits(_DECODE_S + claims.n_operations // _OPERATIONS_A_S, _DECODE_BYTES + n_bytes)
 
 
@@ -111,12 +112,12 @@ def _try_here(model: Model, n_nodes: int, options: Options, runs: bool) -> FileT
     """Do what `try_apart` promises, in this process."""
     check_room(has_scipy=True)
     from onnxzip.measure.inputs.feeding import run_alone
+    from onnxzip.prove.decoded_weights import decode_weights
 
     try:
-        values = run_once(loadable(decoder(model, n_nodes)), {}, "off", None)
+        decoded = decode_weights(model, n_nodes)
     except InputError as error:
         raise _damaged(model, error) from error
-    decoded = _narrowed(values, model, n_nodes)
     plain = with_plain_weights(model, n_nodes, decoded)
     found, wanted = (
         structure(optimised_model(loadable(m), custom_ops=options.custom_ops)) for m in (model, plain)
@@ -128,12 +129,6 @@ def _try_here(model: Model, n_nodes: int, options: Options, runs: bool) -> FileT
         n_not_finite=sum(int(np.count_nonzero(~np.isfinite(array))) for array in decoded.values()),
         n_different=count_differences(found, wanted),
     )
-
-
-def _narrowed(values: Mapping[str, Array], model: Model, n_nodes: int) -> dict[str, Array]:
-    """Return decoded values in their own types again."""
-    types = decoded_types(model, n_nodes)
-    return {name: array.astype(types[name], copy=False) for name, array in values.items()}
 
 
 def _damaged(model: Model, error: InputError) -> ModelError:

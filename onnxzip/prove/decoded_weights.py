@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from onnxzip.errors import VerificationError
-from onnxzip.graph import Model, decoded_names, decoded_types, decoder, loadable, share_with_disk
+from onnxzip.graph import Model, decoded_names, share_with_disk
+from onnxzip.prove.decoding import decode_steps, decoded_arrays
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import settled
-from onnxzip.runtime.survival import run_once
+from onnxzip.runtime.survival import run_steps
 
 _N_COMPARED = 1 << 20
 """Numbers that are compared at once: a float32 copy of a layer may be half of the model."""
 
 
-def decode_weights(model: Model, n_nodes: int, custom_ops: Path | None = None) -> dict[str, Array]:
+def decode_weights(model: Model, n_nodes: int) -> dict[str, Array]:
     """Return what the runtime decodes: an array for each value that the decode nodes make.
 
-    The arrays lie in a temporary file: as long as one lives in the session's memory, all of it stays.
+    The arrays lie in temporary files, so that few are in memory at once.
     """
-    if not n_nodes:
-        return {}
-    values = run_once(loadable(decoder(model, n_nodes)), {}, "off", custom_ops)
-    types = decoded_types(model, n_nodes)
-    arrays = [array.astype(types[name], copy=False) for name, array in values.items()]
-    return dict(zip(values, share_with_disk(arrays), strict=True))
+    # Not a loop, whose variable would hold a piece while the next one runs.
+    return decoded_arrays(model, n_nodes, map(_on_disk, run_steps(decode_steps(model, n_nodes))))
+
+
+def _on_disk(values: Mapping[str, Array]) -> dict[str, Array]:
+    return dict(zip(values, share_with_disk(list(values.values())), strict=True))
 
 
 def check_decoded(

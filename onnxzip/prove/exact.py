@@ -94,7 +94,7 @@ def expect(
     """
     source = emitted.model.source
     with own_fault(source):
-        decoded = decode_weights(emitted.model, emitted.n_nodes, subject.custom_ops)
+        decoded = decode_weights(emitted.model, emitted.n_nodes)
     deviation = check_decoded(emitted, plan, decoded, restorer)
     if deviation > EXACT_LIMIT:
         raise VerificationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 from onnxzip.records.aliases import Scalar
@@ -73,6 +74,12 @@ def assemble(
         settings=settings,
         versions={name: version(name) for name in _PACKAGES},
     )
+
+
+def with_load_bytes(report: Report, of_layers: Mapping[str, int], n_bytes: int) -> Report:
+    """Return a report with the bytes that decode nodes put out for each layer, by name, and in all."""
+    layers = (replace(layer, load_bytes=of_layers[layer.name]) for layer in report.layers)
+    return replace(report, layers=tuple(layers), load_bytes=n_bytes)
 
 
 def _plain_bytes(plan: Plan, n_file_bytes: int) -> list[int]:

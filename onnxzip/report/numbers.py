@@ -16,6 +16,21 @@ def format_bytes(n_bytes: int) -> str:
     return f"{n_bytes:,} B"
 
 
+def format_memory(n_bytes: int | None) -> str:
+    """Return a byte count in three digits, e.g. "8.39 MB"; "-" for none, or where it is not known."""
+    if not n_bytes:
+        return "-"
+    size, units = float(n_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while size >= _LEAST_ROUNDED_UP and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
+
+
+_LEAST_ROUNDED_UP = 999.5
+"""From here on three digits round to 1000."""
+
+
 def format_ratio(before: int, after: int) -> str:
     """Return before / after, e.g. "7.19x"; "-" when either is nothing."""
     return f"{before / after:.2f}x" if before > 0 and after > 0 else "-"

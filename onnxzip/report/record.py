@@ -19,6 +19,7 @@ class StoredWeight:
         pass_name: the method; "plain" for a weight that is stored as it is.
         n_bytes: bytes in the file: its share of the decode subgraph's, nodes included.
         error: |W - W'| / |W| where the file or the original tells it, else None.
+        load_bytes: bytes that decode nodes put out for it when a session is created, 0 for a plain one.
     """
 
     name: str
@@ -28,6 +29,7 @@ class StoredWeight:
     bytes_before: int
     n_bytes: int
     error: float | None = None
+    load_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Inspection:
     outputs: tuple[Port, ...] = ()
 
     @property
+    def load_bytes(self) -> int:
+        """Load memory: bytes that all decode nodes put out when a session is created."""
+        return sum(weight.load_bytes for weight in self.weights)
+
+    @property
     def rest_before(self) -> int:
         """What is left of `bytes_before` without the weights: the graph and everything else."""
         return self.bytes_before - sum(weight.bytes_before for weight in self.weights)
@@ -84,7 +91,8 @@ class LayerReport:
     """One line of the report: how a weight is stored.
 
     `bytes_after` is its share of the decode subgraph's bytes; `macs_before`/`macs_after` are None when
-    unknown; `error` is Candidate.error.
+    unknown; `error` is Candidate.error; `load_bytes` are what decode nodes put out for it when a session
+    is created, None in reports of versions that did not count them.
     """
 
     name: str
@@ -99,6 +107,7 @@ class LayerReport:
     error: float
     macs_before: int | None = None
     macs_after: int | None = None
+    load_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ class Report:
 
     The bytes of the layers, of the small tensors that were rounded and of the rest, the graph and
     everything else, sum up to `bytes_before` and `bytes_after`, which are those of the files.
+    `load_bytes` are what all decode nodes put out when a session is created, also for small tensors.
     """
 
     schema: int
@@ -143,6 +153,7 @@ class Report:
     sensitivities: tuple[LayerSensitivity, ...] = ()
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    load_bytes: int | None = None
 
     @property
     def ratio(self) -> float:

@@ -149,6 +149,25 @@ def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, str, int, floa
     return origin
 
 
+def layer_load_bytes(emitted: Emitted, plan: Plan, by_value: Mapping[str, int]) -> dict[str, int]:
+    """Return the bytes that decode nodes put out for each planned layer, by layer name.
+
+    Args:
+        emitted: the compressed model.
+        plan: what it was made from.
+        by_value: those bytes by decoded value (`graph.load_bytes`). Values of computed forms belong to
+            no weight by name: these forms share them as they share the bytes of the file.
+    """
+    homes = emitted.homes
+    computed = [name for name, c in plan.chosen.items() if c.form == "computed"]
+    found = {name: by_value[homes[name]] for name, c in plan.chosen.items() if c.form == "stored"}
+    others = {homes[layer.name] for layer in plan.rounding.layers} | set(emitted.copies)
+    others |= {homes[name] for name in found}
+    n_computed = sum(n_bytes for name, n_bytes in by_value.items() if name not in others)
+    shares = apportion(n_computed, [emitted.sizes[name] for name in computed])
+    return found | dict(zip(computed, shares, strict=True))
+
+
 def plain_reference(
     model: Model, emitted: Emitted, plan: Plan, decoded: Mapping[str, Array], restorer: Restorer
 ) -> tuple[Model, frozenset[str]]:

@@ -21,9 +21,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar, cast
 
@@ -84,8 +86,25 @@ def run_apart(limits: Limits, task: Callable[P, T], *args: P.args, **kwargs: P.k
         OSError: no process can be started, or there is no place for a temporary file.
         Exception: what the task raises.
     """
+    (result,) = _answers(limits, (task, args, kwargs))
+    return cast(T, result)
+
+
+def collect_apart(
+    limits: Limits, task: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+) -> list[T]:
+    """Run a task in a process of its own and return all that it yields; see `run_apart`.
+
+    The process forgets what was yielded before it goes on, and arrays are mapped: neither it nor the
+    caller has all of them in memory.
+    """
+    return cast(list[T], _answers(limits, (task, args, kwargs)))
+
+
+def _answers(limits: Limits, what: tuple[Callable[P, object], object, object]) -> list[object]:
+    """Return all that a task, with its arguments, returns or yields in a process of its own."""
     with _told_of(), tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as answer:
-        _write(request, (task, args, kwargs))
+        _write(request, what)
         n_bytes = -1 if limits.n_bytes is None else limits.n_bytes
         numbers = [os.getpid(), limits.cpu_s, n_bytes]
         command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, numbers)]
@@ -101,10 +120,10 @@ def run_apart(limits: Limits, task: Callable[P, T], *args: P.args, **kwargs: P.k
         code = process.returncode
         if code not in (0, _FAILED):
             raise LostProcessError(_ending(code, limits))
-        result = _read(answer)
+        results = _read(answer)
     if code == _FAILED:
-        raise cast(Exception, result)
-    return cast(T, result)
+        raise cast(Exception, results[-1])
+    return results
 
 
 @contextmanager
@@ -147,23 +166,23 @@ def serve(parent: int, cpu_s: int, n_bytes: int) -> None:
     die_with_parent(parent)
     _limit("CORE", 0)
     with os.fdopen(0, "rb", closefd=False) as request:
-        task, args, kwargs = cast(
-            tuple[Callable[..., object], Sequence[object], dict[str, object]], _read(request)
-        )
+        (what,) = _read(request)
+    task, args, kwargs = cast(tuple[Callable[..., object], Sequence[object], dict[str, object]], what)
     _limit("CPU", math.ceil(time.process_time()) + cpu_s)
     if n_bytes >= 0:
         _limit("AS", _n_bytes_in_use() + n_bytes)
-    code, result = 0, None
+    code = 0
     try:
         result = task(*args, **kwargs)
+        results = result if isinstance(result, Iterator) else iter((result,))
+        deque(map(partial(_write, answer), results), 0)  # which holds nothing of what is written
     except MemoryError:
         code = _OUT_OF_MEMORY
     except Exception as error:
         is_memory = n_bytes >= 0 and any(word in str(error) for word in _MEMORY_WORDS)
-        code, result = (_OUT_OF_MEMORY, None) if is_memory else (_FAILED, error)
-    if code != _OUT_OF_MEMORY:
-        _write(answer, result)
-        answer.flush()
+        code = _OUT_OF_MEMORY if is_memory else _FAILED
+        if code == _FAILED:
+            _write(answer, error)
     os._exit(code)  # nothing is left to do, and destructors of libraries are known to crash
 
 
@@ -230,13 +249,20 @@ def _write(file: IO[bytes], value: object) -> None:
     file.flush()
 
 
-def _read(file: IO[bytes]) -> object:
-    """Read a value that `_write` wrote; arrays stay in the file, read-only."""
+def _read(file: IO[bytes]) -> list[object]:
+    """Read all values that `_write` wrote; arrays stay in the file, read-only."""
+    if not os.fstat(file.fileno()).st_size:
+        return []
     mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    end = mapping.find(b"\n") + 1
-    position = end + -end % _ALIGNMENT
-    parts = []
-    for size in json.loads(mapping[:end]):
-        parts.append(memoryview(mapping)[position : position + size])
-        position += size + -size % _ALIGNMENT
-    return pickle.loads(parts[0], buffers=parts[1:])
+    values: list[object] = []
+    position = 0
+    while position < len(mapping):
+        end = mapping.find(b"\n", position) + 1
+        sizes = json.loads(mapping[position:end])
+        position = end + -end % _ALIGNMENT
+        parts = []
+        for size in sizes:
+            parts.append(memoryview(mapping)[position : position + size])
+            position += size + -size % _ALIGNMENT
+        values.append(pickle.loads(parts[0], buffers=parts[1:]))
+    return values

@@ -12,28 +12,30 @@ from pathlib import Path
 from onnxzip.disk.temporary import temporary_folder
 from onnxzip.errors import InputError, OutputError, ProviderError, VerificationError
 from onnxzip.runtime.loadable import LoadableModel
-from onnxzip.runtime.session import open_session
+from onnxzip.runtime.session import create_session, session_options
 
-_START = "import sys; sys.path[:] = sys.argv[3:]; from onnxzip.runtime import own_path; own_path.main()"
+_START = "import sys; sys.path[:] = sys.argv[4:]; from onnxzip.runtime import own_path; own_path.main()"
 
 _REFUSED, _UNKNOWN_OPERATOR = 3, 4
 """How the other process ends; Python itself ends with 1 or 2."""
 
 
-def load_by_path(path: Path, name: str, custom_ops: Path | None = None) -> None:
+def load_by_path(path: Path, name: str, custom_ops: Path | None = None, *, packs: bool = True) -> None:
     """Load a model from its file, in a process of its own that works in an empty folder.
 
     Args:
         path: the file.
         name: what to call it in messages.
         custom_ops: shared library of custom operators to register.
+        packs: whether kernels make copies of weights that they run faster with, as in users' sessions.
 
     Raises:
         VerificationError: the file does not load.
         ProviderError: it has operators that are not known here.
         OutputError: there is no second process to be had.
     """
-    arguments = [str(path.absolute()), "" if custom_ops is None else str(custom_ops.absolute())]
+    library = "" if custom_ops is None else str(custom_ops.absolute())
+    arguments = [str(path.absolute()), library, str(int(packs))]
     folders = [str(Path(folder).absolute()) for folder in sys.path]
     command = [get_executable(), "-P", "-c", _START, *arguments, *folders]
     try:
@@ -72,12 +74,15 @@ _MAX_CHARACTERS = 400
 def main() -> None:
     """Load a file, in the other process; say on stdout why that is not possible.
 
-    The command line holds the file, and the library of custom operators or "".
+    The command line holds the file, the library of custom operators or "", and 0 where weights are not
+    to be packed.
     """
-    path, custom_ops = sys.argv[1:3]
+    path, custom_ops, packs = sys.argv[1:4]
     model = LoadableModel(Path(path), "the file")
     try:
-        open_session(model, custom_ops=Path(custom_ops) if custom_ops else None).close()
+        options = session_options("all", Path(custom_ops) if custom_ops else None)
+        options.add_session_config_entry("session.disable_prepacking", str(1 - int(packs)))
+        create_session(model, options, "CPU").close()
     except InputError as error:
         is_unknown = isinstance(error, ProviderError)  # of which the user is told as it is
         said = str(error) if is_unknown else error.finding

@@ -85,7 +85,7 @@ def test_notebooks_show_fragments() -> None:
     assert root.tag == "div"
     assert [h.text for h in root.iter("h3")] == ["resnet20.onnx: 7.19x smaller"]
     assert cells(root) == cells(parse(export(REPORT)))
-    weights = (StoredWeight(EVIL, "dct", (16, 4), "float32", 256, 64, 0.05),)
+    weights = (StoredWeight(EVIL, "dct", (16, 4), "float32", 256, 64, 0.05, 1536),)
     inputs, outputs = (Port(EVIL, "float32", ("n", 3)), Port("m", "bool", None)), (Port("y", "?", ()),)
     rows = cells(parse(Inspection("x.onnx", 100, 300, weights, inputs, outputs)._repr_html_()))
     assert rows[:5] == [
@@ -96,7 +96,7 @@ def test_notebooks_show_fragments() -> None:
         ["y", "?", "scalar"],
     ]
     assert rows[6:] == [
-        [EVIL, "dct", "16x4", "8.00", "64 B", "4.00x", "0.05"],
-        ["graph and everything else", "", "", "", "36 B", "1.22x", ""],
-        ["whole file", "", "", "", "100 B", "3.00x", ""],
+        [EVIL, "dct", "16x4", "8.00", "64 B", "1.54 kB", "4.00x", "0.05"],
+        ["graph and all else", "", "", "", "36 B", "", "1.22x", ""],
+        ["whole file", "", "", "", "100 B", "1.54 kB", "3.00x", ""],
     ]

@@ -24,6 +24,7 @@ from onnxzip.report.markdown import export as to_markdown
 from onnxzip.report.numbers import (
     format_bytes,
     format_limit,
+    format_memory,
     format_metric,
     format_ratio,
     format_seconds,
@@ -98,6 +99,7 @@ REPORT = Report(
     ),
     settings={"metric": "rel_l2", "seed": 0},
     versions={"onnxzip": "0.1.0"},
+    load_bytes=1_234_567,
 )
 
 
@@ -119,6 +121,9 @@ def test_numbers_have_units() -> None:
     assert format_bytes(1094689) == "1,094,689 B"
     assert format_ratio(1094689, 152340) == "7.19x"
     assert format_ratio(5, 0) == "-"
+    sizes = {0: "-", None: "-", 999: "999 B", 1000: "1 kB", 999_499: "999 kB", 999_500: "1 MB"}
+    sizes |= {8_388_608: "8.39 MB", 1_676_400_336: "1.68 GB", 10**16: "1e+04 TB"}
+    assert {n_bytes: format_memory(n_bytes) for n_bytes in sizes} == sizes
     in_decibels = replace(CHECKS[2], unit="dB", n_decimals=1, higher_is_better=True, limit=-math.inf)
     in_points = replace(CHECKS[2], unit="pt", scale=100.0, n_decimals=2, limit=math.inf)
     assert format_metric(in_decibels, 35.24) == "35.2 dB"
@@ -168,8 +173,8 @@ def test_verbose_adds_layers_rewrites_and_grouped_reasons() -> None:
     assert row_of(text, "1 x") == "1 x no gain wavelet"
     assert row_of(text, "2 x") == "2 x batch norm folded fold"
     assert row_of(text, "small tensors") == "small tensors rounding 2,500 B 3.60x"
-    assert row_of(text, "graph and") == "graph and everything else 100,000 B 2.00x"
-    assert row_of(text, "whole file") == "whole file 152,340 B 7.19x"
+    assert row_of(text, "graph and") == "graph and all else 100,000 B 2.00x"
+    assert row_of(text, "whole file") == "whole file 152,340 B 1.23 MB 7.19x"
 
 
 def test_80_columns_are_enough_and_names_stay_whole() -> None:
@@ -231,14 +236,14 @@ def test_listing_says_what_goes_in_and_comes_out() -> None:
 
 def test_listing() -> None:
     weights = (
-        StoredWeight("conv.weight", "dct", (16, 16, 3, 3), "float32", 9216, 576, 0.05),
+        StoredWeight("conv.weight", "dct", (16, 16, 3, 3), "float32", 9216, 576, 0.05, 110_592),
         StoredWeight("fc.weight", "plain", (10, 64), "float32", 2560, 2560),
     )
     text = text_of(render_inspection(Inspection("x.onnx", 4000, 12000, weights)))
-    assert row_of(text, "conv.weight") == "conv.weight dct 16x16x3x3 2.00 576 B 16.00x 0.05"
-    assert row_of(text, "fc.weight") == "fc.weight plain 10x64 32.00 2,560 B 1.00x -"
-    assert row_of(text, "graph and") == "graph and everything else 864 B 0.26x"
-    assert row_of(text, "whole file") == "whole file 4,000 B 3.00x"
+    assert row_of(text, "conv.weight") == "conv.weight dct 16x16x3x3 2.00 576 B 111 kB 16.00x 0.05"
+    assert row_of(text, "fc.weight") == "fc.weight plain 10x64 32.00 2,560 B - 1.00x -"
+    assert row_of(text, "graph and") == "graph and all else 864 B 0.26x"
+    assert row_of(text, "whole file") == "whole file 4,000 B 111 kB 3.00x"
 
 
 # Markdown
@@ -271,6 +276,21 @@ def test_markdown_leaves_empty_sections_out() -> None:
 
 def test_json_reads_back() -> None:
     assert from_json(to_json(REPORT)) == REPORT
+
+
+def test_json_without_load_memory_is_read() -> None:
+    """Reports of before it was counted do not say that there is none."""
+    record = json.loads(to_json(REPORT))
+    del record["load_bytes"]
+    for layer in record["layers"]:
+        del layer["load_bytes"]
+    found = from_json(json.dumps(record))
+    assert found == replace(REPORT, load_bytes=None)
+    assert found.layers[0].load_bytes is None
+    assert (
+        row_of(text_of(render_report(found, verbose=True), 100), "whole")
+        == "whole file 152,340 B - 7.19x"
+    )
 
 
 def test_json_has_the_schema_first_and_the_order_of_the_record() -> None:

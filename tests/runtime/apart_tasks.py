@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from onnxzip.errors import ModelError
 
 def echo(value: object) -> object:
     return value
+
+
+def count(n: int, fails: bool = False) -> Iterator[np.ndarray]:
+    for i in range(n):
+        yield np.full(i, i)
+    if fails:
+        fail()
 
 
 def fail() -> None:

@@ -19,7 +19,7 @@ import pytest
 from onnxzip.errors import ModelError
 from onnxzip.graph.reading.mapped_arrays import mapping_of
 from onnxzip.runtime import apart
-from onnxzip.runtime.apart import Limits, LostProcessError, run_apart
+from onnxzip.runtime.apart import Limits, LostProcessError, collect_apart, run_apart
 from tests.runtime import apart_tasks as tasks
 
 LIMITS = Limits(cpu_s=5, n_bytes=1 << 29)
@@ -41,9 +41,18 @@ def test_values_come_back_and_arrays_are_mapped() -> None:
     assert run_apart(LIMITS, tasks.say_and_print) == "answer"
 
 
+def test_all_that_is_yielded_comes_back() -> None:
+    for n in (0, 1, 4):
+        found = collect_apart(LIMITS, tasks.count, n)
+        assert [array.tolist() for array in found] == [[i] * i for i in range(n)]
+        assert all(mapping_of(array) is not None for array in found[1:])
+
+
 def test_what_a_task_raises_is_raised() -> None:
     with pytest.raises(ModelError, match=r"m\.onnx: broken"):
         run_apart(LIMITS, tasks.fail)
+    with pytest.raises(ModelError, match=r"m\.onnx: broken"):
+        collect_apart(LIMITS, tasks.count, 3, fails=True)
 
 
 @pytest.mark.parametrize(

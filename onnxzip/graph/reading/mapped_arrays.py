@@ -13,7 +13,8 @@ from onnxzip.records.aliases import Array
 _MIN_BYTES = 1 << 16
 """Smaller arrays stay in memory: what 16 pages hold is not worth a search in the file."""
 
-_NAME_TAG, _DATA_TAG = b"\x42", b"\x4a"  # TensorProto.name = 8, .raw_data = 9; both of wire type 2
+_NAME_TAG, DATA_TAG = b"\x42", b"\x4a"
+"""TensorProto.name = 8 and .raw_data = 9 in front of their lengths (protobuf's wire type 2)."""
 
 
 def share_with_copy(arrays: dict[str, Array], copy: Array) -> None:
@@ -47,10 +48,11 @@ def share_with_copy(arrays: dict[str, Array], copy: Array) -> None:
 def _header(name: str, n_bytes: int) -> bytes:
     """Return what protobuf writes in front of a tensor's raw data."""
     encoded = name.encode()
-    return _NAME_TAG + _varint(len(encoded)) + encoded + _DATA_TAG + _varint(n_bytes)
+    return _NAME_TAG + varint(len(encoded)) + encoded + DATA_TAG + varint(n_bytes)
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Return a number as protobuf writes it: seven bits a byte, the lowest first."""
     parts = []
     while number > 127:
         parts.append(number & 127 | 128)

@@ -12,6 +12,7 @@ from onnxzip.graph.reading.model import Model, add_initializer
 from onnxzip.graph.reading.scope import reads_of
 from onnxzip.graph.reading.tensors import tensor_dtype
 from onnxzip.graph.writing.decoder_claims import claims_of
+from onnxzip.graph.writing.decoding.pieces import Piece, piece_model
 from onnxzip.records.aliases import Array
 
 KEY = "onnxzip"
@@ -86,22 +87,9 @@ def decoder(model: Model, n_nodes: int) -> Model:
         ModelError: the nodes are no decoder of ours.
     """
     claims = claims_of(model, n_nodes)
-    result = Model(onnx.ModelProto(), {}, model.source)
-    proto, graph = result.proto, result.proto.graph
-    proto.ir_version = model.proto.ir_version
-    proto.opset_import.extend(model.proto.opset_import)
-    graph.name = "decoder"
-    graph.node.extend(model.proto.graph.node[:n_nodes])
-    read = {name for node in graph.node for name in node.input}
-    for tensor in model.proto.graph.initializer:
-        if tensor.name in read:
-            graph.initializer.append(tensor)
-            if tensor.name in model.arrays:
-                result.arrays[tensor.name] = model.arrays[tensor.name]
-    for name in claims.decoded:
-        value = claims.values[name]
-        graph.output.append(onnx.helper.make_tensor_value_info(name, value.data_type, value.shape))
-    _widen_bfloat16(graph)
+    whole = Piece(tuple(range(n_nodes)), fed=(), decoded=claims.decoded, shared=(), spent=())
+    result = piece_model(model, whole, claims.values)
+    _widen_bfloat16(result.proto.graph)
     return result
 
 

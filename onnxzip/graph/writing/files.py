@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-import numpy as np
 import onnx
 
+from onnxzip.disk.own_copy import as_bytes, release_pages
 from onnxzip.disk.replacing import (
     Replacement,
     check_replaceable,
@@ -23,6 +23,8 @@ from onnxzip.disk.replacing import (
 from onnxzip.disk.temporary import remove
 from onnxzip.errors import OnnxzipError, OutputError, reason_of
 from onnxzip.graph.reading.model import Model
+from onnxzip.graph.writing.serialised import Chunk, n_serialised, serialised
+from onnxzip.records.aliases import Array
 
 
 def check_output(output: Path, overwrite: bool, original: Model, others: Iterable[Path] = ()) -> Path:
@@ -88,7 +90,7 @@ def inline_bytes(model: Model) -> int:
 def n_bytes_of(model: Model) -> int:
     """Return how many bytes `write_model` writes, external data without its padding."""
     n_bytes = inline_bytes(model)
-    return n_bytes if n_bytes > MAX_INLINE_BYTES else int(to_proto(model).ByteSize())
+    return n_bytes if n_bytes > MAX_INLINE_BYTES else n_serialised(serialised(model))
 
 
 def to_proto(model: Model) -> onnx.ModelProto:
@@ -106,7 +108,7 @@ def to_proto(model: Model) -> onnx.ModelProto:
         if tensor.name in model.arrays:
             tensor.ClearField("data_location")
             del tensor.external_data[:]
-            tensor.raw_data = _contiguous(model.arrays[tensor.name])
+            tensor.raw_data = as_bytes(model.arrays[tensor.name]).tobytes()
     return proto
 
 
@@ -141,7 +143,10 @@ def write_model(
         if inline_bytes(model) > MAX_INLINE_BYTES:
             proto, data_path, is_new = _write_data(model, path)
         with replacement(path) as new:
-            written = _write_proto(to_proto(model) if proto is None else proto, new)
+            chunks = (
+                serialised(model) if proto is None else [proto.SerializeToString(deterministic=True)]
+            )
+            written = _write_chunks(chunks, new)
             if check is not None:
                 _check(check, new)
             if approve is not None:
@@ -165,12 +170,24 @@ def _check(check: Callable[[Path], None], new: Replacement) -> None:
         raise
 
 
-def _write_proto(proto: onnx.ModelProto, new: Replacement) -> tuple[int, str]:
+def _write_chunks(chunks: Iterable[Chunk], new: Replacement) -> tuple[int, str]:
     """Write what stands in the file itself; return its size and SHA-256."""
-    data = proto.SerializeToString(deterministic=True)
-    new.file.write(data)
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk if isinstance(chunk, bytes) else as_bytes(chunk).data)
+        _write_chunk(chunk, new.file)
+    n_bytes = new.file.tell()
     new.complete()
-    return len(data), hashlib.sha256(data).hexdigest()
+    return n_bytes, digest.hexdigest()
+
+
+def _write_chunk(chunk: Chunk, file: BinaryIO) -> None:
+    """Write bytes, or an array's; what is mapped needs no memory any more."""
+    if isinstance(chunk, bytes):
+        file.write(chunk)
+    else:
+        file.write(as_bytes(chunk).data)
+        release_pages([chunk])
 
 
 def _remove_older_data(path: Path, kept: Collection[Path | None]) -> None:
@@ -203,18 +220,10 @@ def _write_data(model: Model, path: Path) -> tuple[onnx.ModelProto, Path, bool]:
     return proto, data_path, is_new
 
 
-def _append(
-    data: BinaryIO,
-    tensor: onnx.TensorProto,
-    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-) -> None:
+def _append(data: BinaryIO, tensor: onnx.TensorProto, array: Array) -> None:
     data.write(b"\0" * (-data.tell() % _PAGE_BYTES))
     offset = data.tell()
-    data.write(_contiguous(array))
+    _write_chunk(array, data)
     del tensor.external_data[:]
     for key, value in (("offset", str(offset)), ("length", str(array.nbytes))):
         tensor.external_data.add(key=key, value=value)
-
-
-def _contiguous(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
-    return np.ascontiguousarray(array).tobytes()

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 
 from onnxzip.records.plan import Rewrite, Skip
-from onnxzip.report.numbers import NUMBER, format_bytes, format_ratio, format_shape
+from onnxzip.report.numbers import NUMBER, format_bytes, format_memory, format_ratio, format_shape
 from onnxzip.report.record import Inspection, LayerReport, Report
 from onnxzip.report.tables.table import Table
 
-WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "ratio", "error")
+WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "at load", "ratio", "error")
 
-
-_REST, _WHOLE = "graph and everything else", "whole file"
+_REST, _WHOLE = "graph and all else", "whole file"
 
 
 def layer_table(report: Report) -> Table:
@@ -27,7 +26,9 @@ def layer_table(report: Report) -> Table:
         rows.append((*small, ""))
     if rows:
         rows.append((*_sum_row(_REST, report.rest_before, report.rest_after), ""))
-        rows.append((*_sum_row(_WHOLE, report.bytes_before, report.bytes_after), ""))
+        at_load = format_memory(report.load_bytes)
+        whole = _sum_row(_WHOLE, report.bytes_before, report.bytes_after, at_load=at_load)
+        rows.append((*whole, ""))
     is_computed = any(layer.form == "computed" for layer in report.layers)
     columns = (*WEIGHT_COLUMNS, "fewer MACs") if is_computed else WEIGHT_COLUMNS
     cells = tuple(row[: len(columns)] for row in rows)
@@ -41,6 +42,7 @@ def _layer_row(layer: LayerReport) -> tuple[str, ...]:
         format_shape(layer.shape),
         _bits_per_weight(layer.bytes_after, layer.shape),
         format_bytes(layer.bytes_after),
+        format_memory(layer.load_bytes),
         format_ratio(layer.bytes_before, layer.bytes_after),
         f"{layer.error:.3g}",
     )
@@ -51,9 +53,9 @@ def _fewer_macs(layer: LayerReport) -> str:
     return format_ratio(layer.macs_before or 0, layer.macs_after or 0) if is_computed else "-"
 
 
-def _sum_row(name: str, before: int, after: int, method: str = "") -> tuple[str, ...]:
+def _sum_row(name: str, before: int, after: int, method: str = "", at_load: str = "") -> tuple[str, ...]:
     """Return a row of what is more than one weight, or none."""
-    return (name, method, "", "", format_bytes(after), format_ratio(before, after), "")
+    return (name, method, "", "", format_bytes(after), at_load, format_ratio(before, after), "")
 
 
 def skip_table(skips: Iterable[Skip]) -> Table:
@@ -93,13 +95,15 @@ def weight_table(inspection: Inspection) -> Table:
             format_shape(weight.shape),
             _bits_per_weight(weight.n_bytes, weight.shape),
             format_bytes(weight.n_bytes),
+            format_memory(weight.load_bytes),
             format_ratio(weight.bytes_before, weight.n_bytes),
             "-" if weight.error is None else f"{weight.error:.3g}",
         )
         for weight in inspection.weights
     ]
     rows.append(_sum_row(_REST, inspection.rest_before, inspection.rest_after))
-    rows.append(_sum_row(_WHOLE, inspection.bytes_before, inspection.n_bytes))
+    at_load = format_memory(inspection.load_bytes)
+    rows.append(_sum_row(_WHOLE, inspection.bytes_before, inspection.n_bytes, at_load=at_load))
     return Table(WEIGHT_COLUMNS, tuple(rows), frozenset({"weight", "method"}), "weight")
 
 

@@ -1,0 +1,1 @@
+"""What it takes to run a decoder: in which pieces, and how much memory."""
