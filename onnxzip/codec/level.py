@@ -12,6 +12,7 @@ from onnxzip.codec.coding.packed import MIN_OF_TWO_BYTES
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.codec.emit.packed import emit_packed
 from onnxzip.codec.fixed_rate import LARGE_RATES, FixedRate
+from onnxzip.codec.gain import CODED_LOAD_BYTES, saved_bytes
 from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
 from onnxzip.errors import UsageError
 from onnxzip.passbase import Builder, Codec
@@ -26,7 +27,12 @@ FIRST_CODED_LEVEL = 4
 """Levels 1, 2 and 3 pack; coding grows from 4 on (_MAX_CODED_WEIGHTS)."""
 
 _MAX_CODED_WEIGHTS = {4: 1_000_000, 5: 2_000_000, 6: 4_000_000, 7: 8_000_000, 8: 16_000_000}
-"""Weights that are entropy coded, by level: each takes about 100 bytes while a session is created."""
+"""Weights that are entropy coded whatever that saves, by level: each takes 30 to 60 bytes while a session is
+created (`python -m tests.bench.loading`)."""
+
+_LOAD_BYTES_PER_SAVED_BYTE = {6: 200.0, 7: 500.0, 8: 1000.0}
+"""Memory at load that a byte less in the file is worth beyond that, by level. At level 6 heavy-tailed weights are
+coded however many there are, which makes them 40 % smaller; at 9 all are."""
 
 _LEAST_SHARE = 1 / 4
 """Share of a model's weights below which none is coded. Coding the smallest layers up to a quarter or so
@@ -45,19 +51,22 @@ class Level:
         number: 1 ... 9.
         emit: emits the decoders of all coefficients and integers of a model.
         renames: whether internal names are shortened, doc strings dropped, and small tensors rounded.
-        max_coded_weights: how many weights may be entropy coded; None for all.
+        max_coded_weights: how many weights may be entropy coded in any case; None for all.
+        load_bytes_per_saved_byte: what coding may take at load for others.
     """
 
     number: int
     emit: Callable[[Sequence[Stored], Builder, Sequence[Moves]], list[str]]
     renames: bool
     max_coded_weights: int | None
+    load_bytes_per_saved_byte: float = 0.0
 
     def codecs(self, layers: Sequence[Layer]) -> dict[str, Codec]:
         """Return each layer's codec: the smallest layers are entropy coded, up to the level's limit.
 
-        Packed weights decode in a fifth of the memory, and the largest layers need it most. Where less
-        than a quarter of the weights could be coded, none is: it would cost memory and save little.
+        Packed weights decode in a third of the memory, and the largest layers need it most: beyond the limit
+        those are coded that save enough by it. Where less than a quarter of the weights are below the limit,
+        all have to.
         """
         codecs: dict[str, Codec] = {}
         n_weights = sum(layer.weight.size for layer in layers)
@@ -74,13 +83,19 @@ class Level:
         for layer in sorted(layers, key=lambda layer: (layer.weight.size, layer.name)):
             n_coded += layer.weight.size
             pack = large_packer if layer.weight.size >= MIN_OF_TWO_BYTES else packer
-            codecs[layer.name] = coder if n_coded <= limit else pack
+            codecs[layer.name] = coder if n_coded <= limit or self._pays(layer) else pack
         return codecs
+
+    def _pays(self, layer: Layer) -> bool:
+        """Whether coding a layer saves enough for the memory that it takes."""
+        if not self.load_bytes_per_saved_byte:
+            return False
+        return saved_bytes(layer.weight) * self.load_bytes_per_saved_byte >= CODED_LOAD_BYTES
 
 
 def packing(level: Level) -> Level:
     """Return a level that entropy codes nothing: what decodes needs no operator younger than opset 7."""
-    return replace(level, emit=emit_packed, max_coded_weights=0)
+    return replace(level, emit=emit_packed, max_coded_weights=0, load_bytes_per_saved_byte=0.0)
 
 
 def level(number: int) -> Level:
@@ -94,4 +109,5 @@ def level(number: int) -> Level:
     if number < FIRST_CODED_LEVEL:
         return Level(number, emit_packed, renames=False, max_coded_weights=0)
     renames = number >= DEFAULT_LEVEL
-    return Level(number, emit_coded, renames, _MAX_CODED_WEIGHTS.get(number))
+    price = _LOAD_BYTES_PER_SAVED_BYTE.get(number, 0.0)
+    return Level(number, emit_coded, renames, _MAX_CODED_WEIGHTS.get(number), price)
