@@ -3,9 +3,9 @@
     python -m tests.release.others WORK [--models FOLDER...] [--levels N...] [--only NAME...]
 
 Compresses the models of the folders into WORK (what is there stays), and has a script of
-`trials/scripts/` answer on each file and on the plain file that it decodes to. Prints a table with a line for
-each runtime or tool, then each file that is not right. Exits with 1 where there is one. A runtime that
-cannot be had is a line with the reason.
+`trials/scripts/` answer on each file and on the plain file that it decodes to. Prints a table with a
+line for each runtime or tool, then each file that is not right. Exits with 1 where there is one. A
+runtime that cannot be had is a line with the reason.
 """
 
 from __future__ import annotations
