@@ -15,16 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.release.trials.answers import Pair, ask, ask_pairs
+from tests.release.trials.answers import CLOSE, Pair, ask, ask_pairs
 from tests.release.trials.compressed import make_pairs, parser
 from tests.release.trials.environments import UnavailableError, make_node, make_python
 from tests.release.trials.table import findings_of, print_head, row
 
 _SCRIPTS = Path(__file__).parent / "trials" / "scripts"
 _F32 = ("INFERENCE_PRECISION_HINT=f32",)
-_CLOSE = 1e-5
-"""Plain files hold what onnxruntime decodes here; elsewhere a basis product is summed in another order,
-which moves answers by 5e-7."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Runtime:
     packages: tuple[str, ...]
     script: str
     arguments: tuple[str, ...] = ()
-    limit: float = _CLOSE
+    limit: float = CLOSE
 
     def pairs(self, folders: Iterable[Path], work: Path) -> list[Pair]:
         """Make the environment and answer on all pairs.

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.release.trials.answers import LIMIT_SECONDS, Answers, Pair, ask_pairs, read
+from tests.release.trials.answers import CLOSE, LIMIT_SECONDS, Answers, Pair, ask_pairs, read
 from tests.release.trials.compressed import make_pairs, parser
 from tests.release.trials.environments import UnavailableError, find_browser, make_node
 from tests.web.server import Site, serve
@@ -32,8 +32,6 @@ _QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 _SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
-_CLOSE = 1e-5
-"""As in `others`: wasm has no fused multiply-add, and a GPU its own order of sums."""
 _COLUMNS = (
     *("file", "provider", "answers", "bytes downloaded", "ms to session", "ms to first answer"),
     *("ms to tenth answer", "JS heap, MB", "wasm memory, MB"),
@@ -135,7 +133,7 @@ def _print_rows(browser: Browser, folders: list[Path], provider: str) -> int:
     def answers_of(file: Path) -> Answers:
         return browser.answers(file.parent.name, file.name, provider)
 
-    for pair in ask_pairs(folders, answers_of, _CLOSE):
+    for pair in ask_pairs(folders, answers_of, CLOSE):
         print(row(pair, provider), flush=True)
         n_failed += pair.verdict in ("wrong", "refused")
     return n_failed

@@ -54,7 +54,12 @@ def row(name: str, pairs: Sequence[Pair]) -> str:
 
 
 def findings_of(name: str, pairs: Sequence[Pair]) -> list[str]:
-    """Return a line for each file that a runtime refuses or gets wrong, the plain one being right."""
+    """Return a line for each file that a runtime refuses or gets wrong, the plain one being right.
+
+    One that takes no plain file at all is a finding as well: then the fault is more likely the script's.
+    """
+    if pairs and all(pair.verdict == "not for it" for pair in pairs):
+        return [f"{name}: takes none of the plain files: {pairs[0].plain.finding}"]
     return [
         f"{name}: {pair.name}: {pair.verdict}: {pair.small.finding or f'{pair.difference:.2g}'}"
         for pair in pairs

@@ -29,6 +29,9 @@ def pair(plain: Answers, small: Answers, limit: float = 1e-5) -> Pair:
     return Pair("a.6", plain, small, (1000, 100), limit)
 
 
+BEST = pair(answered(1), answered(1))
+
+
 @pytest.mark.parametrize(
     ("plain", "small", "verdict"),
     [
@@ -44,7 +47,13 @@ def pair(plain: Answers, small: Answers, limit: float = 1e-5) -> Pair:
 def test_verdict(plain: Answers, small: Answers, verdict: str) -> None:
     found = pair(plain, small)
     assert found.verdict == verdict
-    assert bool(findings_of("tract", [found])) == (verdict in ("wrong", "refused"))
+    assert bool(findings_of("tract", [found, BEST])) == (verdict in ("wrong", "refused"))
+
+
+def test_no_plain_file_is_a_finding() -> None:
+    """A script that cannot work any more must not look like a runtime that is too small."""
+    broken = pair(Answers("no module"), Answers("no module"))
+    assert findings_of("tract", [broken, broken]) == ["tract: takes none of the plain files: no module"]
 
 
 def test_row() -> None:
@@ -88,6 +97,18 @@ def test_script(folder: Path) -> None:
     assert found.facts is not None
     assert (found.facts["version"], found.facts["n_bytes"]) == ("9", 7)
     assert found.peak_mb > 5
+
+
+def test_runtime_that_refuses(folder: Path) -> None:
+    script = folder / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from kit import main\n"
+        "def load(model, feeds, told):\n"
+        "    raise RuntimeError('no\\n operator')\n"
+        "main(load, '9')\n"
+    )
+    found = answers.ask([sys.executable, script], folder / "small.onnx", [])
+    assert found.finding == "no operator"
 
 
 @pytest.mark.parametrize(

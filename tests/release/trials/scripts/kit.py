@@ -4,7 +4,8 @@
 
 A script hands `main` a function that loads a model. RESULT is written as JSON: `version`, `load_ms`,
 `first_ms` (its first answer), `run_ms` (the mean of nine more), `outputs` (a list for each of the
-FEEDS; arrays have `dims` and `data`, base64 of little-endian float64), and what else the script notes.
+FEEDS; arrays have `dims` and `data`, base64 of little-endian float64), and what else the script notes;
+or `finding` alone, what the runtime says where it refuses the model.
 """
 
 import base64
@@ -27,7 +28,15 @@ def main(load, version, takes_any_size=True):
         version: the runtime's version.
         takes_any_size: whether it runs more samples than one.
     """
-    model, feeds_file, result = map(Path, sys.argv[1:4])
+    model, feeds, result = map(Path, sys.argv[1:4])
+    try:
+        found = {"version": version, **_measure(load, model, feeds, takes_any_size)}
+    except Exception as error:  # whatever a runtime raises is what it says of the model
+        found = {"finding": " ".join(str(error).split()) or type(error).__name__}
+    result.write_text(json.dumps(found))
+
+
+def _measure(load, model, feeds_file, takes_any_size):
     written = json.loads(feeds_file.read_text())
     all_feeds = [
         {name: np.array(x["data"], x["type"]).reshape(x["dims"]) for name, x in feeds.items()}
@@ -48,7 +57,7 @@ def main(load, version, takes_any_size=True):
         "first_ms": (answered - loaded) * 1e3,
         "run_ms": (ended - answered) * 1e3 / N_MORE,
     }
-    result.write_text(json.dumps({"version": version, **times, **notes, "outputs": outputs}))
+    return {**times, **notes, "outputs": outputs}
 
 
 def _encoded(arrays):

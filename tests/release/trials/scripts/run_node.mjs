@@ -17,6 +17,6 @@ try {
   const { version } = JSON.parse(fs.readFileSync(path.join(folder, "package.json")));
   fs.writeFileSync(result, JSON.stringify({ version, ...answers }));
 } catch (error) {
-  console.error(String(error?.message ?? error).replace(/\s+/g, " "));
-  process.exitCode = 1;
+  const finding = String(error?.message ?? error).replace(/\s+/g, " ");
+  fs.writeFileSync(result, JSON.stringify({ finding }));
 }
