@@ -1,1 +1,1 @@
-"""Checks that are run before a release, because they need other versions of onnxruntime."""
+"""Checks that are run before a release, because they need other runtimes, or hours."""

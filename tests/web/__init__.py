@@ -1,0 +1,1 @@
+"""A page that runs compressed models in a browser, and the server behind it."""
