@@ -11,7 +11,7 @@ from onnxzip.passbase import relative_error
 from onnxzip.records.aliases import Array
 
 CODED_LOAD_BYTES = 22.0
-"""Memory at load that a coded weight takes beyond a packed one, about: 30 to 40 bytes instead of 10 to 15
+"""Memory at load that a coded weight takes beyond a packed one, about: 30 to 40 bytes, not 10 to 15
 (`python -m tests.bench.loading`)."""
 
 _TYPICAL_ERROR = 0.12
@@ -22,7 +22,7 @@ _N_SAMPLED, _RUN = 1 << 16, 256
 
 
 def saved_bytes(weight: Array) -> float:
-    """Return the bytes for each number that coding saves at a typical error; below 0 where it saves none.
+    """Return the bytes a number that coding saves at a typical error; below 0 where it saves none.
 
     Both codecs round the numbers as they are: the packed one at its first rate with an error of at most
     _TYPICAL_ERROR, the coded one with a step of the same error, rms / step = 1 / (sqrt(12) error).

@@ -27,12 +27,12 @@ FIRST_CODED_LEVEL = 4
 """Levels 1, 2 and 3 pack; coding grows from 4 on (_MAX_CODED_WEIGHTS)."""
 
 _MAX_CODED_WEIGHTS = {4: 1_000_000, 5: 2_000_000, 6: 4_000_000, 7: 8_000_000, 8: 16_000_000}
-"""Weights that are entropy coded whatever that saves, by level: each takes 30 to 60 bytes while a session is
-created (`python -m tests.bench.loading`)."""
+"""Weights that are entropy coded whatever that saves, by level: each takes 30 to 60 bytes while a session
+is created (`python -m tests.bench.loading`)."""
 
 _LOAD_BYTES_PER_SAVED_BYTE = {6: 200.0, 7: 500.0, 8: 1000.0}
-"""Memory at load that a byte less in the file is worth beyond that, by level. At level 6 heavy-tailed weights are
-coded however many there are, which makes them 40 % smaller; at 9 all are."""
+"""Memory at load that a byte less in the file is worth beyond that, by level. At level 6 heavy-tailed
+weights are coded however many there are, which makes them 40 % smaller; at 9 all are."""
 
 _LEAST_SHARE = 1 / 4
 """Share of a model's weights below which none is coded. Coding the smallest layers up to a quarter or so
@@ -64,9 +64,9 @@ class Level:
     def codecs(self, layers: Sequence[Layer]) -> dict[str, Codec]:
         """Return each layer's codec: the smallest layers are entropy coded, up to the level's limit.
 
-        Packed weights decode in a third of the memory, and the largest layers need it most: beyond the limit
-        those are coded that save enough by it. Where less than a quarter of the weights are below the limit,
-        all have to.
+        Packed weights decode in a third of the memory, and the largest layers need it most: beyond the
+        limit those are coded that save enough by it. Where less than a quarter of the weights are below
+        the limit, all have to.
         """
         codecs: dict[str, Codec] = {}
         n_weights = sum(layer.weight.size for layer in layers)
