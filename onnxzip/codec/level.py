@@ -27,8 +27,8 @@ FIRST_CODED_LEVEL = 4
 """Levels 1, 2 and 3 pack; coding grows from 4 on (_MAX_CODED_WEIGHTS)."""
 
 _MAX_CODED_WEIGHTS = {4: 1_000_000, 5: 2_000_000, 6: 4_000_000, 7: 8_000_000, 8: 16_000_000}
-"""Weights that are entropy coded whatever that saves, by level: each takes 30 to 60 bytes while a session
-is created (`python -m tests.bench.loading`)."""
+"""Weights that are entropy coded whatever that saves, by level: each takes 30 to 60 bytes while a
+session is created (`python -m tests.bench.loading`)."""
 
 _LOAD_BYTES_PER_SAVED_BYTE = {6: 200.0, 7: 500.0, 8: 1000.0}
 """Memory at load that a byte less in the file is worth beyond that, by level. At level 6 heavy-tailed

@@ -19,6 +19,7 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import iter_bodies
 from onnxzip.graph.reading.tensors import element_type
 from onnxzip.graph.writing.pending_graph import PendingGraph, export_node
+from onnxzip.graph.writing.refining.tiles import part_sizes
 from onnxzip.passbase import Builder, Site
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer
@@ -189,6 +190,8 @@ class GraphBuilder:
             for (promised, _), actual in zip(wanted, decoded, strict=True):
                 self._pending.fulfil(promised, actual)
             self._pending.move_to_front(n_readers)
+        for node in self._pending.nodes:
+            self._part(node)
         self._pending.finish()
         graph = self._model.proto.graph
         drop_initializers(self._model, self._replaced)
@@ -203,6 +206,29 @@ class GraphBuilder:
         graph.value_info.extend(self._pending.export_value_info())
         self._pending.add_constants(self._model)
         return len(decode_nodes)
+
+    def _part(self, node: gs.Node) -> None:
+        """Let a node that makes much of little work on parts (`tiles`)."""
+        index, sizes = part_sizes(node)
+        if len(sizes) < 2:
+            return
+        start, (made,) = self._pending.n_nodes, node.outputs
+        source = node.inputs[index]
+        shapes = [(n, *source.shape[1:]) for n in sizes]
+        parts = self.split(str(source.name), shapes, source.dtype.type)
+        names, dtype = [str(tensor.name) for tensor in node.inputs], made.dtype.type
+        tiles = [
+            self.node(
+                node.op,
+                [*names[:index], part, *names[index + 1 :]],
+                (n, *made.shape[1:]),
+                dtype,
+                **node.attrs,
+            )
+            for part, n in zip(parts, sizes, strict=True)
+        ]
+        whole = self.node("Concat", tiles, made.shape, dtype, axis=0)
+        self._pending.replace(node, whole, start)
 
     def _copy_companions(self) -> dict[str, int]:
         """Let what must be no constant be made by a node; a session that optimises drops it again."""

@@ -22,7 +22,7 @@ from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
-from onnxzip.graph.writing.reshapes import pass_by_needless_reshapes
+from onnxzip.graph.writing.refining.reshapes import pass_by_needless_reshapes
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.transforms.moves import Move, Moves
 
@@ -99,11 +99,30 @@ class PendingGraph:
         """Return the node that makes a value, None for constants and promises."""
         return next(iter(self._values[value].inputs), None)
 
+    @property
+    def nodes(self) -> list[gs.Node]:
+        """The decode nodes so far."""
+        return list(self._nodes)
+
+    def replace(self, node: gs.Node, value: str, start: int) -> None:
+        """Let the nodes from `start` on, which make `value`, take the place of a node."""
+        made, (old,) = self._nodes[start:], node.outputs
+        del self._nodes[start:]
+        place = next(i for i, other in enumerate(self._nodes) if other is node)
+        self._nodes[place:place] = made
+        for reader in list(old.outputs):
+            for i, read in enumerate(reader.inputs):
+                if read is old:
+                    reader.inputs[i] = self._values[value]
+        name = next(name for name, tensor in self._values.items() if tensor is old)
+        if name in self._homes:
+            self._homes = {value if k == name else k: home for k, home in self._homes.items()}
+        self.drop(node)
+
     def drop(self, node: gs.Node) -> None:
         """Take back a node whose output nothing reads, and leave its inputs to others."""
-        self._nodes.remove(node)
-        for tensor in node.inputs:
-            tensor.outputs.remove(node)
+        self._nodes = [other for other in self._nodes if other is not node]
+        node.inputs.clear()
 
     def give_home(self, value: str, home: str) -> None:
         """Let a value have another name in the model: that of the weight whose place it takes.

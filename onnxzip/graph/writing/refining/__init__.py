@@ -1,0 +1,1 @@
+"""What is done to decode nodes before they are written."""
