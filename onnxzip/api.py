@@ -47,6 +47,7 @@ class Settings(VerifySettings, total=False):
 
     best_effort: bool
     target_size: WholeNumber | str | None
+    load_memory: WholeNumber | str | None
     objective: Literal["size", "speed"]
     freeze_inputs: bool
     passes: str | Sequence[str] | None
@@ -84,6 +85,7 @@ def compress(
             tolerance: largest loss allowed, in the metric's unit.
             best_effort: whether to return the model that loses least where none meets the tolerance.
             target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
+            load_memory: bytes that decoding may add while a session is created, or a text: "60MB".
             objective: "size" or "speed".
             freeze_inputs: whether initializers that are also graph inputs become constants.
             passes, skip, keep: names of passes to use, of passes to leave out, patterns of the names of

@@ -140,6 +140,12 @@ class _Found:
             settings=self.options.described(),
         )
         load_bytes = graph.load_bytes(self.emitted.model, self.emitted.n_nodes)
+        n_allowed, n_needed = self.options.load_memory, sum(load_bytes.values())
+        if n_allowed is not None and n_needed > n_allowed:
+            raise ToleranceError(
+                f"{self.original.source}: decoding adds {n_needed} bytes while a session is created, "
+                f"more than `load_memory` {n_allowed}; allow more, or a lower `level`"
+            )
         of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
         return with_load_bytes(report, of_layers, sum(load_bytes.values()))
 

@@ -49,6 +49,11 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
         [0, -1, True, 1e6, "", "MB", "4XB", "1e6", "-4MB", "0.1B", "9" * 5000, b"4MB", HUGE],
         "is not a size of a byte or more",
     ),
+    "load_memory": (
+        [(5, 5), ("60MB", 60_000_000), (None, None)],
+        [0, -1, True, "", HUGE],
+        "is not a size of a byte or more",
+    ),
     "objective": ([("speed", "speed")], ["fast", None, True, HUGE], "is not one of size, speed"),
     "passes": (
         [("dct", ("dct",)), (["a", "b"], ("a", "b")), (None, None), (np.array(["a"]), ("a",))],
@@ -190,6 +195,7 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         "tolerance": {"tolerance": 0.2},
         "best_effort": {"best_effort": True},
         "target_size": {"target_size": "4MB"},
+        "load_memory": {"load_memory": "60MB"},
         "objective": {"objective": "speed"},
         "pass_settings": {"pass_settings": {"dct": {"block": (8, 4)}}},
         "custom_ops": {"custom_ops": "lib.so"},

@@ -181,6 +181,12 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep internal names and doc strings, which are shortened or dropped from -6 on",
     )
+    group.add_argument(
+        "--load-memory",
+        metavar="SIZE",
+        help="most memory that decoding may add while a session is created, e.g. 60MB; what does "
+        "not fit is packed, not entropy coded",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,10 @@ _LOAD_BYTES_PER_SAVED_BYTE = {6: 200.0, 7: 500.0, 8: 1000.0}
 """Memory at load that a byte less in the file is worth beyond that, by level. At level 6 heavy-tailed
 weights are coded however many there are, which makes them 40 % smaller; at 9 all are."""
 
+_LEAST_PACKED, _MOST_CODED = 15.0, 80.0
+"""Memory at load, in bytes a weight, of packed weights at best and of coded ones in small models, about
+(`python -m tests.bench.loading`): what is promised is measured in the end."""
+
 _LEAST_SHARE = 1 / 4
 """Share of a model's weights below which none is coded. Coding the smallest layers up to a quarter or so
 saves 4.9, 0 and 3.4 % of digits_autoencoder, digits_attention and digits_gru, all layers 21, 15 and 8 %
@@ -61,18 +65,24 @@ class Level:
     max_coded_weights: int | None
     load_bytes_per_saved_byte: float = 0.0
 
-    def codecs(self, layers: Sequence[Layer]) -> dict[str, Codec]:
+    def codecs(self, layers: Sequence[Layer], load_memory: int | None = None) -> dict[str, Codec]:
         """Return each layer's codec: the smallest layers are entropy coded, up to the level's limit.
 
         Packed weights decode in a third of the memory, and the largest layers need it most: beyond the
         limit those are coded that save enough by it. Where less than a quarter of the weights are below
         the limit, all have to.
+
+        Args:
+            layers: all of the model.
+            load_memory: bytes that decoding may add at load; then as many are coded as that allows.
         """
         codecs: dict[str, Codec] = {}
         n_weights = sum(layer.weight.size for layer in layers)
         limit = n_weights if self.max_coded_weights is None else self.max_coded_weights
         if limit < _LEAST_SHARE * n_weights:
             limit = 0
+        if load_memory is not None and self.number >= FIRST_CODED_LEVEL:
+            limit = int(max(0, load_memory - _LEAST_PACKED * n_weights) / (_MOST_CODED - _LEAST_PACKED))
         # With calibration data passes without feedback did not gain by it (vgg8: 54x instead of 63x).
         is_measured = any(layer.statistics is not None for layer in layers)
         coder = VariableRate(plain_bit_price=0.0 if is_measured else BIT_PRICE)
@@ -83,7 +93,8 @@ class Level:
         for layer in sorted(layers, key=lambda layer: (layer.weight.size, layer.name)):
             n_coded += layer.weight.size
             pack = large_packer if layer.weight.size >= MIN_OF_TWO_BYTES else packer
-            codecs[layer.name] = coder if n_coded <= limit or self._pays(layer) else pack
+            pays = load_memory is None and self._pays(layer)
+            codecs[layer.name] = coder if n_coded <= limit or pays else pack
         return codecs
 
     def _pays(self, layer: Layer) -> bool:

@@ -67,6 +67,7 @@ class Options:
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
+        load_memory: bytes that decoding may add while a session is created; what does not fit is packed.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
         freeze_inputs: take initializers that are also graph inputs, which callers could override (IR 4
             and above, as old exporters write them), for constants.
@@ -94,6 +95,7 @@ class Options:
     tolerance: float | None = None
     best_effort: bool = False
     target_size: int | None = None
+    load_memory: int | None = None
     objective: Literal["size", "speed"] = "size"
     freeze_inputs: bool = False
     passes: tuple[str, ...] | None = None
@@ -216,6 +218,7 @@ _READERS: Mapping[str, Reader] = {
     "tolerance": _optional(read_number),
     "best_effort": read_flag,
     "target_size": _optional(read_size),
+    "load_memory": _optional(read_size),
     "objective": read_objective,
     "freeze_inputs": read_flag,
     "passes": _optional(read_some_names),

@@ -84,7 +84,7 @@ def propose(draft: Draft, subject: Subject, options: Options, show: ShowProgress
         chosen_level = packing(chosen_level)
         weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
     layers, unmeasured = _measure_inputs(model, layers, subject, show)
-    codecs = chosen_level.codecs(layers)
+    codecs = chosen_level.codecs(layers, options.load_memory)
     ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
     n_candidates = sum(map(len, ladders.values()))
     _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
