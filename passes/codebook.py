@@ -118,16 +118,20 @@ class CodebookPass(Pass):
         words = _emit_table(encoded.tables["codebook"], builder)
         indices = encoded.integers["indices"]
         length = encoded.tables["codebook"].shape[1]
-        chosen, plane = builder.integers(indices), _plane_shape(candidate)
+        plane = _plane_shape(candidate)
         shape: tuple[int, ...] = (plane[0], plane[1] // length, length)
         if plane[1] % length == 0:
-            chosen = builder.reshape(chosen, shape[:2], np.int32)
+            chosen = builder.integers(indices.reshape(shape[:2]))
             value = builder.node("Gather", [words, chosen], shape, np.float32, axis=0)
         else:
+            chosen = builder.integers(indices)
             value = builder.node("Gather", [words, chosen], (*indices.shape, length), np.float32, axis=0)
-            value = builder.reshape(value, (indices.size * length,))
+            if indices.size * length > layer.weight.size:
+                value = builder.reshape(value, (indices.size * length,))
+                value = cut(value, (layer.weight.size,), builder)
             shape = (*plane, 1)
-            value = builder.reshape(cut(value, (layer.weight.size,), builder), shape)
+            if "scales" in encoded.tables or candidate.settings["feedback"]:
+                value = builder.reshape(value, shape)
         if "scales" in encoded.tables:
             scales = encoded.tables["scales"]
             by_row = scales.shape[1] == 1 < plane[1]

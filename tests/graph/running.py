@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from onnxzip.codec.emit.scaled import emit_moves
 from onnxzip.graph import to_proto
 from onnxzip.graph.reading.model import Model
 from onnxzip.passbase import Builder
 from onnxzip.records.payload import Coefficients
+from onnxzip.transforms.moves import Moves, moved
 from tests.cases import CASES, Case
 
 RUNNABLE = [case for case in CASES.values() if case.runnable]
@@ -80,17 +82,17 @@ def assert_same_behaviour(model: Model, original: onnx.ModelProto | Path, case: 
         assert_identical(run(to_proto(model), feeds), run(original, feeds))
 
 
-def emit_plainly(items: Sequence[Any], builder: Builder) -> list[str]:
-    """Store integers as they are: Cast, Mul by the steps, Reshape."""
+def emit_plainly(items: Sequence[Any], builder: Builder, moves: Sequence[Moves]) -> list[str]:
+    """Store integers as they are: Cast, Mul by the steps, and the moves."""
     names: list[str] = []
-    for item in items:
+    for item, own in zip(items, moves, strict=True):
         if not isinstance(item, Coefficients):
-            names.append(builder.constant(item))
+            names.append(builder.constant(moved(item, own)))
             continue
         shape = item.integers.shape
         raw = builder.constant(item.integers.astype(np.int16))
         value = builder.node("Cast", [raw], shape, np.float32, to=onnx.TensorProto.FLOAT)
         steps = builder.constant(item.steps)
         value = builder.node("Mul", [value, steps], shape, np.float32)
-        names.append(builder.reshape(value, shape))
+        names.append(emit_moves(value, shape, np.float32, own, builder)[0])
     return names

@@ -24,13 +24,11 @@ MAX_LENGTH = 8
 """3^8 rows; nine integers would leave an alphabet of three only, and more padding. 5: no change on the
 four models."""
 
-SORTING_BYTES = 1400
-"""The 16 or 17 nodes that sort take 910 to 1,300 with their initializers (`ModelBuilder` of the tests).
-Half of this: 0, -3.3, -1.7, -0.5 %, mostly because an overlay is then not chosen
-(`code_plan._OVERLAY_BITS`); twice: +6.0, 0, 0, 0 %."""
+SORTING_BYTES = 700
+"""The 14 nodes that sort take 400, and some 300 with their initializers."""
 
-MAX_STORED_BYTES = 1000
-"""Less than SORTING_BYTES. Half of it: 0, -3.3, 0, -0.5 %; twice: no change."""
+MAX_STORED_BYTES = 600
+"""Less than SORTING_BYTES."""
 
 
 MAX_LEVEL_ROWS = 1 << 21

@@ -30,6 +30,9 @@ _ONNX_TYPES: dict[type[np.generic], int] = {
 _MIN_CAST_BYTES = 60
 """What a Cast and the name of its value take in the file, measured; `passbase.NODE_OVERHEAD_BYTES`."""
 
+_MIN_JOIN_BYTES = 100
+"""What putting two bytes together takes: a Cast, a MatMul, their names and the places' values."""
+
 Tile = tuple[str, tuple[int, ...]]
 """A value's name and shape."""
 
@@ -172,7 +175,7 @@ def small_ints(array: NDArray[np.integer], builder: Builder, dtype: type[np.gene
         saved = array.size * (np.dtype(dtype).itemsize - 1)
         if np.iinfo(small).min <= low and high <= np.iinfo(small).max and saved > _MIN_CAST_BYTES:
             return widened(builder.constant(array.astype(small)), array.shape, dtype, builder, small)
-    if low < 0 or high >= 1 << 16 or 2 * array.size <= 3 * _MIN_CAST_BYTES:
+    if low < 0 or high >= 1 << 16 or 2 * array.size <= _MIN_JOIN_BYTES:
         return builder.constant(array.astype(dtype))
     halves = np.stack([array >> 8, array & 255], axis=-1).astype(np.uint8)
     numbers = widened(builder.constant(halves), halves.shape, np.float32, builder)

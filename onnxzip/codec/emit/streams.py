@@ -83,7 +83,9 @@ class _Chunks:
         self._dtype = dtype
         self._tables = emit_book(book, dtype, has_overlay, builder)
         self._windows = Windows(book.widest, builder)
-        self._root_widths = builder.constant(book.widths[: book.level_sizes[0]].astype(np.float32))
+        block_bits = BLOCK * book.widths[: book.level_sizes[0]].astype(np.float32)
+        self._block_bits = builder.constant(block_bits)
+        self._block_size = builder.constant(np.array(BLOCK, np.float32))
 
     def emit(self, chunk: Chunk) -> str:
         """Emit the tuples of a chunk, (n_tuples, length)."""
@@ -106,10 +108,10 @@ class _Chunks:
         builder, n_blocks = self._builder, chunk.n_tuples // BLOCK
         column, whole = (n_blocks, 1), (n_blocks, BLOCK)
         context = self._emit_contexts(chunk)
-        width = look_up(self._root_widths, context, column, builder, np.float32)
-        start = sum_before(width, column, builder)
+        n_bits = look_up(self._block_bits, context, column, builder, np.float32)
+        start = sum_before(n_bits, column, builder)
+        width = builder.node("Div", [n_bits, self._block_size], column, np.float32)
         width = cast(width, column, np.int32, builder)
-        start = builder.node("Mul", [start, scalar(BLOCK, builder)], column, np.int32)
         ramp = builder.constant(np.arange(BLOCK, dtype=np.int32)[None])
         position = builder.node("Mul", [width, ramp], whole, np.int32)
         position = builder.node("Add", [start, position], whole, np.int32)

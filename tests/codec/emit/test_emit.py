@@ -332,7 +332,7 @@ def test_large_arrays_have_payloads_of_their_own(monkeypatch: pytest.MonkeyPatch
     [
         (0, 255, 20, np.uint8),
         (-128, 127, 20, np.int8),
-        (0, 65_535, 90, np.uint8),
+        (0, 65_535, 50, np.uint8),
         (-1, 128, 400, np.int32),
         (0, 65_536, 400, np.int32),
     ],
