@@ -28,8 +28,8 @@ _FIXED_BYTES = 240
 """What decodes them all takes in a file beside the numbers; tests/rewrite/test_small_tensors.py holds
 the estimate made of these three against real files."""
 
-_BYTES_PER_TENSOR = 14
-"""Under short names: an output of the Split, and its length as an int64."""
+_BYTES_PER_TENSOR = 25
+"""Under short names: an output of the Split, its length as an int64, and a share of what scales them."""
 
 _BYTES_PER_ENTRY = 40
 """A value_info entry, without the name."""

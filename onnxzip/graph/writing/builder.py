@@ -264,11 +264,13 @@ class GraphBuilder:
         return self.node("Transpose", [value], shape, dtype, perm=perm)
 
     def _turned(self, factor: str) -> str:
-        """Transpose a matrix that nothing else will read, or undo that."""
+        """Transpose a matrix, or return what its Transpose reads."""
         maker = self._pending.maker(factor)
         if maker is not None and maker.op == "Transpose":
-            self._pending.drop(maker)
-            return str(maker.inputs[0].name)
+            source = str(maker.inputs[0].name)
+            if not maker.outputs[0].outputs:
+                self._pending.drop(maker)
+            return source
         shape = self._pending.shape(factor)[::-1]
         return self.node("Transpose", [factor], shape, np.float32, perm=(1, 0))
 

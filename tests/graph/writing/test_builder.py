@@ -23,6 +23,7 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.passbase import Site
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients
+from onnxzip.transforms.moves import moved
 from tests.cases import CASES, Case
 from tests.graph.running import (
     BASIC,
@@ -172,8 +173,9 @@ def test_two_weights_may_be_one_value() -> None:
 def test_stored_value_may_be_decoded_by_a_constant_alone() -> None:
     """A decoder that stores floats as they are returns the name of a constant."""
 
-    def emit(items: Any, builder: Any) -> list[str]:
-        return [builder.constant(item.values()) for item in items]
+    def emit(items: Any, builder: Any, moves: Any) -> list[str]:
+        pairs = zip(items, moves, strict=True)
+        return [builder.constant(moved(item.values(), own)) for item, own in pairs]
 
     model, layer, builder = builder_of("gemm_transA0_transB1_alpha1_beta1", emit)
     rows = layer.canonical()[0]

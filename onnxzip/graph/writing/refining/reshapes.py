@@ -51,10 +51,15 @@ def _pass_by_rows(product: gs.Node, kept: Collection[int]) -> None:
 
 
 def _pass_by(node: gs.Node) -> None:
-    """Let readers of a Reshape to the same shape read its input; one behind a Cast is meant to be."""
+    """Let readers of a Reshape to the same shape read its input.
+
+    One behind a Cast or a Transpose is there for the runtimes that would merge those into what follows.
+    """
     (source, *_), (made,) = node.inputs, node.outputs
     maker = next(iter(source.inputs), None)
-    is_needed = maker is None or maker.op == "Cast" or tuple(source.shape) != tuple(made.shape)
+    is_needed = (
+        maker is None or maker.op in ("Cast", "Transpose") or tuple(source.shape) != tuple(made.shape)
+    )
     if not is_needed:
         for reader in list(made.outputs):
             for i, read in enumerate(reader.inputs):
