@@ -137,6 +137,8 @@ class PendingGraph:
     def behind_moves(self, promised: str) -> tuple[str, Moves]:
         """Follow a promised value through the Reshapes and Transposes that alone read it.
 
+        A Reshape to the same shape is there to part nodes (`refining.reshapes`), and ends the way.
+
         Returns:
             The value behind them, which may be promised in its place, and what they do.
         """
@@ -146,7 +148,7 @@ class PendingGraph:
             (node,) = readers
             if node.op == "Transpose":
                 found.append(("transpose", tuple(node.attrs["perm"])))
-            elif node.op == "Reshape" and node.inputs[0] is self._values[value]:
+            elif node.op == "Reshape" and self._values[value].shape != node.outputs[0].shape:
                 found.append(("reshape", tuple(node.outputs[0].shape)))
             else:
                 break
