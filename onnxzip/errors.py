@@ -30,9 +30,14 @@ from typing import ClassVar
 from onnxzip.records.printable import printable
 
 
+_LONGEST_WORD = 1000
+"""Characters: more than a path or a name that anybody gave; a file may hold longer ones."""
+
+
 def one_line(text: str) -> str:
-    """Return a text as it stands in a message: on one line, without control characters."""
-    return printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
+    """Return a text as it stands in a message: on one line, without control characters or endless names."""
+    line = printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
+    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:200]}...{word[0][-100:]}", line)
 
 
 class OnnxzipError(Exception):

@@ -496,6 +496,7 @@ def test_target_size_stands_instead_of_a_tolerance(capsys: pytest.CaptureFixture
             *(MemoryError(), 1),
             "in.onnx: out of memory; free some, or use a machine with more; out.onnx is untouched",
         ),
+        (ModelError(f"no '{'ab' * 999}'"), 1, f"in.onnx: no '{'ab' * 99}a...{'b' + 'ab' * 49}'"),
         (KeyboardInterrupt(), 130, "interrupted; out.onnx is untouched"),
         (
             *(ZeroDivisionError("division"), 1),
