@@ -29,7 +29,6 @@ from typing import ClassVar
 
 from onnxzip.records.printable import printable
 
-
 _LONGEST_WORD = 1000
 """Characters: more than a path or a name that anybody gave; a file may hold longer ones."""
 
