@@ -34,7 +34,7 @@ _LONGEST_WORD = 1000
 
 
 def one_line(text: str) -> str:
-    """Return a text as it stands in a message: on one line, without control characters or endless names."""
+    """Return a text as it stands in a message: one line without control characters or endless names."""
     line = printable(re.sub(r"\s*[\r\n]+\s*", " ", text))
     return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:200]}...{word[0][-100:]}", line)
 

@@ -57,9 +57,8 @@ def _emit_coded(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves
     whole = [stack.integers.astype(np.int32) for _, stack in stacks] + list(rest.values())
     factors = [1 << choose_shift(array) for array in whole[: len(stacks)]]
     halves = {i: split(whole[i], factor) for i, factor in enumerate(factors) if factor > 1}
-    coded = emit_streams(
-        encode([halves[i][0] if i in halves else a for i, a in enumerate(whole)]), builder
-    )
+    streams = encode([halves[i][0] if i in halves else a for i, a in enumerate(whole)])
+    coded = emit_streams(streams, builder, len(stacks))
     lows = dict(zip(halves, emit_groups([low for _, low in halves.values()], builder), strict=True))
     parts = [[coded[i], *([lows[i]] if i in lows else [])] for i in range(len(stacks))]
     names = emit_stacks(stacks, [plan_scaling(stack) for _, stack in stacks], parts, factors, builder)

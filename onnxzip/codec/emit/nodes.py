@@ -157,6 +157,8 @@ def widened(
     stored: type[np.generic] = np.uint8,
 ) -> str:
     """Emit small integers, of type `stored`, in a wider type; a large array in tiles."""
+    if stored is dtype:
+        return value
 
     def emit(part: str, part_shape: tuple[int, ...]) -> Tile:
         return cast(part, part_shape, dtype, builder), part_shape

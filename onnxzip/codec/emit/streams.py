@@ -50,7 +50,7 @@ class Emitted:
     Attributes:
         name: of its value.
         shape: flat, or what it was found in.
-        dtype: the integer type it is in.
+        dtype: the integer type it is in, or float32.
     """
 
     name: str
@@ -58,8 +58,19 @@ class Emitted:
     dtype: type[np.generic]
 
 
-def emit_streams(streams: Streams, builder: Builder) -> list[Emitted]:
-    """Emit the decoder of all arrays; return each in the arrays' order."""
+_SMALL_UNIT = 1 << 17
+"""Integers: up to so many are made floats together, where all are wanted so. A Cast for each array takes
+27 bytes in the file, moves of floats instead of bytes 3 to 9 bytes a weight at load."""
+
+
+def emit_streams(streams: Streams, builder: Builder, n_floats: int = 0) -> list[Emitted]:
+    """Emit the decoder of all arrays; return each in the arrays' order.
+
+    Args:
+        streams: the coded arrays.
+        builder: emits the nodes.
+        n_floats: the first so many arrays are wanted as floats; where they are few, they are floats.
+    """
     found: dict[int, Emitted] = {}
     for i, plain in streams.plain.items():
         found[i] = Emitted(builder.constant(plain), plain.shape, plain.dtype.type)
@@ -68,7 +79,12 @@ def emit_streams(streams: Streams, builder: Builder) -> list[Emitted]:
         chunks = _Chunks(streams.book, streams.dtype, has_overlay, builder)
         parts = _split_units([chunks.emit(chunk) for chunk in streams.chunks], streams, builder)
         for unit, part in zip(streams.units, parts, strict=True):
-            found.update(_emit_unit(unit, part, streams, builder))
+            dtype: type[np.generic] = streams.dtype
+            size = unit.n_tuples * streams.book.order.length
+            if size <= _SMALL_UNIT and max(unit.members) < n_floats:
+                shape = (unit.n_tuples, streams.book.order.length)
+                part, dtype = widened(part, shape, np.float32, builder, dtype), np.float32
+            found.update(_emit_unit(unit, part, streams, dtype, builder))
     for i, outliers in streams.outliers.items():
         found[i] = _with_outliers(found[i], outliers, builder)
     return [found[i] for i in range(len(streams.shapes))]
@@ -207,11 +223,13 @@ def _split_units(chunks: Sequence[str], streams: Streams, builder: Builder) -> l
     ]
 
 
-def _emit_unit(unit: Unit, tuples: str, streams: Streams, builder: Builder) -> dict[int, Emitted]:
-    """Emit a unit's arrays."""
+def _emit_unit(
+    unit: Unit, tuples: str, streams: Streams, dtype: type[np.generic], builder: Builder
+) -> dict[int, Emitted]:
+    """Emit a unit's arrays from its tuples of a type."""
     assert streams.book is not None
     length = streams.book.order.length
-    dtype, n = streams.dtype, unit.n_tuples * length
+    n = unit.n_tuples * length
     padded = [(k, unit.row_length or size) for k, size in (streams.shapes[i] for i in unit.members)]
     sizes = [k * size for k, size in padded]
     parts = [Emitted(tuples, (unit.n_tuples, length), dtype)]
@@ -230,10 +248,12 @@ def _emit_unit(unit: Unit, tuples: str, streams: Streams, builder: Builder) -> d
 
 
 def _with_outliers(part: Emitted, outliers: Outliers, builder: Builder) -> Emitted:
-    """Put an array's outliers in place, as int32: OpenVINO folds no ScatterElements of bytes."""
+    """Put an array's outliers in place, wider than bytes: OpenVINO folds no ScatterElements of those."""
     shape = (int(np.prod(part.shape)),)
     flat = part.name if part.shape == shape else builder.reshape(part.name, shape, part.dtype)
-    wide = widened(flat, shape, np.int32, builder, part.dtype)
-    inputs = [wide, emit_positions(outliers.positions, builder), builder.constant(outliers.values)]
-    made = builder.node("ScatterElements", inputs, shape, np.int32)
-    return Emitted(made, shape, np.int32)
+    dtype: type[np.generic] = np.float32
+    if part.dtype is not np.float32:
+        dtype, flat = np.int32, widened(flat, shape, np.int32, builder, part.dtype)
+    values = builder.constant(outliers.values.astype(dtype))
+    inputs = [flat, emit_positions(outliers.positions, builder), values]
+    return Emitted(builder.node("ScatterElements", inputs, shape, dtype), shape, dtype)
