@@ -16,6 +16,7 @@ from onnxzip.measure.subject import Subject
 from onnxzip.prove.drift import measure_drift
 from onnxzip.prove.exact import expect, prove_exact
 from onnxzip.prove.opinion import second_opinion
+from onnxzip.prove.structure import growing_nodes
 from onnxzip.records.check import Check
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan
@@ -72,9 +73,10 @@ def prove(
         is_within = not any(check.failed for check in drifts)
         exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
         opinion = second_opinion(emitted.model, subject) if is_within else None
-    proof = Proof((*exact, *drifts))
+    findings = growing_nodes(emitted.model, emitted.n_nodes)
+    proof = Proof((*exact, *drifts), findings)
     if opinion is not None:
-        proof = Proof((*exact, *drifts, opinion.check), opinion.findings)
+        proof = Proof((*exact, *drifts, opinion.check), (*findings, *opinion.findings))
     for check in proof.checks:
         verdict = "passed" if check.passed else "failed" if check.failed else "not proven"
         _log.info(
