@@ -8,9 +8,10 @@ from math import prod
 
 import numpy as np
 
+from onnxzip.codec.coding.prefix import Outliers
 from onnxzip.codec.emit.nodes import LARGEST_EXPANDED, widened
 from onnxzip.codec.emit.stacks import Stack
-from onnxzip.codec.emit.streams import Emitted
+from onnxzip.codec.emit.streams import Emitted, emit_positions, with_outliers
 from onnxzip.passbase import Builder
 from onnxzip.transforms.moves import (
     Move,
@@ -18,6 +19,7 @@ from onnxzip.transforms.moves import (
     Place,
     Shape,
     keeps_order,
+    moved,
     moved_shape,
     shape_behind,
     simplified,
@@ -101,6 +103,7 @@ def emit_moves(
 
 def emit_integers(part: Emitted, shape: tuple[int, ...], moves: Moves, builder: Builder) -> str:
     """Emit integers of a shape behind their moves, as int32."""
+    part = with_outliers(part, builder)
     whole: Moves = (("reshape", shape), *moves)
     name, shape = emit_moves(part.name, part.shape, part.dtype, whole, builder)
     return widened(name, shape, np.int32, builder, part.dtype)
@@ -129,7 +132,7 @@ def emit_members(
         shape = shape_behind(stack.members[0].integers.shape, stack.own_moves)
         return stack.parted(value, shape, builder)
     columns: list[list[Emitted]] = []
-    for part in parts:
+    for part in (with_outliers(part, builder) for part in parts):
         name, _ = emit_moves(part.name, part.shape, part.dtype, scaling.before, builder)
         names = stack.parted(name, scaling.shape, builder, part.dtype)
         columns.append([Emitted(n, scaling.shape, part.dtype) for n in names])
@@ -156,7 +159,11 @@ def _emit_floats(
 
 def _as_floats(part: Emitted, scaling: Scaling, builder: Builder) -> str:
     """Emit integers as floats, moved to where they are multiplied."""
+    if part.dtype is np.float32:
+        part = with_outliers(part, builder)
     moves = simplified(part.shape, scaling.before)
+    if part.outliers is not None:
+        return _with_moved_outliers(part, part.outliers, moves, scaling.shape, builder)
     last: Moves = ()
     # the Concat behind the tiles of a large array does as well
     if scaling.needs_reshape and prod(scaling.shape) <= LARGEST_EXPANDED // 4:
@@ -167,3 +174,19 @@ def _as_floats(part: Emitted, scaling: Scaling, builder: Builder) -> str:
     for _, target in last:
         name = builder.reshape(name, target)
     return name
+
+
+def _with_moved_outliers(
+    part: Emitted, outliers: Outliers, moves: Moves, shape: Shape, builder: Builder
+) -> str:
+    """Emit integers as floats of a shape, and put the outliers in place where the moves bring them."""
+    n = prod(part.shape)
+    marks = np.zeros(n, np.int32)
+    marks[outliers.positions] = 1 + np.arange(len(outliers.positions), dtype=np.int32)
+    marks = moved(marks.reshape(part.shape), moves).ravel()
+    places = np.flatnonzero(marks)
+    values = outliers.values[marks[places] - 1].astype(np.float32)
+    name, _ = emit_moves(part.name, part.shape, part.dtype, (*moves, ("reshape", (n,))), builder)
+    wide = widened(name, (n,), np.float32, builder, part.dtype)
+    inputs = [wide, emit_positions(places, builder), builder.constant(values)]
+    return builder.reshape(builder.node("ScatterElements", inputs, (n,), np.float32), shape)

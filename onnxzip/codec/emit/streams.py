@@ -9,7 +9,7 @@ computed once for a block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +51,13 @@ class Emitted:
         name: of its value.
         shape: flat, or what it was found in.
         dtype: the integer type it is in, or float32.
+        outliers: what is to be put in place yet.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: type[np.generic]
+    outliers: Outliers | None = None
 
 
 _SMALL_UNIT = 1 << 17
@@ -86,7 +88,7 @@ def emit_streams(streams: Streams, builder: Builder, n_floats: int = 0) -> list[
                 part, dtype = widened(part, shape, np.float32, builder, dtype), np.float32
             found.update(_emit_unit(unit, part, streams, dtype, builder))
     for i, outliers in streams.outliers.items():
-        found[i] = _with_outliers(found[i], outliers, builder)
+        found[i] = replace(found[i], outliers=outliers)
     return [found[i] for i in range(len(streams.shapes))]
 
 
@@ -247,8 +249,11 @@ def _emit_unit(
     return found
 
 
-def _with_outliers(part: Emitted, outliers: Outliers, builder: Builder) -> Emitted:
+def with_outliers(part: Emitted, builder: Builder) -> Emitted:
     """Put an array's outliers in place, wider than bytes: OpenVINO folds no ScatterElements of those."""
+    outliers = part.outliers
+    if outliers is None:
+        return part
     shape = (int(np.prod(part.shape)),)
     flat = part.name if part.shape == shape else builder.reshape(part.name, shape, part.dtype)
     dtype: type[np.generic] = np.float32
