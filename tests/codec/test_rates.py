@@ -302,6 +302,19 @@ def test_a_level_codes_twice_as_many_weights_as_the_one_before(number: int, limi
         assert coded == expected
 
 
+def test_beyond_the_limit_those_are_coded_that_save_enough() -> None:
+    """From level 7 on; memory at load that is given decides alone."""
+    rng = np.random.default_rng(0)
+    heavy = rng.standard_t(3, (64, 512)).astype(np.float32)
+    even = rng.uniform(-1, 1, (64, 512)).astype(np.float32)
+    layout = Layout((), (0,), (), ())
+    layers = [Layer("even", "", even, layout), Layer("heavy", "", heavy, layout)]
+    assert [coded_names(number, layers, 0) for number in (6, 7, 8)] == ["", "heavy", "heavy"]
+    for n_bytes, expected in ((20 * 65_536, 0), (50 * 65_536, 1), (80 * 65_536, 2)):
+        codecs = level(7).codecs(layers, n_bytes)
+        assert sum(isinstance(codec, VariableRate) for codec in codecs.values()) == expected
+
+
 def test_a_level_is_what_it_says() -> None:
     """1 to 3 pack everything, 4 to 9 code, and 9 codes everything; names are shortened from 6 on."""
     layers = layers_of(a=1, b=10**12)
