@@ -23,6 +23,10 @@ from onnxzip.records.plan import Candidate, Rewrite, Skip
 _BLOCK = 1 << 20
 """Numbers that are squared at a time: as float64 they take 8 MiB, whatever the size of the weight."""
 
+LARGEST_EXPANDED = 1 << 20
+"""Bytes that a decode node may make of less. tract 0.23 folds up to 4 MiB, and a limit of onnxruntime's
+own is under discussion (microsoft/onnxruntime#28203)."""
+
 NODE_OVERHEAD_BYTES = 60
 """Estimated cost of one emitted node with its value_info entry, in bytes."""
 

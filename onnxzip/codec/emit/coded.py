@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.packed import n_packed_bytes
-from onnxzip.codec.coding.split import choose_shift, split
-from onnxzip.codec.emit.packed import emit_groups, emit_packed, emit_stacks, moves_of
+from onnxzip.codec.coding.split import choose_shift
+from onnxzip.codec.emit.packed import emit_packed, emit_parts, emit_stacks, moves_of
 from onnxzip.codec.emit.scaled import emit_integers, plan_scaling
 from onnxzip.codec.emit.stacks import find_stacks
 from onnxzip.codec.emit.streams import emit_streams
@@ -55,13 +55,11 @@ def _emit_coded(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves
     stacks = find_stacks(chosen, moves, lambda item: choose_shift(item.integers))
     rest = {i: item for i, item in enumerate(items) if not isinstance(item, Coefficients)}
     whole = [stack.integers.astype(np.int32) for _, stack in stacks] + list(rest.values())
-    factors = [1 << choose_shift(array) for array in whole[: len(stacks)]]
-    halves = {i: split(whole[i], factor) for i, factor in enumerate(factors) if factor > 1}
-    streams = encode([halves[i][0] if i in halves else a for i, a in enumerate(whole)])
-    coded = emit_streams(streams, builder, len(stacks))
-    lows = dict(zip(halves, emit_groups([low for _, low in halves.values()], builder), strict=True))
-    parts = [[coded[i], *([lows[i]] if i in lows else [])] for i in range(len(stacks))]
+    factors = [1 << choose_shift(array) for array in whole[: len(stacks)]] + [1] * len(rest)
+    parts = emit_parts(
+        whole, factors, lambda highs: emit_streams(encode(highs), builder, len(stacks)), builder
+    )
     names = emit_stacks(stacks, [plan_scaling(stack) for _, stack in stacks], parts, factors, builder)
-    for (i, item), part in zip(rest.items(), coded[len(stacks) :], strict=True):
+    for (i, item), (part,) in zip(rest.items(), parts[len(stacks) :], strict=True):
         names[i] = emit_integers(part, item.shape, moves[i], builder)
     return [names[i] for i in range(len(items))]

@@ -11,11 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.passbase import Builder
-
-LARGEST_EXPANDED = 1 << 20
-"""Bytes that a node may make of less. tract 0.23 folds up to 4 MiB, and a limit of onnxruntime's own is
-under discussion (microsoft/onnxruntime#28203)."""
+from onnxzip.passbase import LARGEST_EXPANDED, Builder
 
 _ONNX_TYPES: dict[type[np.generic], int] = {
     np.float32: 1,

@@ -7,7 +7,7 @@ has a static shape and depends on initializers only, so a runtime folds it when 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ from onnxzip.codec.coding.packed import (
     pack,
 )
 from onnxzip.codec.coding.split import packed_factor, split
-from onnxzip.codec.emit.nodes import LARGEST_EXPANDED, Tile, cast, cut, in_tiles, split_if_many, widened
+from onnxzip.codec.emit.nodes import Tile, cast, cut, in_tiles, split_if_many, widened
 from onnxzip.codec.emit.scaled import Scaling, emit_integers, emit_members, plan_scaling
 from onnxzip.codec.emit.stacks import Stack, find_stacks
 from onnxzip.codec.emit.steps import emit_steps
 from onnxzip.codec.emit.streams import Emitted
-from onnxzip.passbase import Builder
+from onnxzip.passbase import LARGEST_EXPANDED, Builder
 from onnxzip.records.payload import Coefficients
 from onnxzip.transforms.moves import Moves, moved
 
@@ -55,10 +55,7 @@ def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves
     arrays = [moved(k.integers, s.before) for (_, k), s in zip(stacks, scalings, strict=True)]
     scalings = [s.with_moved(a.shape) for s, a in zip(scalings, arrays, strict=True)]
     factors = [packed_factor(array) for array in arrays]
-    halves = {i: split(arrays[i], f) for i, f in enumerate(factors) if f > 1}
-    highs = emit_groups([halves[i][0] if i in halves else a for i, a in enumerate(arrays)], builder)
-    lows = dict(zip(halves, emit_groups([low for _, low in halves.values()], builder), strict=True))
-    parts = [[high, *([lows[i]] if i in lows else [])] for i, high in enumerate(highs)]
+    parts = emit_parts(arrays, factors, lambda highs: emit_groups(highs, builder), builder)
     names = emit_stacks(stacks, scalings, parts, factors, builder)
     rest = {
         i: moved(item, moves[i]) for i, item in enumerate(items) if not isinstance(item, Coefficients)
@@ -72,6 +69,26 @@ def _kind(integers: Integers) -> tuple[Alphabet, int]:
     """Return how integers are packed: what is packed alike can be stacked."""
     factor = packed_factor(integers)
     return choose_alphabet(split(integers, factor)[0] if factor > 1 else integers), factor
+
+
+def emit_parts(
+    arrays: Sequence[Integers],
+    factors: Sequence[int],
+    emit_highs: Callable[[list[Integers]], list[Emitted]],
+    builder: Builder,
+) -> list[list[Emitted]]:
+    """Emit arrays whole, or as high and low parts (`coding.split`); return the parts of each.
+
+    Args:
+        arrays: integers.
+        factors: by which each is split; 1 leaves it whole.
+        emit_highs: emits the whole ones and the high parts; the low parts are packed.
+        builder: emits the nodes.
+    """
+    halves = {i: split(arrays[i], factor) for i, factor in enumerate(factors) if factor > 1}
+    highs = emit_highs([halves[i][0] if i in halves else a for i, a in enumerate(arrays)])
+    lows = dict(zip(halves, emit_groups([low for _, low in halves.values()], builder), strict=True))
+    return [[high, *([lows[i]] if i in lows else [])] for i, high in enumerate(highs)]
 
 
 def emit_stacks(

@@ -9,10 +9,10 @@ from math import prod
 import numpy as np
 
 from onnxzip.codec.coding.prefix import Outliers
-from onnxzip.codec.emit.nodes import LARGEST_EXPANDED, widened
+from onnxzip.codec.emit.nodes import widened
 from onnxzip.codec.emit.stacks import Stack
 from onnxzip.codec.emit.streams import Emitted, emit_positions, with_outliers
-from onnxzip.passbase import Builder
+from onnxzip.passbase import LARGEST_EXPANDED, Builder
 from onnxzip.transforms.moves import (
     Move,
     Moves,

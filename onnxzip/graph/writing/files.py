@@ -23,7 +23,7 @@ from onnxzip.disk.replacing import (
 from onnxzip.disk.temporary import remove
 from onnxzip.errors import OnnxzipError, OutputError, reason_of
 from onnxzip.graph.reading.model import Model
-from onnxzip.graph.writing.serialised import Chunk, n_serialised, serialised
+from onnxzip.graph.writing.serialised import Chunk, n_serialised, serialised, without_arrays
 from onnxzip.records.aliases import Array
 
 
@@ -102,12 +102,9 @@ def to_proto(model: Model) -> onnx.ModelProto:
     n_bytes = inline_bytes(model)
     if n_bytes > MAX_INLINE_BYTES:
         raise OutputError(f"{model.source}: {n_bytes} bytes do not fit a ModelProto; write to a path")
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = without_arrays(model)
     for tensor in proto.graph.initializer:
         if tensor.name in model.arrays:
-            tensor.ClearField("data_location")
-            del tensor.external_data[:]
             tensor.raw_data = as_bytes(model.arrays[tensor.name]).tobytes()
     return proto
 

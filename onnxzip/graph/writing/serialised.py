@@ -35,14 +35,20 @@ class _Field(NamedTuple):
     stop: int
 
 
-def serialised(model: Model) -> list[Chunk]:
-    """Return a self-contained model's bytes in order, those of the arrays beside it as these arrays."""
+def without_arrays(model: Model) -> onnx.ModelProto:
+    """Return a copy of the model's proto in which the arrays beside it have no data yet."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     for tensor in proto.graph.initializer:
         if tensor.name in model.arrays:
             tensor.ClearField("data_location")
             del tensor.external_data[:]
+    return proto
+
+
+def serialised(model: Model) -> list[Chunk]:
+    """Return a self-contained model's bytes in order, those of the arrays beside it as these arrays."""
+    proto = without_arrays(model)
     names = [tensor.name for tensor in proto.graph.initializer]
     data = proto.SerializeToString(deterministic=True)
     graph = next(field for field in _fields(data) if field.number == _GRAPH)

@@ -12,10 +12,8 @@ from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import read_by
 from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_rules import Value
+from onnxzip.passbase import LARGEST_EXPANDED
 from onnxzip.records.shares import apportion
-
-_FREE_BYTES = 1 << 20
-"""What any node may put out: runtimes that refuse to fold nodes that grow look at large ones."""
 
 
 @dataclass(frozen=True)
@@ -95,5 +93,5 @@ def oversized_nodes(model: Model, n_nodes: int) -> list[NodeOutput]:
     return [
         node
         for node in node_outputs(model, n_nodes)
-        if node.n_bytes > max(node.n_input_bytes, _FREE_BYTES)
+        if node.n_bytes > max(node.n_input_bytes, LARGEST_EXPANDED)
     ]

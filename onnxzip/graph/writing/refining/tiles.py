@@ -11,8 +11,7 @@ from math import prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
-LARGEST_EXPANDED = 1 << 20
-"""Bytes that a node may make of less, as in `codec.emit.nodes`."""
+from onnxzip.passbase import LARGEST_EXPANDED
 
 _ROWS = {"Gather": 1, "MatMul": 0, "Cast": 0, "Mul": 0, "Add": 0}
 """By operator, the input whose first axis is that of the output."""
