@@ -20,6 +20,7 @@ bytes, one that is left out costs trust. `python -m tests.bench.scalings` prints
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,9 @@ packages whose sources tell the right scaling, that was at most 0.06 and 0.96 fa
 
 _RATIOS = (1e-4, 1e4)
 """Beyond these a ratio is as good as none: no bias, or no answer to the pictures."""
+
+_LARGEST, _LEAST_VARIANCE = 1e100, 1e-100
+"""Numbers whose squares, sums of squares and quotients stay within float64, which ends at 1e308."""
 
 
 @dataclass(frozen=True)
@@ -138,23 +142,31 @@ def _knows_training(answer: Answer) -> bool:
 
 
 def _divergence(answer: Answer) -> float:
-    """Return the median over channels; inf where answers are not finite."""
+    """Return the median over channels; inf where numbers are none that can be compared."""
     assert answer.normalised is not None
     assert answer.mean is not None
     assert answer.variance is not None
+    if not all(map(_can_compare, (answer.normalised, answer.mean, answer.variance))):
+        return math.inf
     values = _by_row(answer.normalised, 1)
-    is_alive = answer.variance > 1e-6 * np.median(answer.variance)  # a dead channel tells nothing
-    ratio = np.maximum(values.var(axis=1) / np.where(is_alive, answer.variance, 1), 1e-30)
-    shift = (values.mean(axis=1) - answer.mean) ** 2 / np.where(is_alive, answer.variance, 1)
-    return _finite(np.median((ratio + shift - 1 - np.log(ratio))[is_alive]) / 2)
+    least = max(1e-6 * float(np.median(answer.variance)), _LEAST_VARIANCE)
+    is_alive = answer.variance > least  # a dead channel tells nothing
+    if not is_alive.any():
+        return math.inf
+    variance = answer.variance[is_alive]
+    ratio = np.maximum(values.var(axis=1)[is_alive] / variance, 1e-30)
+    shift = (values.mean(axis=1) - answer.mean)[is_alive] ** 2 / variance
+    return float(np.median(ratio + shift - 1 - np.log(ratio)) / 2)
 
 
 def _ratio_distance(answer: Answer) -> float:
-    """Return the distance from the usual ratio of |z| to d; inf where answers are not finite."""
+    """Return the distance from the usual ratio of |z| to d; inf where numbers cannot be compared."""
+    if not (_can_compare(answer.black) and _can_compare(answer.pictures)):
+        return math.inf
     black = np.median(_by_row(answer.black, answer.axis), axis=1)
     deviation = _by_row(answer.pictures, answer.axis).std(axis=1)
     ratio = np.median(np.abs(black) / np.maximum(deviation, 1e-30))
-    return _finite(abs(np.log(np.clip(ratio, *_RATIOS) / _USUAL_RATIO)))
+    return float(abs(np.log(np.clip(ratio, *_RATIOS) / _USUAL_RATIO)))
 
 
 def _by_row(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
@@ -166,5 +178,6 @@ def _by_row(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
     return rows.reshape(len(rows), -1).astype(np.float64)
 
 
-def _finite(value: np.floating) -> float:
-    return float(value) if np.isfinite(value) else float("inf")
+def _can_compare(values: NDArray[np.floating]) -> bool:
+    """Whether these are finite numbers, and small enough for sums of their squares in float64."""
+    return bool((np.abs(values) <= _LARGEST).all())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,29 @@ def test_border_is_left_out() -> None:
     assert distance([Answer(padded, black)]) == distance([Answer(shown, black)])
     last = Answer(np.moveaxis(padded, 1, 3), np.moveaxis(black, 1, 3), -1)
     assert distance([last]) == distance([Answer(shown, black)])
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize("is_folded", [True, False])
+def test_answers_that_are_no_numbers_are_infinitely_far_off(odd: float, is_folded: bool) -> None:
+    answers = answers_of(Layer("0..1", 3), is_folded=is_folded)
+    (answer,) = answers["0..255"]
+    answer.pictures[0, 0, 5, 5] = odd
+    if answer.normalised is not None:
+        answer.normalised[0, 0, 5, 5] = odd
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert distance([answer]) == np.inf
+        found = plausible_scalings(answers)
+    assert "0..1" in found
+    assert "0..255" not in found
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, np.nan, 1e-200])
+def test_dead_channels_leave_every_scaling_plausible(variance: float) -> None:
+    layer = Layer("0..1", 3)
+    answers = answers_of(layer, is_folded=False)
+    layer.variance[:] = variance  # which all answers share
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(plausible_scalings(answers)) == set(NAMES)
