@@ -213,8 +213,16 @@ class Editor(Protocol):
     def evaluate(self, node: NodeView) -> Array | None:
         """Compute a node whose inputs are all constant; None when it cannot be done here."""
 
+    def weights(self) -> Mapping[str, Array]:
+        """Return the main graph's weights that may change, as they were before any edit, by name."""
+
     def add_constant(self, array: Array, hint: str) -> str:
         """Add an initializer under a new unique name."""
+
+    def add_node(
+        self, op_type: str, inputs: Sequence[str], hint: str, attributes: Mapping[str, AttributeValue]
+    ) -> str:
+        """Add a node of the standard before all that reads it; return its output's new unique name."""
 
     def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:
         """Change a node's inputs."""

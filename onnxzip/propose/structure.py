@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from onnxzip.errors import InputError, ModelError, ToleranceError
 from onnxzip.graph import (
@@ -24,7 +25,7 @@ from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.weights import FoundWeights, find_weights, why_none
+from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
 from onnxzip.prove.exact import EXACT_LIMIT
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.rewrite.prepare import fold_structure
@@ -68,7 +69,7 @@ def draft_structure(original: Model, options: Options) -> Draft:
         )
     raised, unraised = _raise_opset(original)
     passes = make_passes(options)[1] if raised.opset >= DECODE_OPSET else []
-    folded, rewrites, skips = fold_structure(raised, passes)
+    folded, rewrites, skips = fold_structure(raised, passes, partial(is_kept, patterns=options.keep))
     weights = find_weights(folded, options.keep)
     if options.target_size is not None:  # folding alone may well meet a size
         _check_target(options.target_size, raised, folded)

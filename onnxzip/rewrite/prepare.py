@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from onnxzip.graph import GraphEditor, Model, detach, hoist_weights, make_overridable, prune
 from onnxzip.passbase import GraphPass
@@ -11,13 +11,24 @@ from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Rewrite, Skip
 
 
-def fold_structure(model: Model, passes: Sequence[GraphPass]) -> tuple[Model, list[Rewrite], list[Skip]]:
-    """Run the structural passes on a copy; return it with what they did and what they refused."""
+def fold_structure(
+    model: Model, passes: Sequence[GraphPass], is_kept: Callable[[str], bool] = lambda name: False
+) -> tuple[Model, list[Rewrite], list[Skip]]:
+    """Run the structural passes on a copy; return it with what they did and what they refused.
+
+    Args:
+        model: the model.
+        passes: in this order.
+        is_kept: whether a weight, by name, has to stay as it is.
+
+    Raises:
+        ModelError: the graph has a cycle, or a weight holds NaN or Inf.
+    """
     folded = model.copy()
     rewrites: list[Rewrite] = []
     skips: list[Skip] = []
     for graph_pass in passes:
-        editor = GraphEditor(folded)
+        editor = GraphEditor(folded, is_kept)
         for record in graph_pass.rewrite(editor):
             (rewrites if isinstance(record, Rewrite) else skips).append(record)  # type: ignore[arg-type]
         editor.commit()

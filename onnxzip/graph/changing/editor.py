@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -21,8 +21,9 @@ from onnxzip.graph.reading.tensors import (
     constant_value,
     tensor_array,
 )
+from onnxzip.graph.reading.weights import find_layers
 from onnxzip.passbase import NodeView
-from onnxzip.records.aliases import Array
+from onnxzip.records.aliases import Array, AttributeValue
 
 
 class GraphEditor:
@@ -32,13 +33,17 @@ class GraphEditor:
     changes, whatever the size of the graph.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, is_kept: Callable[[str], bool] = lambda name: False) -> None:
         """Index the model.
+
+        Args:
+            model: is edited.
+            is_kept: whether a weight, by name, has to stay as it is.
 
         Raises:
             ModelError: the main graph has a cycle.
         """
-        self._model = model
+        self._model, self._is_kept = model, is_kept
         graph = model.proto.graph
         self._fresh = FreshNames(model.names())
         self._nodes = dict(enumerate(sorted_nodes(graph, model.source)))
@@ -52,6 +57,7 @@ class GraphEditor:
         self._tensors = {name: t for name, t in constants.items() if t.data_type in PLAIN_TYPES}
         self._arrays: dict[str, Array] = {}
         self._wishes: dict[str, str] = {}
+        self._has_new_nodes = False
         self._uses = Counter(v.name for v in graph.output)
         self._readers: dict[str, dict[int, None]] = {}
         for key in self._nodes:
@@ -91,6 +97,19 @@ class GraphEditor:
             return None
         return evaluate(self._nodes[node.key], known, self._model.proto.opset_import)
 
+    def weights(self) -> Mapping[str, Array]:
+        """Return the main graph's weights that may change, as they were before any edit, by name.
+
+        Raises:
+            ModelError: a weight holds NaN or Inf.
+        """
+        layers = find_layers(self._model)[0]
+        return {
+            layer.name: layer.weight
+            for layer in layers
+            if layer.name in self._tensors and not self._is_kept(layer.name)
+        }
+
     def add_constant(self, array: Array, hint: str) -> str:
         """Add an initializer under a new unique name.
 
@@ -104,6 +123,19 @@ class GraphEditor:
         array.flags.writeable = False
         self._tensors[name] = add_initializer(self._model, name, array)
         return name
+
+    def add_node(
+        self, op_type: str, inputs: Sequence[str], hint: str, attributes: Mapping[str, AttributeValue]
+    ) -> str:
+        """Add a node of the standard before all that reads it; return its output's new unique name."""
+        output = self._fresh.new(hint)
+        key = max(self._nodes, default=-1) + 1
+        node = onnx.helper.make_node(op_type, inputs, [output], output)
+        node.attribute.extend(onnx.helper.make_attribute(k, value) for k, value in attributes.items())
+        self._nodes[key] = node
+        self._register(key)
+        self._has_new_nodes = True
+        return output
 
     def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:
         """Change a node's inputs."""
@@ -135,7 +167,10 @@ class GraphEditor:
     def commit(self) -> None:
         """Write the remaining nodes back into the model, and give new constants their old names."""
         self._claim_names()
-        replace_all(self._model.proto.graph.node, self._nodes.values())
+        graph = self._model.proto.graph
+        replace_all(graph.node, self._nodes.values())
+        if self._has_new_nodes:
+            replace_all(graph.node, sorted_nodes(graph, self._model.source))
 
     def _register(self, key: int) -> None:
         for name in reads_of(self._nodes[key]):
