@@ -180,4 +180,4 @@ def _by_row(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
 
 def _can_compare(values: NDArray[np.floating]) -> bool:
     """Whether these are finite numbers, and small enough for sums of their squares in float64."""
-    return bool((np.abs(values) <= _LARGEST).all())
+    return bool((np.abs(values.astype(np.float64)) <= _LARGEST).all())
