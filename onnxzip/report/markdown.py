@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from onnxzip.report.record import Report
-from onnxzip.report.sections import Section, sections, title_of
+from onnxzip.report.section import Section
+from onnxzip.report.sections import sections, title_of
 from onnxzip.report.tables.table import Table
 
 SUFFIX = ".md"
@@ -18,8 +19,18 @@ def export(report: Report) -> str:
 
 
 def _parts(section: Section) -> list[str]:
+    """Return a section's parts; of a plot what it says in words, of pictures nothing."""
     points = "\n".join(f"- {_inline(point)}" for point in section.points)
-    return [part for part in (f"## {section.title}", _table(section.table), points) if part]
+    parts = [f"## {section.title}", _inline(section.lead)]
+    parts += [_inline(plot.summary) for plot in section.plots]
+    parts += [_table(section.table), points, _code(section.code)]
+    for block in section.blocks:
+        parts += [f"### {_inline(block.title)}", _table(block.table)]
+    return [part for part in parts if part]
+
+
+def _code(text: str) -> str:
+    return f"```\n{text}\n```" if text else ""
 
 
 def _table(content: Table) -> str:

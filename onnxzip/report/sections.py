@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from onnxzip.report.numbers import format_ratio
 from onnxzip.report.record import Report
+from onnxzip.report.section import Section
 from onnxzip.report.tables.losses import (
     family_table,
     loss_table,
@@ -13,7 +12,7 @@ from onnxzip.report.tables.losses import (
     output_table,
     sensitivity_table,
 )
-from onnxzip.report.tables.table import NO_TABLE, Table
+from onnxzip.report.tables.table import NO_TABLE
 from onnxzip.report.tables.verdicts import (
     check_table,
     notes,
@@ -22,15 +21,6 @@ from onnxzip.report.tables.verdicts import (
     verdict_table,
 )
 from onnxzip.report.tables.weights import layer_table, rewrite_table, skip_table
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table and, below it, a list."""
-
-    title: str
-    table: Table
-    points: tuple[str, ...] = ()
 
 
 def title_of(report: Report) -> str:
@@ -44,8 +34,8 @@ def sections(report: Report) -> list[Section]:
     hashes = {"input SHA-256": report.source_sha256, "output SHA-256": report.output_sha256}
     made_with = {**report.settings, **report.versions, **hashes}
     every = (
-        Section("Warnings and evidence", NO_TABLE, _doubts(report)),
-        Section("Summary", summary_table(report)),
+        Section("Warnings and evidence", NO_TABLE, _doubts(report), has_doubts=True),
+        Section("Summary", summary_table(report), is_tiles=True),
         Section(
             "Verdict", verdict_table(checks), (*opinion_lines(checks), *notes(checks, verbose=True))
         ),
@@ -59,7 +49,7 @@ def sections(report: Report) -> list[Section]:
         Section("Refusals", skip_table(report.skips)),
         Section("Made with", NO_TABLE, tuple(f"{name}: {value}" for name, value in made_with.items())),
     )
-    return [section for section in every if section.table.rows or section.points]
+    return [section for section in every if not section.is_empty]
 
 
 def _doubts(report: Report) -> tuple[str, ...]:

@@ -90,6 +90,13 @@ def check_table(checks: Sequence[Check], is_brief: bool = False) -> Table:
     return Table(columns, tuple(rows), frozenset({"provider", "check", "metric", "verdict"}), "metric")
 
 
+def overall_verdict(checks: Sequence[Check]) -> str:
+    """Return the verdict of the provider where it is worst; "" where nothing was judged."""
+    verdicts = [row[-1] for row in verdict_table(checks).rows]
+    worst_first: tuple[Tone | None, ...] = ("failed", "doubtful", None, "passed")
+    return min(verdicts, key=lambda verdict: worst_first.index(tone_of(verdict)), default="")
+
+
 def tone_of(verdict: str) -> Tone | None:
     """Return how the text of a verdict is coloured; None for what is no verdict."""
     if verdict == "passed":

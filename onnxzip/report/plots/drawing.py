@@ -1,0 +1,205 @@
+"""Draws plots as SVG that stands inside a page: no scripts, no styles of its own, no ids.
+
+pygal lays them out. Of its output only shapes and texts are kept: colours are those of the page
+(page/style.css), so that they follow its light or dark scheme, and what it tells a script about each
+mark is told to the reader as the mark's title.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pygal
+
+from onnxzip.records.printable import printable
+from onnxzip.report.plots.plot import BarPlot, Group, Plot, XYPlot
+
+_WIDTH, _HEIGHT = 430, 280
+"""Units of a drawing. A phone of 390 pixels shows them at 0.77, where page/style.css enlarges texts."""
+
+_FONT_SIZE = 14
+_BAR_ROOM = 13
+"""Units of height for each bar, and as much between the bars of two names."""
+
+_MAX_NAME = 22
+"""Characters of a name beside its bars: a third of the width. The whole name is the bar's title."""
+
+_DOT_RADIUS, _CHOSEN_RADIUS = 4.5, 7.0
+
+_MARGIN = 0.06
+"""Of the range of what is shown, on both sides: no mark is cut by the frame."""
+
+_TAGS_LEFT_OUT = frozenset({"defs", "desc", "script", "style"})
+_COORDINATES = frozenset({"cx", "cy", "d", "height", "transform", "width", "x", "y"})
+_LONG_DECIMAL = re.compile(r"\d+\.\d{2,}")
+
+
+def draw(plot: Plot) -> str:
+    """Return a plot as an SVG element."""
+    chart = _bar_chart(plot) if isinstance(plot, BarPlot) else _xy_chart(plot)
+    root = chart.render_tree()
+    _strip(root)
+    roles: list[str] = [group.role for group in plot.groups]
+    if isinstance(plot, XYPlot) and plot.limit is not None:
+        roles.append("limit")
+    _name_groups(root, roles)
+    _place_labels(root)
+    for attribute in ("id", "xmlns"):
+        root.attrib.pop(attribute, None)
+    label = printable(f"{plot.title}. {plot.summary}")
+    root.attrib.update({"class": "plot", "role": "img", "aria-label": label})
+    return ET.tostring(root, encoding="unicode")
+
+
+def _settings(height: int, **others: Any) -> dict[str, Any]:
+    """Return the settings of all charts."""
+    sizes = {
+        f"{what}_font_size": _FONT_SIZE for what in ("label", "major_label", "value", "value_label")
+    }
+    return {
+        "style": pygal.style.Style(title_font_size=_FONT_SIZE, **sizes),
+        "no_prefix": True,  # or there are random ids
+        "js": (),
+        "css": (),
+        "show_legend": False,
+        "explicit_size": False,
+        "width": _WIDTH,
+        "height": height,
+        "margin": 6,
+        "margin_right": 24,
+        **others,
+    }
+
+
+def _bar_chart(plot: BarPlot) -> pygal.HorizontalBar:
+    n_bars = len(plot.names) * (len(plot.groups) + 1)
+    chart = pygal.HorizontalBar(
+        **_settings(
+            45 + _BAR_ROOM * n_bars,
+            truncate_label=-1,
+            min_scale=2,
+            max_scale=5,
+            value_formatter=plot.axis.format,
+            spacing=0,
+        )
+    )
+    # pygal draws from the bottom up.
+    chart.x_labels = [shortened(printable(name)) for name in reversed(plot.names)]
+    for group in plot.groups:
+        told = zip(plot.names, group.values, group.texts, strict=True)
+        bars = [
+            {"value": value if math.isfinite(value) else None, "tooltip": f"{printable(name)}: {text}"}
+            for name, value, text in told
+        ]
+        chart.add(group.name, bars[::-1])
+    return chart
+
+
+def _xy_chart(plot: XYPlot) -> pygal.XY:
+    groups = [_shown(group, plot.is_logarithmic) for group in plot.groups]
+    points = [point for group in groups for point in group.points]
+    xs = [point.x for point in points] or [0.0, 1.0]
+    ys = [point.y for point in points] + ([] if plot.limit is None else [plot.limit]) or [0.0, 1.0]
+    chart = pygal.XY(
+        **_settings(
+            _HEIGHT,
+            x_title=plot.x.label,
+            y_title=plot.y.label,
+            xrange=_range(xs, plot.is_logarithmic),
+            range=_range(ys, plot.is_logarithmic),
+            x_value_formatter=plot.x.format,
+            value_formatter=plot.y.format,
+            logarithmic=plot.is_logarithmic,
+            min_scale=2,
+            max_scale=6,
+            print_labels=True,
+        )
+    )
+    for group in groups:
+        radius = _CHOSEN_RADIUS if group.role == "chosen" else _DOT_RADIUS
+        dots = [
+            {
+                "value": (point.x, point.y),
+                "tooltip": printable(point.text),
+                "label": printable(point.text) if group.is_labelled else "",
+                "node": {"r": radius},
+            }
+            for point in group.points
+        ]
+        chart.add(group.name, dots, stroke=group.is_line, show_dots=not group.is_line)
+    if plot.limit is not None:
+        ends = _range(xs, plot.is_logarithmic)
+        line = [
+            {"value": (ends[0], plot.limit)},
+            {"value": (ends[1], plot.limit), "label": printable(plot.limit_text)},
+        ]
+        chart.add(plot.limit_text, line, stroke=True, show_dots=True, dots_size=0.1)
+    return chart
+
+
+def _shown(group: Group, is_logarithmic: bool) -> Group:
+    """Return a group without the points that have no place."""
+    points = tuple(
+        p for p in group.points if p.is_finite and not (is_logarithmic and min(p.x, p.y) <= 0)
+    )
+    return Group(group.name, group.role, points, group.is_line, group.is_labelled)
+
+
+def _range(values: Sequence[float], is_logarithmic: bool) -> tuple[float, float]:
+    """Return what an axis shows: all values and a margin."""
+    low, high = min(values), max(values)
+    if is_logarithmic:
+        room = max((high / low) ** _MARGIN, 1.1)
+        return low / room, high * room
+    room = (high - low) * _MARGIN or abs(high) * _MARGIN or 1.0
+    return (max(low - room, 0.0) if low >= 0 else low - room), high + room
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits beside its bars: its beginning and its end, which tell layers apart."""
+    if len(name) <= _MAX_NAME:
+        return name
+    n_first = (_MAX_NAME - 1) // 3
+    return f"{name[:n_first]}…{name[-(_MAX_NAME - 1 - n_first) :]}"
+
+
+def _strip(element: ET.Element) -> None:
+    """Take out comments, scripts, styles, titles but those of marks, and long decimals, at any depth."""
+    is_mark = bool({"dots", "bar"} & set(element.get("class", "").split()))
+    for name in _COORDINATES & element.attrib.keys():
+        element.set(
+            name, _LONG_DECIMAL.sub(lambda found: f"{round(float(found[0]), 2):g}", element.attrib[name])
+        )
+    for child in list(element):
+        is_left_out = not isinstance(child.tag, str) or child.tag in _TAGS_LEFT_OUT
+        if is_left_out or (child.tag == "title" and not is_mark):
+            element.remove(child)
+        else:
+            _strip(child)
+
+
+def _name_groups(root: ET.Element, roles: Sequence[str]) -> None:
+    """Add to each group of marks the class of its role."""
+    for element in root.iter("g"):
+        classes = element.get("class", "").split()
+        for name in classes:
+            if name.startswith("serie-"):
+                element.set("class", " ".join((*classes, roles[int(name.removeprefix("serie-"))])))
+
+
+def _place_labels(root: ET.Element) -> None:
+    """Move texts beside their points, to the side where there is room; that of a limit onto its line."""
+    for series in root.iter("g"):
+        for text in [child for child in series if "label" in child.get("class", "").split()]:
+            # pygal writes them a line to the right of their points and below them.
+            x = float(text.attrib["x"]) - _FONT_SIZE
+            y = float(text.attrib["y"]) - _FONT_SIZE * 4 / 3
+            is_limit = "limit" in series.get("class", "").split()
+            is_left = is_limit or x > _WIDTH / 2
+            across, down = (0.0, -6.0) if is_limit else (-10.0 if is_left else 10.0, 4.5)
+            text.attrib.update({"x": f"{x + across:g}", "y": f"{y + down:g}"})
+            text.set("class", "label leftward" if is_left else "label")
