@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 import numpy as np
 
 from onnxzip.errors import InputError, UsageError
-from onnxzip.options import Options, Result, UserFunction, check_for_verify, for_verify, read_path
+from onnxzip.options import (
+    Options,
+    Result,
+    UserFunction,
+    check_for_verify,
+    described_call,
+    for_verify,
+    read_path,
+)
 from onnxzip.records.aliases import Scalar
 from onnxzip.records.check import Check
 
@@ -98,7 +106,8 @@ def compress(
             overwrite: whether `output` may exist.
 
     Returns:
-        `.model`, a ModelProto, and `.report`, the record that `read_report` reads.
+        `.model`, a ModelProto, and `.report`, the record that `read_report` reads;
+        `result.report.write("report.html")` writes it as a page with plots, or as .md or .json.
 
     Raises:
         OnnxzipError: see `onnxzip.errors`; `output` is as it was.
@@ -110,17 +119,29 @@ def compress(
         )
     from onnxzip import pipeline
 
-    return pipeline.compress(_model(source), _path(output), options=options, progress=progress)
+    named = {"source": source, **({} if output is None else {"output": output})}
+    return pipeline.compress(
+        _model(source),
+        _path(output),
+        options=options,
+        progress=progress,
+        command=described_call("compress", {**named, **settings}, len(named)),
+    )
 
 
 def verify(
-    source: ModelLike, against: ModelLike | None = None, **settings: Unpack[VerifySettings]
+    source: ModelLike,
+    against: ModelLike | None = None,
+    *,
+    report: AnyPath | None = None,
+    **settings: Unpack[VerifySettings],
 ) -> tuple[Check, ...]:
     """Test a compressed model: it loads, decodes and folds; with `against`, what it loses.
 
     Args:
         source: the compressed model, as `compress` takes it.
         against: the original.
+        report: where to write a report on the test, a .html, .md or .json file.
         **settings: calibration, custom_ops, seed; with `against` also labels, metric, tolerance,
             providers. See `compress`.
 
@@ -134,9 +155,22 @@ def verify(
     given = [name for name, value in settings.items() if value is not None]
     check_for_verify(given, has_original=against is not None)
     from onnxzip import listing
+    from onnxzip.report.writing import report_path
 
     original = None if against is None else _model(against)
-    return listing.verify(_model(source), original, options=options)
+    named = {"source": source, **({} if against is None else {"against": against})}
+    told: list[Report] = []
+    place = None if report is None else report_path(read_path("report", report))
+    checks = listing.verify(
+        _model(source),
+        original,
+        options=options,
+        tell=None if place is None else told.append,
+        command=described_call("verify", {**named, **settings}, len(named)),
+    )
+    for found in told:
+        found.write(place or "")
+    return checks
 
 
 def inspect(source: ModelLike) -> Inspection:

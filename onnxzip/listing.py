@@ -6,21 +6,27 @@ a comparison needs is loaded for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxzip import graph
 from onnxzip.errors import ModelError, ProviderError, VerificationError
 from onnxzip.graph import Model, ModelLike, check_output
-from onnxzip.options import Options
+from onnxzip.options import USED_BY_VERIFY, Options
 from onnxzip.prove.decoded_files import decode_apart, try_apart
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
-from onnxzip.report.record import Inspection, StoredWeight
+from onnxzip.report.assembly import assemble_test
+from onnxzip.report.record import Inspection, Report, StoredWeight
 from onnxzip.runtime.own_path import load_by_path
+
+if TYPE_CHECKING:
+    from onnxzip.measure.subject import Subject
 
 
 def inspect(source: ModelLike) -> Inspection:
@@ -29,7 +35,10 @@ def inspect(source: ModelLike) -> Inspection:
     Raises:
         ModelError: the model cannot be read.
     """
-    model = _read(source)
+    return _inspection(_read(source))
+
+
+def _inspection(model: Model) -> Inspection:
     n_nodes, values = graph.read_mark(model) if graph.is_marked(model) else (0, [])
     types = graph.decoded_types(model, n_nodes)
     # Of the size that the file says, which may be any, without the memory.
@@ -128,33 +137,55 @@ def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Cal
 
 
 def verify(
-    source: ModelLike, against: ModelLike | None = None, *, options: Options | None = None
+    source: ModelLike,
+    against: ModelLike | None = None,
+    *,
+    options: Options | None = None,
+    tell: Callable[[Report], None] | None = None,
+    command: str = "",
 ) -> tuple[Check, ...]:
     """Test a compressed model, and compare it with the original when that is given.
 
     Without the original: every weight decodes to finite numbers, nothing of the decoder is left
     after BASIC optimisation, and the model runs.
 
+    Args:
+        source: the compressed model.
+        against: the original.
+        options: what to compare on, and how.
+        tell: called with the report on the test, which takes a little longer to make.
+        command: what repeats it, for the report.
+
     Raises:
         ModelError: the file was not written by onnxzip (and there is nothing to compare it with), or
             does not load.
     """
-    options = options or Options()
-    model = _read(source)
+    started = time.perf_counter()
+    options, model = options or Options(), _read(source)
+    original = None if against is None else _read(against)
+    checks, subject = _tested(model, original, options)
+    if tell is not None:
+        tell(_test_report(model, original, subject, checks, options, command, started))
+    return checks
+
+
+def _tested(
+    model: Model, original: Model | None, options: Options
+) -> tuple[tuple[Check, ...], Subject | None]:
+    """Return the checks, and what the models were compared on, None where they were not."""
     checks: list[Check] = []
-    if graph.is_marked(model) or against is None:
-        checks += _check_decoder(model, options, runs=against is None)
+    if graph.is_marked(model) or original is None:
+        checks += _check_decoder(model, options, runs=original is None)
     if any(check.metric == "damage" and check.failed for check in checks):
-        return tuple(checks)
+        return tuple(checks), None
     from onnxzip.prove.origin import doubted, doubts_since, held_to_a_constant, note_on_original
 
     made_from = graph.read_origin(model) if graph.is_marked(model) else graph.UNKNOWN_ORIGIN
-    if against is None:
-        return doubted(checks, made_from.unproven)
+    if original is None:
+        return doubted(checks, made_from.unproven), None
     from onnxzip.measure.examination import examine
     from onnxzip.prove.drift import measure_drift
 
-    original = _read(against)
     notes = []
     if graph.is_marked(model):
         has_tolerance = options.tolerance is not None
@@ -165,7 +196,36 @@ def verify(
     if made_from.checksum is None:
         drifts = [held_to_a_constant(check) for check in drifts]
     told = ((check, "; ".join(filter(None, (check.note, advice, *notes)))) for check in drifts)
-    return (*checks, *(replace(check, note=note) for check, note in told))
+    return (*checks, *(replace(check, note=note) for check, note in told)), subject
+
+
+def _test_report(
+    model: Model,
+    original: Model | None,
+    subject: Subject | None,
+    checks: Sequence[Check],
+    options: Options,
+    command: str,
+    started: float,
+) -> Report:
+    """Return the report on a test."""
+    from onnxzip.prove.demonstration import Demonstration, demonstrate
+
+    listed, shown = _inspection(model), Demonstration()
+    if original is not None and subject is not None:
+        shown = demonstrate(original, model, subject, checks)
+        if not graph.is_marked(model):
+            listed = replace(listed, weights=(), bytes_before=original.n_bytes)
+    settings = {name: value for name, value in options.described().items() if name in USED_BY_VERIFY}
+    report = assemble_test(
+        listed,
+        digests=("" if original is None else original.digest, model.digest),
+        checks=checks,
+        warnings=() if subject is None else subject.findings,
+        settings=settings,
+        seconds=time.perf_counter() - started,
+    )
+    return shown.added_to(report, command)
 
 
 def _as_written(model: Model, options: Options) -> tuple[Options, str]:

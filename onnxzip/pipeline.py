@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
+from onnxzip.choose.trial_log import TrialLog
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike, Origin
 from onnxzip.measure.examination import examine, metric_of
@@ -22,6 +23,7 @@ from onnxzip.options import Options, Result
 from onnxzip.propose.proposal import Proposal, propose
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import draft_structure
+from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, rising, show_nothing
@@ -44,6 +46,7 @@ def compress(
     progress: ShowProgress | None = None,
     approve: Approve | None = None,
     beside: Sequence[Path] = (),
+    command: str = "",
 ) -> Result:
     """Compress a model within the loss allowed, prove it, and write it.
 
@@ -55,6 +58,7 @@ def compress(
         approve: called with the report when the model is complete but not in place yet; when it
             raises, nothing is written.
         beside: other files that the caller writes; they must not be read.
+        command: what repeats it, for the report.
 
     Raises:
         InputError: the model, the calibration data or a provider cannot be used.
@@ -80,11 +84,12 @@ def compress(
         emitter = _emitter(proposal, subject, options, restorer, made_from)
         plan = _first_plan(chooser, emitter, options)
         plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
+        shown = demonstrate(original, emitted.model, subject, proof.checks)
         show("writing", 0.98)
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
-            *(original, proposal, plan, emitted, proof, skips),
-            *(chooser.sensitivities, subject, options, started),
+            *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
+            *(shown, subject, options, command, started),
         )
         if chooser.refused and not options.best_effort:
             raise found.refusal(chooser.refused)
@@ -104,8 +109,11 @@ class _Found:
     proof: Proof
     skips: tuple[Skip, ...]
     sensitivities: tuple[LayerSensitivity, ...]
+    log: TrialLog
+    shown: Demonstration
     subject: Subject
     options: Options
+    command: str
     started: float
 
     def refusal(self, reason: str) -> ToleranceError:
@@ -136,6 +144,7 @@ class _Found:
             checks=self.proof.checks,
             warnings=(*self.subject.findings, *self.proof.findings),
             sensitivities=self.sensitivities,
+            trials=self.log.finished(self.plan, n_bytes),
             seconds=time.perf_counter() - self.started,
             settings=self.options.described(),
         )
@@ -147,7 +156,8 @@ class _Found:
                 f"more than `load_memory` {n_allowed}; allow more, or a lower `level`"
             )
         of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
-        return with_load_bytes(report, of_layers, sum(load_bytes.values()))
+        report = with_load_bytes(report, of_layers, n_needed)
+        return self.shown.added_to(report, self.command)
 
 
 def _read(source: ModelLike, options: Options) -> Model:

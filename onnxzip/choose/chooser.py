@@ -12,12 +12,13 @@ from dataclasses import replace
 from onnxzip.choose.blame import CONTRADICTION
 from onnxzip.choose.finish import Fitted, last_layers, step_back, with_last_moved
 from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
-from onnxzip.choose.refit import Refitter
+from onnxzip.choose.refitting.refit import Refitter
 from onnxzip.choose.refusals import advice, refusal
 from onnxzip.choose.search import Planner, Trial
 from onnxzip.choose.sensitivity import Prober
 from onnxzip.choose.to_loss import LossSearch
 from onnxzip.choose.to_size import fill
+from onnxzip.choose.trial_log import TrialLog
 from onnxzip.errors import ToleranceError
 from onnxzip.graph import weights_behind
 from onnxzip.measure.subject import Subject
@@ -49,6 +50,7 @@ class Chooser:
     """Chooses plans for a model, the first one and tighter ones after it; making one measures it.
 
     Attributes:
+        log: what was tried.
         refused: why no plan meets the tolerance; "" where one does.
     """
 
@@ -78,6 +80,7 @@ class Chooser:
             proposal.small_layers, self._first_budget, keeps_names=options.keep_names
         )
         self._n_tightenings = 0
+        self.log = TrialLog(proposal.model.n_bytes)
         self.refused = ""
 
     def plan_to_loss(self) -> Plan:
@@ -91,7 +94,7 @@ class Chooser:
         is_moving = any(codec.is_continuous for codec in self._proposal.codecs.values())
         planner = Planner(self._plan_for, self._correct, self._moved if is_moving else None)
         refit = self._refit if self._refitter.is_able else None
-        search = LossSearch(planner, refit, self._finish, self._prober, self._show)
+        search = LossSearch(planner, refit, self._finish, self._prober, self._show, self.log)
         found = search.run(self._first_budget)
         if search.best is None:
             sensitivities = self._prober.sensitivities
@@ -118,7 +121,7 @@ class Chooser:
         plan, smallest = fill(
             lambda budget: self._refit(self._plan_for(budget)),
             self._plan_for,
-            size_of,
+            self.log.of_sizes(size_of, n_bytes),
             n_bytes,
             model.n_bytes,
         )
@@ -137,6 +140,7 @@ class Chooser:
         last one again, and `refused` says so.
         """
         failed = [check for check in drifts if check.failed]
+        self.log.add_failed_proof(plan, failed)
         share = step_back(self._n_tightenings, failed)
         if share is None:
             self.refused = (

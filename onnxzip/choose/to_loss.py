@@ -20,9 +20,11 @@ from onnxzip.choose.search import (
     search,
 )
 from onnxzip.choose.sensitivity import Prober
+from onnxzip.choose.trial_log import TrialLog
 from onnxzip.measure.aim import as_loss
 from onnxzip.records.plan import Plan
 from onnxzip.records.progress import ShowProgress
+from onnxzip.report.record import Stage
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class LossSearch:
         finish: moves the last layers of a plan that was fitted again.
         prober: what plans are measured with.
         show: called with each trial.
+        log: keeps all trials.
 
     Attributes:
         best: the plan that saves most among those that passed, fitted again if it was so measured.
@@ -77,12 +80,13 @@ class LossSearch:
         finish: Finish,
         prober: Prober,
         show: ShowProgress,
+        log: TrialLog,
     ) -> None:
         """See the class."""
         self.best: Plan | None = None
         self.least: Trial | None = None
         self._planner, self._refit, self._finish = planner, refit, finish
-        self._prober, self._show = prober, show
+        self._prober, self._show, self._log = prober, show, log
         self._n_trials = 0
         self._tried: list[Trial] = []
         self._nearest: Fitted | None = None
@@ -135,7 +139,7 @@ class LossSearch:
                 return
             budget *= _LEAST_STEP
 
-    def _measure(self, plan: Plan) -> tuple[float, bool]:
+    def _measure(self, plan: Plan, stage: Stage = "planned") -> tuple[float, bool]:
         """Return the plan's loss, and whether it is within the tolerance."""
         self._n_trials += 1
         self._show(f"trial {self._n_trials}", 0.65 + 0.2 * min(self._n_trials / MAX_TRIALS, 1))
@@ -146,6 +150,7 @@ class LossSearch:
             *("trial %d: budget %.3g, %s, about %d bytes", self._n_trials),
             *(plan.budget, said, plan.n_bytes),
         )
+        self._log.add(stage, plan, found.value, passed=found.passed)
         self._remember(plan, found.value, found.passed)
         metric = self._prober.subject.metric
         self._tried.append(Trial(_without_payloads(plan), as_loss(metric, found.value), found.passed))
@@ -169,7 +174,7 @@ class LossSearch:
         assert self._refit is not None
         self._prober.close()  # a session on the whole model; a refit needs the memory
         fitted = self._refit(plan)
-        loss, passed = self._measure(fitted)
+        loss, passed = self._measure(fitted, "refitted")
         tolerance = self._prober.aim.tolerance
         if tolerance and 0 < loss < math.inf and self._is_nearer(loss, tolerance):
             self._nearest = Fitted(plan, fitted, loss)
@@ -193,7 +198,7 @@ class LossSearch:
             if plan is None or not plan.chosen:
                 return
             self._prober.close()
-            loss, passed = self._measure(self._refit(plan))
+            loss, passed = self._measure(self._refit(plan), "refitted")
             if passed:
                 known.append(loss)
             if not 0 < loss < math.inf:

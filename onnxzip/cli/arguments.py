@@ -22,7 +22,7 @@ Mode: TypeAlias = Literal["compress", "list", "test", "decompress"]
 _GENERAL = frozenset({"mode", "paths", "verbose"})
 _ALLOWED: Mapping[Mode, frozenset[str]] = {
     "list": _GENERAL,
-    "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet"},
+    "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet", "report"},
     "decompress": _GENERAL | {"overwrite", "quiet"},
 }
 _PATHS: Mapping[Mode, tuple[str, ...]] = {

@@ -207,7 +207,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=read_report_path,
         metavar="FILE",
-        help="write the report, in the form of its suffix",
+        help="write the report on it, also with -t: .html (a page with plots), .md or .json",
     )
     group.add_argument("-f", action="store_true", dest="overwrite", help="overwrite OUT")
     volume = group.add_mutually_exclusive_group()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, parse
+from onnxzip.cli.command import command_of
 from onnxzip.cli.messages import (
     complete,
     describe_doubts,
@@ -133,6 +134,7 @@ def _compress(request: Request, stops: Stops) -> int:
                 progress=show,
                 approve=approve,
                 beside=[] if request.report is None else [request.report],
+                command=command_of(request),
             )
         except ToleranceError as error:
             if isinstance(error.report, Report):
@@ -184,7 +186,15 @@ def _test(request: Request, stops: Stops) -> int:
         from onnxzip import listing
         from onnxzip.report.terminal import render_checks
 
-    checks = listing.verify(request.source, request.against, options=request.options)
+    with report_file(request.report) as file:
+        checks = listing.verify(
+            request.source,
+            request.against,
+            options=request.options,
+            tell=None if request.report is None else file.write,
+            command=command_of(request),
+        )
+        file.put_in_place()
     if not request.quiet:
         print_table(render_checks(checks, request.verbose))
     for doubt in _doubts(request, checks):

@@ -47,12 +47,11 @@ class ReportFile:
         """Write all of a report, so that a full disk is known before the model is put in its place."""
         if self._path is None:
             return
-        from onnxzip.report.registry import exporters
+        from onnxzip.report.writing import exported
 
         with _blaming(self._path):
             self._new = self._stack.enter_context(replacement(real_place(self._path)))
-            text = exporters()[self._path.suffix.lower()](report)
-            self._new.file.write(text.encode(errors="backslashreplace"))
+            self._new.file.write(exported(report, self._path))
             self._new.complete()
 
     def put_in_place(self) -> None:

@@ -1,5 +1,6 @@
 """What a user may ask for, checked in one place, and what comes back."""
 
+from onnxzip.options.call import described_call
 from onnxzip.options.readers import read_path
 from onnxzip.options.record import (
     USED_BY_VERIFY,
@@ -17,6 +18,7 @@ __all__ = [
     "Result",
     "UserFunction",
     "check_for_verify",
+    "described_call",
     "for_verify",
     "name_of",
     "read_path",

@@ -20,6 +20,9 @@ from onnxzip.prove.notes import note_on
 from onnxzip.records.check import Check, SampleLosses
 from onnxzip.runtime.session import Session, open_session
 
+_N_RANKED = 41
+"""Samples whose losses are told: every 2.5 %."""
+
 
 def check_drift(
     reference: Runs,
@@ -59,23 +62,32 @@ def check_drift(
         higher_is_better=metric.higher_is_better,
         constant=constant_score(metric, reference, statistics),
         by_output=found.by_output if len(found.by_output) > 1 else {},
-        per_sample=_spread(metric, found),
+        per_sample=_spread(metric, found, feeds),
         n_to_settle=None
         if feeds.seed is not None
         else n_to_settle(metric, found.value, interval, feeds.n_samples),
     )
 
 
-def _spread(metric: Metric, found: Deviation) -> SampleLosses | None:
+def _spread(metric: Metric, found: Deviation, feeds: FeedSet) -> SampleLosses | None:
     """Return how the worst output's loss is spread over samples, where these can be told apart."""
     if not (found.sums and isinstance(metric, SumMetric)) or found.sums[0].finding:
         return None
     losses = metric.sample_values(found.sums[0])
     if len(losses) < MIN_SAMPLES or np.isnan(losses).any():
         return None
-    ranked = np.sort(losses)[:: -1 if metric.higher_is_better else 1]
-    median, high = (ranked[int(share * (len(ranked) - 1))] for share in (0.5, 0.95))
-    return SampleLosses(float(median), float(high), float(ranked[-1]))
+    order = np.argsort(-losses if metric.higher_is_better else losses, kind="stable")
+    ranked, last = losses[order], len(losses) - 1
+    ranks = (int(0.5 * last), int(0.95 * last), last)
+    median, high, worst = (float(ranked[rank]) for rank in ranks)
+    shown = np.linspace(0, last, min(len(losses), _N_RANKED)).astype(int)
+    places = (_sample_at(int(order[rank]), len(losses), feeds) for rank in ranks)
+    return SampleLosses(median, high, worst, tuple(map(float, ranked[shown])), tuple(places))
+
+
+def _sample_at(index: int, n_losses: int, feeds: FeedSet) -> int:
+    """Return the sample that a loss is of, the first one of a run whose samples are not told apart."""
+    return index if n_losses == feeds.n_samples else sum(feeds.sizes[:index])
 
 
 def measure_drift(

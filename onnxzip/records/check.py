@@ -15,11 +15,16 @@ class SampleLosses:
         median: half of the samples lose more.
         quantile_95: one in twenty loses more.
         worst: that of the sample that loses most.
+        ranked: losses of samples from the least to the worst, at equal distances: all, or 41 of them.
+        places: which samples lose the median, that 95 % and the worst, counted from 0 among those of
+            the kind of inputs that counts.
     """
 
     median: float
     quantile_95: float
     worst: float
+    ranked: tuple[float, ...] = ()
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Rounding, Skip
 from onnxzip.records.shares import apportion_at_most
 from onnxzip.report.json import SCHEMA
-from onnxzip.report.record import LayerReport, LayerSensitivity, Report
+from onnxzip.report.record import (
+    Inspection,
+    LayerReport,
+    LayerSensitivity,
+    Report,
+    StoredWeight,
+    TrialReport,
+)
+from onnxzip.report.tables.verdicts import worst_of
 
 _PACKAGES = ("onnxzip", "onnx", "onnxruntime", "numpy")
 """Packages whose versions decide what a file looks like."""
@@ -33,6 +41,7 @@ def assemble(
     seconds: float,
     settings: Mapping[str, Scalar],
     sensitivities: Sequence[LayerSensitivity] = (),
+    trials: Sequence[TrialReport] = (),
 ) -> Report:
     """Return the report.
 
@@ -50,14 +59,14 @@ def assemble(
         seconds: wall time of it all.
         settings: what was asked for.
         sensitivities: what each weight's error does alone; none where that was not measured.
+        trials: what the search tried; the file itself is added as the last one.
     """
     *plain, small_before = _plain_bytes(plan, n_bytes[0])
     after = [sizes[candidate.layer.name] for candidate in plan.chosen.values()]
     return Report(
-        schema=SCHEMA,
-        source=source,
-        source_sha256=digests[0],
-        output_sha256=digests[1],
+        SCHEMA,
+        source,
+        *digests,
         layers=tuple(map(_layer_report, plan.chosen.values(), plain, after)),
         rewrites=(*rewrites, *_rounding_rewrite(plan.rounding)),
         skips=tuple(skips),
@@ -72,14 +81,92 @@ def assemble(
         warnings=tuple(warnings),
         sensitivities=tuple(sensitivities),
         settings=settings,
-        versions={name: version(name) for name in _PACKAGES},
+        versions=versions(),
+        trials=(*trials, *_proved_trial(checks, n_bytes[1])),
     )
+
+
+def assemble_test(
+    listed: Inspection,
+    *,
+    digests: tuple[str, str],
+    checks: Sequence[Check],
+    warnings: Sequence[Finding],
+    settings: Mapping[str, Scalar],
+    seconds: float,
+) -> Report:
+    """Return the report on a test of a file; see `assemble`.
+
+    Args:
+        listed: what the file holds, and what it takes with plain weights.
+        digests: SHA-256 of the original, "" where it was not there, and of the file.
+        checks: what was tested.
+        warnings: what is odd about what was fed.
+        settings: what was asked for.
+        seconds: wall time of it all.
+    """
+    packed = [weight for weight in listed.weights if weight.pass_name != "plain"]
+    small = [weight for weight in packed if weight.pass_name == "rounding"]
+    layers = [weight for weight in packed if weight.pass_name != "rounding"]
+    before, after = (sum(w.bytes_before for w in packed), sum(w.n_bytes for w in packed))
+    return Report(
+        schema=SCHEMA,
+        source=listed.source,
+        source_sha256=digests[0],
+        output_sha256=digests[1],
+        layers=tuple(map(_listed_layer, layers)),
+        rewrites=(),
+        skips=(),
+        checks=tuple(checks),
+        bytes_before=listed.bytes_before,
+        bytes_after=listed.n_bytes,
+        small_before=sum(weight.bytes_before for weight in small),
+        small_after=sum(weight.n_bytes for weight in small),
+        rest_before=listed.bytes_before - before,
+        rest_after=listed.n_bytes - after,
+        seconds=seconds,
+        warnings=tuple(warnings),
+        settings=settings,
+        versions=versions(),
+        load_bytes=listed.load_bytes if packed else None,
+        task="test",
+    )
+
+
+def _listed_layer(weight: StoredWeight) -> LayerReport:
+    name, _, form = weight.pass_name.partition(" ")
+    return LayerReport(
+        name=weight.name,
+        op_type="",
+        shape=weight.shape,
+        dtype=weight.dtype,
+        pass_name=name,
+        form="computed" if form else "stored",
+        settings={},
+        bytes_before=weight.bytes_before,
+        bytes_after=weight.n_bytes,
+        error=weight.error,
+        load_bytes=weight.load_bytes,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides what a file looks like."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def with_load_bytes(report: Report, of_layers: Mapping[str, int], n_bytes: int) -> Report:
     """Return a report with the bytes that decode nodes put out for each layer, by name, and in all."""
     layers = (replace(layer, load_bytes=of_layers[layer.name]) for layer in report.layers)
     return replace(report, layers=tuple(layers), load_bytes=n_bytes)
+
+
+def _proved_trial(checks: Sequence[Check], n_bytes: int) -> tuple[TrialReport, ...]:
+    """Return the file that was made as the last trial; none where no loss was measured."""
+    worst = worst_of([check for check in checks if check.kind == "drift"])
+    if worst is None:
+        return ()
+    return (TrialReport("proved", n_bytes, worst.value, not worst.failed, is_chosen=True),)
 
 
 def _plain_bytes(plan: Plan, n_file_bytes: int) -> list[int]:

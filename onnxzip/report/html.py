@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,18 @@ def _render(template: str, title: str, parts: Sequence[Section], verdict: str, l
     return (
         _templates()
         .get_template(template)
-        .render(title=title, sections=shown, verdict=verdict, level=level)
+        .render(title=title, sections=_laid_out(shown), verdict=verdict, level=level)
     )
+
+
+def _laid_out(parts: Sequence[Section]) -> list[tuple[Section, bool]]:
+    """Return whether each section takes the whole width; none of the others stands alone in a row."""
+    found: list[tuple[Section, bool]] = []
+    for is_wide, run in groupby(parts, key=lambda section: section.is_wide):
+        row = list(run)
+        n_paired = 0 if is_wide else len(row) // 2 * 2
+        found += [(section, i >= n_paired) for i, section in enumerate(row)]
+    return found
 
 
 @cache

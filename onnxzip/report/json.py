@@ -14,7 +14,8 @@ from onnxzip.errors import InputError
 from onnxzip.records.check import Check, SampleLosses
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
-from onnxzip.report.record import LayerReport, LayerSensitivity, Report
+from onnxzip.report.example import Example, Shown
+from onnxzip.report.record import LayerReport, LayerSensitivity, LoadSeconds, Report, TrialReport
 
 SUFFIX = ".json"
 
@@ -47,6 +48,10 @@ def from_json(text: str) -> Report:
         record["warnings"] = tuple(Finding(**finding) for finding in record["warnings"])
         record["sensitivities"] = tuple(_read_sensitivity(found) for found in record["sensitivities"])
         record["checks"] = tuple(_read_check(check) for check in record["checks"])
+        record["trials"] = tuple(_read_trial(trial) for trial in record.get("trials", ()))
+        record["examples"] = tuple(_read_example(example) for example in record.get("examples", ()))
+        seconds = record.get("load_seconds")
+        record["load_seconds"] = None if seconds is None else LoadSeconds(**seconds)
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
@@ -72,7 +77,7 @@ def _read_check(record: Mapping[str, Any]) -> Check:
         low, high = map(float, interval)
         interval = (low, high)
     if per_sample is not None:
-        per_sample = SampleLosses(**{key: float(value) for key, value in per_sample.items()})
+        per_sample = _read_losses(per_sample)
     by = {
         key: {name: float(value) for name, value in record[key].items()}
         for key in ("by_output", "by_family")
@@ -86,8 +91,35 @@ def _read_sensitivity(record: Mapping[str, Any]) -> LayerSensitivity:
     return LayerSensitivity(record["name"], float(record["error"]), float(record["loss"]))
 
 
+def _read_losses(record: Mapping[str, Any]) -> SampleLosses:
+    median, most, worst = (float(record[key]) for key in ("median", "quantile_95", "worst"))
+    ranked = tuple(map(float, record.get("ranked", ())))
+    return SampleLosses(median, most, worst, ranked, tuple(record.get("places", ())))
+
+
+def _read_trial(record: Mapping[str, Any]) -> TrialReport:
+    return TrialReport(**{**record, "loss": _number(record["loss"])})
+
+
+def _read_example(record: Mapping[str, Any]) -> Example:
+    shown = {key: tuple(map(_read_shown, record[key])) for key in ("inputs", "outputs")}
+    return Example(**{**record, **shown, "loss": _number(record["loss"])})
+
+
+def _read_shown(record: Mapping[str, Any]) -> Shown:
+    lists = {key: tuple(record[key]) for key in ("shape", "indices", "size")}
+    values = {key: tuple(record[key]) for key in ("original", "compressed")}
+    if record["look"] != "values":  # numbers, of which nan and infinities were written as texts
+        values = {key: tuple(map(float, found)) for key, found in values.items()}
+    return Shown(**{**record, **lists, **values})
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
 def _read_layer(record: Mapping[str, Any]) -> LayerReport:
-    error, shape = float(record["error"]), tuple(record["shape"])
+    error, shape = _number(record["error"]), tuple(record["shape"])
     return LayerReport(**{**record, "error": error, "shape": shape})
 
 

@@ -19,13 +19,15 @@ def export(report: Report) -> str:
 
 
 def _parts(section: Section) -> list[str]:
-    """Return a section's parts; of a plot what it says in words, of pictures nothing."""
+    """Return a section's parts; of plots and pictures what they say in words."""
     points = "\n".join(f"- {_inline(point)}" for point in section.points)
     parts = [f"## {section.title}", _inline(section.lead)]
     parts += [_inline(plot.summary) for plot in section.plots]
     parts += [_table(section.table), points, _code(section.code)]
     for block in section.blocks:
-        parts += [f"### {_inline(block.title)}", _table(block.table)]
+        plots = [_inline(plot.summary) for plot in block.plots]
+        pictures = [_inline(picture.caption) for picture in block.pictures]
+        parts += [f"### {_inline(block.title)}", *pictures, *plots, _table(block.table)]
     return [part for part in parts if part]
 
 

@@ -75,3 +75,16 @@ def format_seconds(seconds: float) -> str:
     """Return e.g. "4.2 s" or "3 min 05 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def format_duration(seconds: float) -> str:
+    """Return e.g. "12 ms", "1.25 s" or "3 min 05 s", in three digits at most."""
+    if seconds < _LEAST_SECONDS:
+        return (
+            f"{1000 * seconds:.2g} ms" if seconds < _LEAST_SECONDS / 10 else f"{1000 * seconds:.0f} ms"
+        )
+    return f"{seconds:.3g} s" if seconds < 60 else format_seconds(seconds)
+
+
+_LEAST_SECONDS = 0.9995
+"""From here on milliseconds have four digits."""

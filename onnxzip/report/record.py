@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import PathLike
+from typing import Literal, TypeAlias
 
 from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.check import Check
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.report.example import Example
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,9 @@ class LayerReport:
     """One line of the report: how a weight is stored.
 
     `bytes_after` is its share of the decode subgraph's bytes; `macs_before`/`macs_after` are None when
-    unknown; `error` is Candidate.error; `load_bytes` are what decode nodes put out for it when a session
-    is created, None in reports of versions that did not count them.
+    unknown; `error` is Candidate.error, None where a file that is tested does not tell it; `load_bytes`
+    are what decode nodes put out for it when a session is created, None in reports of versions that did
+    not count them.
     """
 
     name: str
@@ -104,7 +108,7 @@ class LayerReport:
     settings: Mapping[str, Scalar]
     bytes_before: int
     bytes_after: int
-    error: float
+    error: float | None
     macs_before: int | None = None
     macs_after: int | None = None
     load_bytes: int | None = None
@@ -125,13 +129,48 @@ class LayerSensitivity:
     loss: float
 
 
+Stage: TypeAlias = Literal["planned", "refitted", "sized", "proved"]
+"""What of a plan was tried: its weights as their passes store them, the same after weights and biases
+were fitted again, the size of its file, or the whole file."""
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One plan that the search tried.
+
+    Attributes:
+        stage: see `Stage`.
+        n_bytes: of the file; of what was only planned or refitted, an estimate.
+        loss: in the metric's unit, on the samples that the search tries its plans on, for a whole file
+            on those of the verdict; None where only the size was tried.
+        passed: whether it was within the tolerance, or the size.
+        is_chosen: whether this is the file that was made.
+    """
+
+    stage: Stage
+    n_bytes: int
+    loss: float | None
+    passed: bool
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True)
+class LoadSeconds:
+    """How long a session takes to be created, measured on the CPU: of the original, of the file."""
+
+    before: float
+    after: float
+
+
 @dataclass(frozen=True)
 class Report:
-    """What was done to a model and the proof of it; `onnxzip.report` exports it.
+    """What was done to a model, or a test of a file, and the proof of it; `onnxzip.report` exports it.
 
     The bytes of the layers, of the small tensors that were rounded and of the rest, the graph and
     everything else, sum up to `bytes_before` and `bytes_after`, which are those of the files.
     `load_bytes` are what all decode nodes put out when a session is created, also for small tensors.
+    `command` repeats it all: a line for a shell, or a call in Python. `task` says which of both it was:
+    of a test `bytes_before` is what the file takes with plain weights.
     """
 
     schema: int
@@ -154,6 +193,22 @@ class Report:
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     load_bytes: int | None = None
+    trials: tuple[TrialReport, ...] = ()
+    examples: tuple[Example, ...] = ()
+    load_seconds: LoadSeconds | None = None
+    command: str = ""
+    task: Literal["compress", "test"] = "compress"
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the report to a .html, .md or .json file; one that is there is replaced.
+
+        Raises:
+            UsageError: the suffix is none of these.
+            OutputError: the file cannot be written; it is as it was.
+        """
+        from onnxzip.report.writing import write_report
+
+        write_report(self, path)
 
     @property
     def ratio(self) -> float:

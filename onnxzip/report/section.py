@@ -24,12 +24,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a section, with a heading of its own."""
+    """A part of a section, with a heading of its own; one that is folded opens when it is asked for."""
 
     title: str
     pictures: tuple[Picture, ...] = ()
     plots: tuple[Plot, ...] = ()
     table: Table = NO_TABLE
+    is_folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,5 +66,6 @@ class Section:
     @property
     def is_wide(self) -> bool:
         """Whether it takes the whole width of a page."""
-        is_beside = bool(self.plots) and not self.blocks
-        return not is_beside and not (self.table.rows and len(self.table.columns) <= _NARROW)
+        if len(self.table.columns) > _NARROW:
+            return True
+        return not self.plots and not self.table.rows

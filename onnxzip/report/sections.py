@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from onnxzip.report.numbers import format_ratio
+from collections.abc import Sequence
+
+from onnxzip.records.check import Check
+from onnxzip.report.numbers import format_duration, format_memory, format_ratio
+from onnxzip.report.plots.figures import (
+    drift_of,
+    output_plot,
+    sample_plot,
+    sensitivity_plot,
+    trial_plot,
+    weight_plot,
+)
+from onnxzip.report.plots.samples import example_blocks
 from onnxzip.report.record import Report
-from onnxzip.report.section import Section
+from onnxzip.report.section import Block, Section
 from onnxzip.report.tables.losses import (
     family_table,
     loss_table,
@@ -12,7 +24,7 @@ from onnxzip.report.tables.losses import (
     output_table,
     sensitivity_table,
 )
-from onnxzip.report.tables.table import NO_TABLE
+from onnxzip.report.tables.trials import trial_table
 from onnxzip.report.tables.verdicts import (
     check_table,
     notes,
@@ -20,39 +32,111 @@ from onnxzip.report.tables.verdicts import (
     unproven_reasons,
     verdict_table,
 )
-from onnxzip.report.tables.weights import layer_table, rewrite_table, skip_table
+from onnxzip.report.tables.weights import layer_table, rewrite_table, single_skip_table, skip_table
 
 
 def title_of(report: Report) -> str:
-    """Return e.g. "resnet20.onnx: 7.19x smaller"."""
+    """Return e.g. "resnet20.onnx: 7.19x smaller", "small.onnx, tested"."""
+    if report.task == "test":
+        return f"{report.source}, tested"
     return f"{report.source}: {format_ratio(report.bytes_before, report.bytes_after)} smaller"
 
 
 def sections(report: Report) -> list[Section]:
     """Return the sections that have something to say, what a reader must not miss first."""
-    checks = report.checks
-    hashes = {"input SHA-256": report.source_sha256, "output SHA-256": report.output_sha256}
-    made_with = {**report.settings, **report.versions, **hashes}
     every = (
-        Section("Warnings and evidence", NO_TABLE, _doubts(report), has_doubts=True),
-        Section("Summary", summary_table(report), is_tiles=True),
-        Section(
-            "Verdict", verdict_table(checks), (*opinion_lines(checks), *notes(checks, verbose=True))
-        ),
-        Section("Loss", loss_table(checks)),
-        Section("Loss by output", output_table(checks)),
-        Section("Loss by kind of inputs", family_table(checks)),
-        Section("Checks", check_table(checks)),
-        Section("Weights", layer_table(report)),
-        Section("Sensitivities", sensitivity_table(report.sensitivities)),
-        Section("Rewrites", rewrite_table(report.rewrites)),
-        Section("Refusals", skip_table(report.skips)),
-        Section("Made with", NO_TABLE, tuple(f"{name}: {value}" for name, value in made_with.items())),
+        *_verdict_sections(report),
+        *_result_sections(report),
+        *_loss_sections(report),
+        *_detail_sections(report),
     )
     return [section for section in every if not section.is_empty]
+
+
+def _verdict_sections(report: Report) -> tuple[Section, ...]:
+    checks, doubts = report.checks, _doubts(report)
+    title = "Warnings and evidence" if doubts else "Evidence"
+    others = [check for check in checks if check.kind != "drift"]  # whose notes are evidence
+    told = (*opinion_lines(checks), *notes(others, verbose=True))
+    return (
+        Section(title, points=(*doubts, *_evidence(checks)), has_doubts=bool(doubts)),
+        Section("Verdict", verdict_table(checks), told),
+        Section("Summary", summary_table(report), _load_facts(report), is_tiles=True),
+    )
+
+
+def _result_sections(report: Report) -> tuple[Section, ...]:
+    trials = trial_table(report.trials, drift_of(report.checks))
+    return (
+        Section("Loss against bytes", trials, plots=trial_plot(report)),
+        Section("Weights", layer_table(report), plots=weight_plot(report)),
+    )
+
+
+def _loss_sections(report: Report) -> tuple[Section, ...]:
+    checks, drift = report.checks, drift_of(report.checks)
+    sensitivities = report.sensitivities
+    is_own = drift is not None and drift.seed is None
+    what = "the calibration data" if is_own else "the generated inputs"
+    lead = f"This report holds {len(report.examples)} samples of {what}." if report.examples else ""
+    return (
+        Section("Loss", loss_table(checks), plots=sample_plot(checks)),
+        Section("Loss by output", output_table(checks), plots=output_plot(checks)),
+        Section("Loss by kind of inputs", family_table(checks)),
+        Section(
+            "Sensitivities", sensitivity_table(sensitivities), plots=sensitivity_plot(sensitivities)
+        ),
+        Section("Examples", lead=lead, blocks=example_blocks(report.examples, drift)),
+    )
+
+
+def _detail_sections(report: Report) -> tuple[Section, ...]:
+    hashes = {"input SHA-256": report.source_sha256, "output SHA-256": report.output_sha256}
+    made_with = {**report.settings, **report.versions, **hashes}
+    single = single_skip_table(report.skips)
+    return (
+        Section("Checks", check_table(report.checks)),
+        Section("Rewrites", rewrite_table(report.rewrites)),
+        Section(
+            "Refusals",
+            skip_table(report.skips),
+            blocks=(Block("Each refusal", table=single, is_folded=True),) if single.rows else (),
+        ),
+        Section(
+            "Made with",
+            points=tuple(f"{name}: {value}" for name, value in made_with.items() if value != ""),
+        ),
+        Section("Repeat it", code=report.command),
+    )
 
 
 def _doubts(report: Report) -> tuple[str, ...]:
     """Return why the verdict may not hold: what is not proven, then what is odd about the inputs."""
     unproven = (f"not proven: {reason}" for reason in unproven_reasons(report.checks))
     return (*unproven, *(f"warning: {finding.text}" for finding in report.warnings))
+
+
+def _evidence(checks: Sequence[Check]) -> tuple[str, ...]:
+    """Return what the verdict rests on."""
+    drifts = [check for check in checks if check.kind == "drift"]
+    if not drifts:
+        return ()
+    n_samples, seed = drifts[0].n_samples, drifts[0].seed
+    made_up = "" if seed is None else f" that onnxzip made up (seed {seed}), a guess at real inputs"
+    rests = f"the verdict rests on {n_samples:,} sample{'s' * (n_samples != 1)}{made_up}"
+    return (rests, *notes(drifts))
+
+
+def _load_facts(report: Report) -> tuple[str, ...]:
+    """Return what loading the file takes, and whether that was counted or measured."""
+    facts = []
+    if report.load_bytes is not None:
+        memory = format_memory(report.load_bytes) if report.load_bytes else "nothing"
+        facts.append(
+            f"load memory: decoding adds {memory} while a session is created (counted in the file)"
+        )
+    seconds = report.load_seconds
+    if seconds is not None:
+        times = f"{format_duration(seconds.before)} before, {format_duration(seconds.after)} after"
+        facts.append(f"session creation: {times} (measured here, on the CPU)")
+    return tuple(facts)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import onnxzip
-from onnxzip.choose.refit import Refitter
+from onnxzip.choose.refitting.refit import Refitter
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.aim import Aim
 from onnxzip.measure.metrics.top1 import Top1

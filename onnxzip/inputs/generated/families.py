@@ -24,8 +24,8 @@ _MAX_SMALL = 256
 """Samples that are small: a single number that a model answers with says little each time."""
 
 _USUALLY_FITTED, _MAX_FITTED = 256, 1024
-"""Samples that weights may be fitted to: as many as a refit wants (choose/refit.py); more tiny ones, of
-which each tells less."""
+"""Samples that weights may be fitted to: as many as a refit wants (choose/refitting/refit.py); more tiny
+ones, of which each tells less."""
 
 _TINY_ELEMENTS = 1 << 10
 """Numbers in a tiny sample: 64 ms of sound."""

@@ -83,10 +83,15 @@ def sensitivity_table(sensitivities: Sequence[LayerSensitivity], is_brief: bool 
 
 def _worst_parts(check: Check, parts: Mapping[str, float]) -> str:
     """Return the worst parts of a loss, "boxes 0.158, scores 0.0912, 3 more"."""
-    ordered = sorted(parts, key=lambda name: _loss_of(check, parts[name]), reverse=True)
+    ordered = worst_first(check, parts)
     shown = [f"{name} {format_loss(check, parts[name])}" for name in ordered[:_N_PARTS]]
     n_more = len(ordered) - len(shown)
     return ", ".join([*shown, *([f"{n_more:,} more"] if n_more else [])])
+
+
+def worst_first(check: Check, parts: Mapping[str, float]) -> list[str]:
+    """Return the names of the parts of a loss, the worst first."""
+    return sorted(parts, key=lambda name: _loss_of(check, parts[name]), reverse=True)
 
 
 def _measured(checks: Sequence[Check]) -> dict[str, Check]:

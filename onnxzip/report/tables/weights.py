@@ -44,7 +44,7 @@ def _layer_row(layer: LayerReport) -> tuple[str, ...]:
         format_bytes(layer.bytes_after),
         format_memory(layer.load_bytes),
         format_ratio(layer.bytes_before, layer.bytes_after),
-        f"{layer.error:.3g}",
+        "-" if layer.error is None else f"{layer.error:.3g}",
     )
 
 
@@ -74,6 +74,13 @@ def skip_table(skips: Iterable[Skip]) -> Table:
     rows.sort(key=lambda row: (-row[0], row[1]))
     cells = tuple((f"{n_weights:,} x", reason, passes) for n_weights, reason, passes in rows)
     return Table(("weights", "reason", "passes"), cells, frozenset({"reason", "passes"}), "reason")
+
+
+def single_skip_table(skips: Iterable[Skip]) -> Table:
+    """Return one row per refusal: the weight, the pass, the reason."""
+    rows = tuple((skip.layer, skip.pass_name, skip.reason) for skip in skips)
+    columns = ("weight", "pass", "reason")
+    return Table(columns, rows, frozenset(columns), "reason")
 
 
 def rewrite_table(rewrites: Iterable[Rewrite]) -> Table:

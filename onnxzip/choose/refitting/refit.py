@@ -14,8 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.choose.frontier import Frontier, LiveValues, PartitionRun
-from onnxzip.choose.regression import MIN_VECTORS_PER_COLUMN, PlanRefit, RegressionSums, plane_shape
+from onnxzip.choose.refitting.frontier import Frontier, LiveValues, PartitionRun
+from onnxzip.choose.refitting.regression import (
+    MIN_VECTORS_PER_COLUMN,
+    PlanRefit,
+    RegressionSums,
+    plane_shape,
+)
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import (
     Partition,
@@ -40,8 +45,8 @@ _REFITTED = ("Conv", "Gemm")
 """Not MatMul: what tokens of the calibration texts have in common, other texts do not. all-MiniLM-L6-v2,
 fitted again to Python's documentation, lost no more there, but 0.085 Spearman on STS-B and not 0.009.
 Where calibration is like what follows, that costs bytes: digits_attention would be 5.8 % smaller at the
-same true loss (`python -m tests.bench.constants onnxzip.choose.refit:_REFITTED '("Conv","Gemm")'
-'("Conv","Gemm","MatMul")'`); digits_gru stays as it is."""
+same true loss (`python -m tests.bench.constants onnxzip.choose.refitting.refit:_REFITTED
+'("Conv","Gemm")' '("Conv","Gemm","MatMul")'`); digits_gru stays as it is."""
 
 _MIN_REFIT_SAMPLES = 256
 """Enough where the places in a sample give vectors of their own: a guess that costs time."""

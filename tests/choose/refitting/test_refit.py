@@ -12,7 +12,7 @@ import pytest
 
 import onnxzip
 from onnxzip.choose import frontier, refit, regression
-from onnxzip.choose.regression import REFIT_DAMPING
+from onnxzip.choose.refitting.regression import REFIT_DAMPING
 from onnxzip.measure.moments.sampled_columns import OuterSum, is_finite
 from tests.textmodels import model_from_text
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve
 
-from onnxzip.choose.frontier import LiveValues
+from onnxzip.choose.refitting.frontier import LiveValues
 from onnxzip.graph import Partition
 from onnxzip.measure.moments.damping import damped, noise_share
 from onnxzip.measure.moments.distortion import OutputDistortion
@@ -36,8 +36,8 @@ fitted to few vectors must not follow their noise (on resnet20 0.01 fits better 
 
 No other value is better on all: 0.02 and 0.5 make digits_cnn 2.2 and 9.6 % larger, digits_autoencoder
 2.8 and 2.1 % smaller, digits_attention 2.0 % smaller and 0.1 % larger, at true losses of 0.088 to 0.100,
-and leave digits_gru as it is (`python -m tests.bench.constants onnxzip.choose.regression:REFIT_DAMPING
-0.1 0.02 0.5`)."""
+and leave digits_gru as it is (`python -m tests.bench.constants
+onnxzip.choose.refitting.regression:REFIT_DAMPING 0.1 0.02 0.5`)."""
 
 MIN_VECTORS_PER_COLUMN = 2
 """A fit of n columns to m vectors follows n / m of what is noise in them; above half it is left out."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxzip.choose.regression import REFIT_DAMPING, PlanRefit, RegressionSums
+from onnxzip.choose.refitting.regression import REFIT_DAMPING, PlanRefit, RegressionSums
 from onnxzip.graph import Operand, Partition
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Candidate, Plan

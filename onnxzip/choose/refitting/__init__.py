@@ -1,0 +1,1 @@
+"""Fits weights and biases again, part by part, to what the parts before them became."""
