@@ -107,7 +107,7 @@ NAMED_STEPS = {
     *("chooser", "refit", "builder"),  # made of parts that have a step; or nobody is told
     *("arguments", "flags", "readers", "record", "registry"),  # what may be given is the step
     *("from_files", "external_data", "model", "examination", "json", "api", "pipeline", "structure"),
-    *("apart", "own_path", "files", "report_file"),
+    *("apart", "own_path", "files", "writing"),
 }
 """Modules whose messages without "; " were looked at: each has its next step in other words, or in what
 is put into it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request
 from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file, real_place, replacement
-from onnxzip.errors import OutputError, UsageError, reason_of
+from onnxzip.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from onnxzip.report.record import Report
@@ -47,17 +47,19 @@ class ReportFile:
         """Write all of a report, so that a full disk is known before the model is put in its place."""
         if self._path is None:
             return
-        from onnxzip.report.writing import exported
+        from onnxzip.report.writing import blaming, exported
 
-        with _blaming(self._path):
+        with blaming(self._path):
             self._new = self._stack.enter_context(replacement(real_place(self._path)))
             self._new.file.write(exported(report, self._path))
             self._new.complete()
 
     def put_in_place(self) -> None:
         """Give the report that was written its name."""
+        from onnxzip.report.writing import blaming
+
         if self._path is not None and self._new is not None:
-            with _blaming(self._path):
+            with blaming(self._path):
                 self._new.put_in_place()
 
 
@@ -66,11 +68,3 @@ def report_file(path: Path | None) -> Iterator[ReportFile]:
     """Yield what writes a report; one that is not put in its place goes in the end."""
     with ExitStack() as stack:
         yield ReportFile(path, stack)
-
-
-@contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path}: the report cannot be written: {reason_of(error)}") from error

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxzip.records.printable import printable
 from onnxzip.report.record import Inspection, Report
 from onnxzip.report.section import Section
 from onnxzip.report.sections import sections, title_of
@@ -96,12 +97,20 @@ def _templates() -> Environment:
         loader=FileSystemLoader(Path(__file__).with_name("page")),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     templates.globals.update(draw=_drawn, tone=tone_of, longest_open=_LONGEST_OPEN, most_rows=_MOST_ROWS)
     return templates
+
+
+def _shown(value: object) -> object:
+    """Return what stands in a page for a value: of a text what may be shown to people."""
+    from markupsafe import Markup
+
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _drawn(plot: Plot) -> Markup:

@@ -35,6 +35,12 @@ from onnxzip.report.tables.verdicts import (
 from onnxzip.report.tables.weights import layer_table, rewrite_table, single_skip_table, skip_table
 
 
+_TRIED = (
+    "What the search tried: weights as planned, then with weights and biases fitted again, then the file. "
+    "Bytes of what was not made are estimates."
+)
+
+
 def title_of(report: Report) -> str:
     """Return e.g. "resnet20.onnx: 7.19x smaller", "small.onnx, tested"."""
     if report.task == "test":
@@ -68,7 +74,9 @@ def _verdict_sections(report: Report) -> tuple[Section, ...]:
 def _result_sections(report: Report) -> tuple[Section, ...]:
     trials = trial_table(report.trials, drift_of(report.checks))
     return (
-        Section("Loss against bytes", trials, plots=trial_plot(report)),
+        Section("Loss against bytes", trials, lead=_TRIED, plots=trial_plot(report))
+        if trials.rows
+        else Section("Loss against bytes"),
         Section("Weights", layer_table(report), plots=weight_plot(report)),
     )
 

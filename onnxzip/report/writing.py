@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -20,13 +22,19 @@ def exported(report: Report, path: Path) -> bytes:
 def write_report(report: Report, path: str | PathLike[str]) -> None:
     """Write a report; see `Report.write`."""
     place = report_path(path)
+    with blaming(place), replacement(real_place(place)) as new:
+        new.file.write(exported(report, place))
+        new.complete()
+        new.put_in_place()
+
+
+@contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Say of a failure inside that it is the report that cannot be written."""
     try:
-        with replacement(real_place(place)) as new:
-            new.file.write(exported(report, place))
-            new.complete()
-            new.put_in_place()
+        yield
     except OSError as error:
-        raise OutputError(f"{place}: the report cannot be written: {reason_of(error)}") from error
+        raise OutputError(f"{path}: the report cannot be written: {reason_of(error)}") from error
 
 
 def report_path(path: str | PathLike[str]) -> Path:

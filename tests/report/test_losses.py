@@ -110,8 +110,8 @@ def test_files_have_everything() -> None:
     )
     report = replace(REPORT, checks=(DRIFT, OPINION), sensitivities=SENSITIVITIES)
     titles = [heading.text for heading in parse(to_html(report)).iter("h2")]
-    assert titles[1:5] == ["Verdict", "Loss", "Loss by output", "Loss by kind of inputs"]
-    assert "Sensitivities" in titles
+    assert titles[:3] == ["Evidence", "Verdict", "Summary"]
+    assert titles[4:8] == ["Loss", "Loss by output", "Loss by kind of inputs", "Sensitivities"]
 
 
 def test_outputs_are_compared_by_provider() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from types import MappingProxyType
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from onnxzip.errors import InputError
 from onnxzip.records.check import Check, SampleLosses
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.report.example import Example, Shown
+from onnxzip.report.html import export as to_html
 from onnxzip.report.json import SCHEMA, from_json
 from onnxzip.report.json import export as to_json
 from onnxzip.report.markdown import export as to_markdown
@@ -30,7 +33,16 @@ from onnxzip.report.numbers import (
     format_seconds,
     format_shape,
 )
-from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Port, Report, StoredWeight
+from onnxzip.report.record import (
+    Inspection,
+    LayerReport,
+    LayerSensitivity,
+    LoadSeconds,
+    Port,
+    Report,
+    StoredWeight,
+    TrialReport,
+)
 from onnxzip.report.terminal import render_checks, render_inspection, render_report
 
 LAYERS = (
@@ -325,6 +337,36 @@ NAMES = st.text(max_size=8)
 FLOATS = st.floats(allow_nan=False)
 COUNTS = st.integers(0, 2**40)
 SETTINGS = st.dictionaries(NAMES, st.booleans() | st.integers() | st.floats(0, 1) | NAMES, max_size=3)
+SPREADS = st.builds(
+    *(SampleLosses, FLOATS, FLOATS, FLOATS),
+    ranked=st.lists(FLOATS, max_size=4).map(tuple),
+    places=st.lists(COUNTS, min_size=3, max_size=3).map(tuple),
+)
+NUMBERS = st.lists(FLOATS, min_size=2, max_size=2).map(tuple)
+SHOWN = st.one_of(
+    st.builds(
+        *(Shown, NAMES, NAMES, st.just((2,)), st.sampled_from(["scores", "curve"]), NAMES),
+        *(st.just((0, 1)), NUMBERS, st.just(()) | NUMBERS),
+    ),
+    st.builds(
+        *(Shown, NAMES, NAMES, st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
+        st.tuples(COUNTS | NAMES | st.booleans(), FLOATS),
+    ),
+    st.builds(
+        *(Shown, NAMES, NAMES, st.just((8, 8)), st.just("picture"), NAMES),
+        **{"original_png": st.just("iVBORw0KGgo="), "size": st.just((8, 8))},
+    ),
+)
+EXAMPLES = st.builds(
+    *(Example, COUNTS, NAMES, st.none() | FLOATS),
+    st.lists(SHOWN, max_size=2).map(tuple),
+    st.lists(SHOWN, max_size=2).map(tuple),
+    COUNTS,
+)
+TRIALS = st.builds(
+    *(TrialReport, st.sampled_from(["planned", "refitted", "sized", "proved"]), COUNTS),
+    *(st.none() | FLOATS, st.booleans(), st.booleans()),
+)
 REPORTS = st.builds(
     Report,
     st.just(SCHEMA),
@@ -357,7 +399,7 @@ REPORTS = st.builds(
             constant=st.none() | FLOATS,
             by_output=st.dictionaries(NAMES, FLOATS, max_size=2),
             by_family=st.dictionaries(NAMES, FLOATS, max_size=2),
-            per_sample=st.none() | st.builds(SampleLosses, FLOATS, FLOATS, FLOATS),
+            per_sample=st.none() | SPREADS,
             n_to_settle=st.none() | COUNTS,
         ),
         max_size=3,
@@ -367,6 +409,11 @@ REPORTS = st.builds(
     st.lists(st.builds(Finding, NAMES, NAMES), max_size=2).map(tuple),
     st.lists(st.builds(LayerSensitivity, NAMES, FLOATS, FLOATS), max_size=2).map(tuple),
     *(SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
+    trials=st.lists(TRIALS, max_size=4).map(tuple),
+    examples=st.lists(EXAMPLES, max_size=2).map(tuple),
+    load_seconds=st.none() | st.builds(LoadSeconds, st.floats(0, 100), st.floats(0, 100)),
+    command=NAMES,
+    task=st.sampled_from(["compress", "test"]),
 )
 
 
@@ -376,6 +423,7 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
     assert from_json(to_json(report)) == report
     assert to_markdown(report).startswith("# ")
     assert text_of(render_report(report, verbose=True))
+    ET.fromstring(to_html(report).partition("<body")[2].join(("<body", "")).removesuffix("</html>\n"))
 
 
 @pytest.mark.parametrize(
@@ -398,8 +446,13 @@ def test_json_of_something_else_is_refused(text: str, finding: str) -> None:
 def test_warnings_come_before_the_verdict() -> None:
     report = replace(REPORT, warnings=(Finding("range", "input 'x' has values from 0 to 255"),))
     text = to_markdown(report)
-    first = "## Warnings and evidence\n\n- warning: input 'x' has values from 0 to 255\n\n## Summary"
+    first = (
+        "## Warnings and evidence\n\n- warning: input 'x' has values from 0 to 255\n- the verdict rests"
+    )
     assert first in text
+    assert text.index("the verdict rests on 16 samples that onnxzip made up (seed 0)") < text.index(
+        "## Verdict"
+    )
     assert "Warnings" not in to_markdown(REPORT)
 
 

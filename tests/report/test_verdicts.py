@@ -122,7 +122,7 @@ def test_reasons_come_first_in_files_and_once() -> None:
     assert unproven_reasons(checks) == ["output 'y' is NaN"]
     report = replace(REPORT, checks=checks, warnings=(Finding("range", "0 to 255"),))
     text = to_markdown(report)
-    first = "## Warnings and evidence\n\n- not proven: output 'y' is NaN\n- warning: 0 to 255\n\n## Summ"
+    first = "## Warnings and evidence\n\n- not proven: output 'y' is NaN\n- warning: 0 to 255\n- the "
     assert text.partition("\n\n")[2].startswith(first)
     root = parse(to_html(report))
     assert next(iter(root.iter("h2"))).text == "Warnings and evidence"

@@ -7,7 +7,6 @@ mark is told to the reader as the mark's title.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pygal
 
 from onnxzip.records.printable import printable
-from onnxzip.report.plots.plot import BarPlot, Group, Plot, XYPlot
+from onnxzip.report.plots.plot import BarPlot, Group, Plot, Point, XYPlot, has_place
 
 _WIDTH, _HEIGHT = 430, 280
 """Units of a drawing. A phone of 390 pixels shows them at 0.77, where page/style.css enlarges texts."""
@@ -32,6 +31,12 @@ _DOT_RADIUS, _CHOSEN_RADIUS = 4.5, 7.0
 
 _MARGIN = 0.06
 """Of the range of what is shown, on both sides: no mark is cut by the frame."""
+
+_LEAST_ROOM, _LEAST = 1e-3, 1e-9
+"""The least margin, of the greatest value and in itself: ticks of less have no digits that differ."""
+
+_TEXT_ROOM = 0.4
+"""Of what is above a line: where its text stands."""
 
 _TAGS_LEFT_OUT = frozenset({"defs", "desc", "script", "style"})
 _COORDINATES = frozenset({"cx", "cy", "d", "height", "transform", "width", "x", "y"})
@@ -87,12 +92,14 @@ def _bar_chart(plot: BarPlot) -> pygal.HorizontalBar:
             spacing=0,
         )
     )
+    values = [v for group in plot.groups for v in group.values if has_place(v)]
+    chart.range = (min(0.0, *values, 0.0), max(_LEAST, *values, _LEAST))
     # pygal draws from the bottom up.
     chart.x_labels = [shortened(printable(name)) for name in reversed(plot.names)]
     for group in plot.groups:
         told = zip(plot.names, group.values, group.texts, strict=True)
         bars = [
-            {"value": value if math.isfinite(value) else None, "tooltip": f"{printable(name)}: {text}"}
+            {"value": value if has_place(value) else None, "tooltip": f"{printable(name)}: {text}"}
             for name, value, text in told
         ]
         chart.add(group.name, bars[::-1])
@@ -131,12 +138,10 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
             for point in group.points
         ]
         chart.add(group.name, dots, stroke=group.is_line, show_dots=not group.is_line)
-    if plot.limit is not None:
+    if plot.limit is not None and points:
         ends = _range(xs, plot.is_logarithmic)
-        line = [
-            {"value": (ends[0], plot.limit)},
-            {"value": (ends[1], plot.limit), "label": printable(plot.limit_text)},
-        ]
+        line: list[dict[str, Any]] = [{"value": (end, plot.limit)} for end in ends]
+        line[_emptier_end(points, plot.limit)]["label"] = printable(plot.limit_text)
         chart.add(plot.limit_text, line, stroke=True, show_dots=True, dots_size=0.1)
     return chart
 
@@ -144,7 +149,7 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
 def _shown(group: Group, is_logarithmic: bool) -> Group:
     """Return a group without the points that have no place."""
     points = tuple(
-        p for p in group.points if p.is_finite and not (is_logarithmic and min(p.x, p.y) <= 0)
+        p for p in group.points if p.has_place and not (is_logarithmic and min(p.x, p.y) <= 0)
     )
     return Group(group.name, group.role, points, group.is_line, group.is_labelled)
 
@@ -155,7 +160,7 @@ def _range(values: Sequence[float], is_logarithmic: bool) -> tuple[float, float]
     if is_logarithmic:
         room = max((high / low) ** _MARGIN, 1.1)
         return low / room, high * room
-    room = (high - low) * _MARGIN or abs(high) * _MARGIN or 1.0
+    room = max((high - low) * _MARGIN, _LEAST_ROOM * max(abs(low), abs(high)), _LEAST)
     return (max(low - room, 0.0) if low >= 0 else low - room), high + room
 
 
@@ -165,6 +170,15 @@ def shortened(name: str) -> str:
         return name
     n_first = (_MAX_NAME - 1) // 3
     return f"{name[:n_first]}…{name[-(_MAX_NAME - 1 - n_first) :]}"
+
+
+def _emptier_end(points: Sequence[Point], limit: float) -> int:
+    """Return at which end of a line across a plot a text has room above it: 0, the left one, or 1."""
+    left, right = min(p.x for p in points), max(p.x for p in points)
+    top = max(p.y for p in points)
+    above = [p.x for p in points if limit <= p.y <= limit + _TEXT_ROOM * (top - limit)]
+    n_left = sum(x < (left + right) / 2 for x in above)
+    return int(n_left >= len(above) - n_left)
 
 
 def _strip(element: ET.Element) -> None:
@@ -199,7 +213,7 @@ def _place_labels(root: ET.Element) -> None:
             x = float(text.attrib["x"]) - _FONT_SIZE
             y = float(text.attrib["y"]) - _FONT_SIZE * 4 / 3
             is_limit = "limit" in series.get("class", "").split()
-            is_left = is_limit or x > _WIDTH / 2
+            is_left = x > _WIDTH / 2
             across, down = (0.0, -6.0) if is_limit else (-10.0 if is_left else 10.0, 4.5)
             text.attrib.update({"x": f"{x + across:g}", "y": f"{y + down:g}"})
             text.set("class", "label leftward" if is_left else "label")

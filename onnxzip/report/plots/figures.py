@@ -14,7 +14,7 @@ from onnxzip.report.numbers import (
     format_metric_name,
     format_ratio,
 )
-from onnxzip.report.plots.plot import Axis, BarPlot, Bars, Group, Point, Role, XYPlot
+from onnxzip.report.plots.plot import Axis, BarPlot, Bars, Group, Point, Role, XYPlot, has_place
 from onnxzip.report.record import LayerSensitivity, Report, TrialReport
 from onnxzip.report.tables.losses import worst_first
 from onnxzip.report.tables.verdicts import worst_of
@@ -29,7 +29,7 @@ _FEWEST_PLOTTED = 2
 def trial_plot(report: Report) -> tuple[XYPlot, ...]:
     """Return the loss of all trials over their bytes, with the chosen one; none of one trial."""
     check = drift_of(report.checks)
-    losses = [t for t in report.trials if t.loss is not None and math.isfinite(t.loss)]
+    losses = [t for t in report.trials if t.loss is not None and has_place(t.loss)]
     if check is None or len(losses) < _FEWEST_PLOTTED:
         return ()
     n_odd = sum(t.loss is not None for t in report.trials) - len(losses)
@@ -44,7 +44,7 @@ def trial_plot(report: Report) -> tuple[XYPlot, ...]:
         group("beyond it", "failed", [t for t in tried if not t.passed]),
         group("this file", "chosen", [t for t in losses if t.is_chosen]),
     )
-    limit = check.scale * check.limit if math.isfinite(check.limit) else None
+    limit = check.scale * check.limit if has_place(check.limit) else None
     chosen = next((_told(check, t) for t in losses if t.is_chosen), "")
     summary = f"{len(tried)} plan{'s' * (len(tried) != 1)} tried. {chosen}."
     summary += f" {n_odd} more lost all, or have no loss." if n_odd else ""
@@ -99,7 +99,7 @@ def weight_plot(report: Report) -> tuple[BarPlot, ...]:
 
 def sensitivity_plot(sensitivities: Sequence[LayerSensitivity]) -> tuple[BarPlot, ...]:
     """Return what the most sensitive weights lose alone."""
-    known = [found for found in sensitivities if math.isfinite(found.loss)]
+    known = [found for found in sensitivities if has_place(found.loss)]
     ordered = sorted(known, key=lambda found: found.loss, reverse=True)[:MOST_BARS]
     if len(ordered) < _FEWEST_PLOTTED:
         return ()
@@ -122,7 +122,7 @@ def output_plot(checks: Sequence[Check]) -> tuple[BarPlot, ...]:
     check = drift_of(checks)
     if check is None or check.higher_is_better:  # dB have no bars: none is 0, and short is bad
         return ()
-    losses = {name: value for name, value in check.by_output.items() if math.isfinite(value)}
+    losses = {name: value for name, value in check.by_output.items() if has_place(value)}
     names = worst_first(check, losses)[:MOST_BARS]
     if len(names) < _FEWEST_PLOTTED:
         return ()
@@ -142,7 +142,7 @@ def sample_plot(checks: Sequence[Check]) -> tuple[XYPlot, ...]:
     if check is None or check.per_sample is None:
         return ()
     ranked = check.per_sample.ranked
-    if len(ranked) < _FEWEST_PLOTTED or not all(map(math.isfinite, ranked)):
+    if len(ranked) < _FEWEST_PLOTTED or not all(map(has_place, ranked)):
         return ()
     steps = [100 * i / (len(ranked) - 1) for i in range(len(ranked))]
     points = tuple(
@@ -154,7 +154,7 @@ def sample_plot(checks: Sequence[Check]) -> tuple[XYPlot, ...]:
     spread = check.per_sample
     values = (spread.median, spread.quantile_95, spread.worst)
     median, most, worst = (format_loss(check, value) for value in values)
-    limit = check.scale * check.limit if math.isfinite(check.limit) else None
+    limit = check.scale * check.limit if has_place(check.limit) else None
     return (
         XYPlot(
             "Loss by sample",

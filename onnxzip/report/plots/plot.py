@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -18,6 +17,15 @@ def format_plain(value: float) -> str:
     return f"{value:.3g}"
 
 
+_FARTHEST = 1e15
+"""Beyond it a drawing library's ticks overflow, and so does what else there is to see."""
+
+
+def has_place(value: float) -> bool:
+    """Whether a number can be drawn; NaN cannot."""
+    return abs(value) <= _FARTHEST
+
+
 @dataclass(frozen=True)
 class Point:
     """A point, and what is told of it: shown where its group is labelled, else under the pointer."""
@@ -27,9 +35,9 @@ class Point:
     text: str = ""
 
     @property
-    def is_finite(self) -> bool:
-        """Whether it has a place in a plot."""
-        return math.isfinite(self.x) and math.isfinite(self.y)
+    def has_place(self) -> bool:
+        """Whether it can be drawn."""
+        return has_place(self.x) and has_place(self.y)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class XYPlot:
     Attributes:
         title: what heads it.
         summary: what a reader who does not see it must know; also its caption.
-        groups: what is drawn, the first one first; points that are not finite are left out.
+        groups: what is drawn, the first one first; points that cannot be drawn are left out.
         limit: the value of y that a line across the plot marks; None for none.
         limit_text: what is written at that line.
         is_logarithmic: whether both axes are, which leaves out what is not above 0.
