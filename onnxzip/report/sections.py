@@ -34,10 +34,9 @@ from onnxzip.report.tables.verdicts import (
 )
 from onnxzip.report.tables.weights import layer_table, rewrite_table, single_skip_table, skip_table
 
-
 _TRIED = (
-    "What the search tried: weights as planned, then with weights and biases fitted again, then the file. "
-    "Bytes of what was not made are estimates."
+    "What the search tried: weights as planned, then with weights and biases fitted again, then the "
+    "file. Bytes of what was not made are estimates."
 )
 
 

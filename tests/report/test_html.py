@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html import unescape
 from xml.etree import ElementTree as ET
 
 from onnxzip.records.plan import Rewrite
