@@ -134,11 +134,12 @@ def _example(
 ) -> Example:
     fed = _rows(feeds.feeds[place.run], feeds.sizes[place.run], place.row)
     kept = {name: array for name, array in original.items() if name not in feeds.states}
-    inputs = [look_at(name, array) for name, array in list(fed.items())[:_MOST_SHOWN] if array.size]
+    data = {name: array for name, array in fed.items() if name not in feeds.carried} or fed
+    inputs = [look_at(name, array) for name, array in list(data.items())[:_MOST_SHOWN] if array.size]
     outputs: list[Shown] = []
     for name, array in list(kept.items())[:_MOST_SHOWN]:
         other = compressed.get(name)
         if array.size and other is not None and other.shape == array.shape:
             outputs.append(look_at(name, array, other))
-    n_left_out = len(fed) + len(kept) - len(inputs) - len(outputs)
+    n_left_out = len(data) + len(kept) - len(inputs) - len(outputs)
     return Example(place.sample, place.rank, place.loss, tuple(inputs), tuple(outputs), n_left_out)

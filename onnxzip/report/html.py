@@ -7,6 +7,7 @@ regions that a keyboard reaches; colours follow the reader's light or dark schem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
@@ -102,7 +103,9 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.globals.update(draw=_drawn, tone=tone_of, longest_open=_LONGEST_OPEN, most_rows=_MOST_ROWS)
+    templates.globals.update(
+        draw=_drawn, breakable=_breakable, tone=tone_of, longest_open=_LONGEST_OPEN, most_rows=_MOST_ROWS
+    )
     return templates
 
 
@@ -111,6 +114,13 @@ def _shown(value: object) -> object:
     from markupsafe import Markup
 
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that goes to its next line behind a dot or a slash, if it has to."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(?<=\w)([./:]+)(?=\w)", r"\1<wbr/>", str(escape(printable(name)))))
 
 
 def _drawn(plot: Plot) -> Markup:

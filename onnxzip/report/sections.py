@@ -131,7 +131,7 @@ def _evidence(checks: Sequence[Check]) -> tuple[str, ...]:
     n_samples, seed = drifts[0].n_samples, drifts[0].seed
     made_up = "" if seed is None else f" that onnxzip made up (seed {seed}), a guess at real inputs"
     rests = f"the verdict rests on {n_samples:,} sample{'s' * (n_samples != 1)}{made_up}"
-    return (rests, *notes(drifts))
+    return (rests, *dict.fromkeys(check.note for check in drifts if check.note))
 
 
 def _load_facts(report: Report) -> tuple[str, ...]:

@@ -27,6 +27,12 @@ _BAR_ROOM = 13
 _MAX_NAME = 22
 """Characters of a name beside its bars: a third of the width. The whole name is the bar's title."""
 
+_PARTS = re.compile(r"([./:])")
+"""What parts names: those of exporters are paths."""
+
+_LEAST_OF_LAST = 5
+"""Characters of a name's last part that are shown: less tells nothing."""
+
 _DOT_RADIUS, _CHOSEN_RADIUS = 4.5, 7.0
 
 _MARGIN = 0.06
@@ -165,9 +171,15 @@ def _range(values: Sequence[float], is_logarithmic: bool) -> tuple[float, float]
 
 
 def shortened(name: str) -> str:
-    """Return a name that fits beside its bars: its beginning and its end, which tell layers apart."""
-    if len(name) <= _MAX_NAME:
-        return name
+    """Return a name that fits beside its bars: its parts cut to a few letters, numbers left whole."""
+    *parts, last = _PARTS.split(name)
+    head = ""
+    for n_letters in range(max(map(len, parts), default=1), 0, -1):
+        head = "".join(part if part.isdecimal() else part[:n_letters] for part in parts)
+        if len(head) + len(last) <= _MAX_NAME:
+            return head + last
+    if parts and len(head) <= _MAX_NAME - _LEAST_OF_LAST:
+        return f"{head}{last[: _MAX_NAME - 1 - len(head)]}…"
     n_first = (_MAX_NAME - 1) // 3
     return f"{name[:n_first]}…{name[-(_MAX_NAME - 1 - n_first) :]}"
 

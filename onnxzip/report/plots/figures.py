@@ -46,7 +46,7 @@ def trial_plot(report: Report) -> tuple[XYPlot, ...]:
     limit = check.scale * check.limit if has_place(check.limit) else None
     chosen = next((_told(check, t) for t in losses if t.is_chosen), "")
     summary = f"{len(tried)} plan{'s' * (len(tried) != 1)} tried. {chosen}."
-    summary += f" {n_odd} more lost all, or have no loss." if n_odd else ""
+    summary += f" {n_odd} more lost everything." if n_odd else ""
     return (
         XYPlot(
             "Loss against bytes",

@@ -36,7 +36,7 @@ def _block(example: Example, check: Check | None) -> Block:
             rows.append(_row(kind, shown))
         else:
             plots.append(_scores(kind, shown) if shown.look == "scores" else _curve(kind, shown))
-    columns = ("what", "name", "original", "compressed")
+    columns = ("value", "original", "compressed")
     table = Table(columns, tuple(rows), frozenset(columns))
     title = f"Sample {example.sample:,}: {example.rank}{loss}"
     if example.n_left_out:
@@ -94,10 +94,10 @@ def _line(name: str, role: str, indices: Sequence[int], values: Sequence[Scalar]
 
 
 def _row(kind: str, shown: Shown) -> tuple[str, ...]:
-    name = f"{shown.name} ({shown.dtype} {format_shape(shown.shape)}"
+    name = f"{kind} {shown.name} ({shown.dtype} {format_shape(shown.shape)}"
     name += f", {shown.note})" if shown.note else ")"
     original, compressed = (", ".join(map(_text, v)) for v in (shown.original, shown.compressed))
-    return (kind, name, original, compressed or "-")
+    return (name, original, compressed or "-")
 
 
 def _numbers(values: Sequence[Scalar]) -> tuple[float, ...]:
