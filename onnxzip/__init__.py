@@ -22,17 +22,28 @@ with loading():
     from onnxzip.records.check import Check
     from onnxzip.records.finding import Finding
     from onnxzip.records.plan import Skip
-    from onnxzip.report.record import Inspection, LayerReport, LayerSensitivity, Port, Report
+    from onnxzip.report.example import Example, Shown
+    from onnxzip.report.record import (
+        Inspection,
+        LayerReport,
+        LayerSensitivity,
+        LoadSeconds,
+        Port,
+        Report,
+        TrialReport,
+    )
 
 __version__ = version("onnxzip")
 __all__ = [
     "CalibrationError",
     "Check",
+    "Example",
     "Finding",
     "InputError",
     "Inspection",
     "LayerReport",
     "LayerSensitivity",
+    "LoadSeconds",
     "ModelError",
     "OnnxzipError",
     "Options",
@@ -41,8 +52,10 @@ __all__ = [
     "ProviderError",
     "Report",
     "Result",
+    "Shown",
     "Skip",
     "ToleranceError",
+    "TrialReport",
     "UsageError",
     "VerificationError",
     "__version__",

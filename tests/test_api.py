@@ -18,7 +18,7 @@ import pytest
 
 import onnxzip
 from onnxzip import api, graph
-from onnxzip.errors import CalibrationError, InputError, ModelError, UsageError
+from onnxzip.errors import CalibrationError, InputError, ModelError, OutputError, UsageError
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_python import CalibrationSource
 from onnxzip.options import USED_BY_VERIFY, Options, record
@@ -97,6 +97,62 @@ def test_what_holds_a_model_is_a_model(tmp_path: Path) -> None:
     assert graph.read_model(str(path)).source == str(path)
     with pytest.raises(ModelError, match="expected a path"):
         onnxzip.inspect(types.SimpleNamespace(model_proto=3))
+
+
+def test_a_report_tells_what_was_tried_and_what_repeats_it(tmp_path: Path) -> None:
+    path = CASES["two_layer_perceptron"].write(tmp_path)
+    report = onnxzip.compress(path, **FAST).report
+    (chosen,) = (trial for trial in report.trials if trial.is_chosen)
+    (drift,) = (check for check in report.checks if check.kind == "drift")
+    assert (chosen.stage, chosen.n_bytes, chosen.loss) == ("proved", report.bytes_after, drift.value)
+    tried = [trial for trial in report.trials if trial.stage == "planned"]
+    assert report.bytes_after in {trial.n_bytes for trial in tried if trial.passed}
+    assert len(report.examples) == 3
+    call = f"onnxzip.compress({str(path)!r}, passes='scalar', level=1)"
+    assert report.command == f"import onnxzip\n{call}"
+    exec(report.command)  # as it stands there
+
+
+@pytest.mark.parametrize("suffix", [".json", ".md", ".HTML"])
+def test_reports_are_written(tmp_path: Path, suffix: str) -> None:
+    original = CASES["two_layer_perceptron"].write(tmp_path)
+    result = onnxzip.compress(original, tmp_path / "small.onnx", **FAST)
+    path = tmp_path / f"report{suffix}"
+    path.write_text("old")
+    result.report.write(path)
+    again = path.read_bytes()
+    result.report.write(str(path))
+    assert path.read_bytes() == again != b"old"
+    checks = onnxzip.verify(tmp_path / "small.onnx", original, report=path)
+    text = path.read_text("utf-8")
+    assert "onnxzip.verify(" in text
+    if suffix == ".json":
+        found = onnxzip.read_report(path)
+        assert (found.task, found.checks) == ("test", checks)
+        assert found.output_sha256 == result.report.output_sha256
+        assert found.source_sha256 == result.report.source_sha256
+        assert [layer.bytes_after for layer in found.layers] == [
+            layer.bytes_after for layer in result.report.layers
+        ]
+        assert (found.rest_after, found.bytes_after) == (
+            *(result.report.rest_after, result.report.bytes_after),
+        )
+    with pytest.raises(UsageError, match=r"is not a .html or a .json or a .md file"):
+        result.report.write(tmp_path / "report.txt")
+    with pytest.raises(UsageError, match=r"is not a .html or a .json or a .md file"):
+        onnxzip.verify(tmp_path / "small.onnx", report=tmp_path / "report")
+    with pytest.raises(OutputError, match="removed or moved its folder"):
+        result.report.write(tmp_path / "no" / f"report{suffix}")
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == sorted([suffix, ".onnx", ".onnx"])
+
+
+def test_a_test_without_the_original_has_a_report_too(tmp_path: Path) -> None:
+    model = onnxzip.compress(CASES["two_layer_perceptron"].build(), **FAST).model
+    onnxzip.verify(model, report=tmp_path / "report.json")
+    found = onnxzip.read_report(tmp_path / "report.json")
+    assert (found.source_sha256, found.examples, found.load_seconds) == ("", (), None)
+    assert found.bytes_after == len(model.SerializeToString())
+    assert found.layers
 
 
 def test_report_comes_back(tmp_path: Path) -> None:

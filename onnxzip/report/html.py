@@ -33,6 +33,9 @@ SUFFIX = ".html"
 _LONGEST_OPEN = 24
 """Rows of a table that a page shows unasked: a screen full."""
 
+_MANY_POINTS = 9
+"""Points of a list that is set in columns, for it is looked up, not read."""
+
 _MOST_ROWS = 400
 """Rows of a table that a page holds: about 100 kB."""
 
@@ -104,7 +107,12 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     templates.globals.update(
-        draw=_drawn, breakable=_breakable, tone=tone_of, longest_open=_LONGEST_OPEN, most_rows=_MOST_ROWS
+        draw=_drawn,
+        breakable=_breakable,
+        tone=tone_of,
+        longest_open=_LONGEST_OPEN,
+        most_rows=_MOST_ROWS,
+        many_points=_MANY_POINTS,
     )
     return templates
 

@@ -26,8 +26,7 @@ def _parts(section: Section) -> list[str]:
     parts += [_table(section.table), points, _code(section.code)]
     for block in section.blocks:
         plots = [_inline(plot.summary) for plot in block.plots]
-        pictures = [_inline(picture.caption) for picture in block.pictures]
-        parts += [f"### {_inline(block.title)}", *pictures, *plots, _table(block.table)]
+        parts += [f"### {_inline(block.title)}", _inline(block.note), *plots, _table(block.table)]
     return [part for part in parts if part]
 
 

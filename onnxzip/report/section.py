@@ -24,10 +24,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a section, with a heading of its own; one that is folded opens when it is asked for."""
+    """A part of a section, with a heading of its own; one that is folded opens when it is asked for.
+
+    `note` says what the pictures have no room for.
+    """
 
     title: str
     pictures: tuple[Picture, ...] = ()
+    note: str = ""
     plots: tuple[Plot, ...] = ()
     table: Table = NO_TABLE
     is_folded: bool = False

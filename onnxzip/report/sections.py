@@ -100,14 +100,15 @@ def _loss_sections(report: Report) -> tuple[Section, ...]:
 def _detail_sections(report: Report) -> tuple[Section, ...]:
     hashes = {"input SHA-256": report.source_sha256, "output SHA-256": report.output_sha256}
     made_with = {**report.settings, **report.versions, **hashes}
-    single = single_skip_table(report.skips)
+    grouped, single = skip_table(report.skips), single_skip_table(report.skips)
+    is_more = len(single.rows) > len(grouped.rows)
     return (
         Section("Checks", check_table(report.checks)),
         Section("Rewrites", rewrite_table(report.rewrites)),
         Section(
             "Refusals",
-            skip_table(report.skips),
-            blocks=(Block("Each refusal", table=single, is_folded=True),) if single.rows else (),
+            grouped,
+            blocks=(Block("Each refusal", table=single, is_folded=True),) if is_more else (),
         ),
         Section(
             "Made with",

@@ -80,13 +80,23 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         progress: object,
         approve: Callable[[Report], None],
         beside: Sequence[Path],
+        command: str,
     ) -> SimpleNamespace:
         made.append((source, output, options))
         approve(REPORT)
         return SimpleNamespace(report=REPORT)
 
-    def verify(source: Path, against: Path | None, *, options: Options) -> tuple[Check, ...]:
+    def verify(
+        source: Path,
+        against: Path | None,
+        *,
+        options: Options,
+        tell: Callable[[Report], None] | None,
+        command: str,
+    ) -> tuple[Check, ...]:
         made.append((source, against, options))
+        if tell is not None:
+            tell(replace(REPORT, task="test", command=command))
         return CHECKS[:3]
 
     def inspect(source: Path) -> Inspection:
@@ -394,6 +404,13 @@ def test_report_is_written(calls: list[object], tmp_path: Path) -> None:
     assert from_json((tmp_path / "r.json").read_text("utf-8")) == REPORT
     assert (tmp_path / "r.md").read_text("utf-8").startswith("# resnet20.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.md"]
+
+
+def test_a_report_on_a_test_is_written(calls: list[object], tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    assert main(["-t", "a", "-q", "--report", str(path)]) == 0
+    found = from_json(path.read_text("utf-8"))
+    assert (found.task, found.command) == ("test", f"onnxzip -t --report {path} a")
 
 
 @pytest.mark.parametrize("other", ["source", "output", "hard link", "symbolic link"])

@@ -141,7 +141,8 @@ def sample_plot(checks: Sequence[Check]) -> tuple[XYPlot, ...]:
     if check is None or check.per_sample is None:
         return ()
     ranked = check.per_sample.ranked
-    if len(ranked) < _FEWEST_PLOTTED or not all(map(has_place, ranked)):
+    is_curve = len(set(ranked)) > _FEWEST_PLOTTED  # of answers that are right or wrong it is a step
+    if not is_curve or not all(map(has_place, ranked)):
         return ()
     steps = [100 * i / (len(ranked) - 1) for i in range(len(ranked))]
     points = tuple(

@@ -24,6 +24,7 @@ def _block(example: Example, check: Check | None) -> Block:
     if check is not None and example.loss is not None:
         loss = f", {format_metric_name(check.metric)} {format_loss(check, example.loss)}"
     pictures: list[Picture] = []
+    notes: list[str] = []
     plots: list[Plot] = []
     rows: list[tuple[str, ...]] = []
     for kind, shown in (
@@ -32,6 +33,8 @@ def _block(example: Example, check: Check | None) -> Block:
     ):
         if shown.look == "picture":
             pictures += _pictures(kind, shown)
+            what = f"{kind.capitalize()} {shown.name}: {shown.dtype} {format_shape(shown.shape)}"
+            notes.append(f"{what}; {shown.note}.")
         elif shown.look == "values":
             rows.append(_row(kind, shown))
         else:
@@ -41,20 +44,16 @@ def _block(example: Example, check: Check | None) -> Block:
     title = f"Sample {example.sample:,}: {example.rank}{loss}"
     if example.n_left_out:
         title += f" ({example.n_left_out:,} more inputs and outputs are not shown)"
-    return Block(title, tuple(pictures), tuple(plots), table)
+    return Block(title, tuple(pictures), " ".join(notes), tuple(plots), table)
 
 
 def _pictures(kind: str, shown: Shown) -> list[Picture]:
-    of_models = [("", shown.original_png)]
-    if shown.compressed_png:
-        of_models = [("original's ", shown.original_png), ("compressed ", shown.compressed_png)]
-    what = f"{shown.dtype} {format_shape(shown.shape)}; {shown.note}"
-    captions = [f"{owner}{kind} {shown.name}: {what}" for owner, _ in of_models]
+    name = f"{kind} {shown.name}"
+    if not shown.compressed_png:
+        return [Picture(shown.original_png, *shown.size, name, name)]
     return [
-        Picture(
-            png, *shown.size, caption[0].upper() + caption[1:], f"{owner}{kind} {shown.name}".strip()
-        )
-        for caption, (owner, png) in zip(captions, of_models, strict=True)
+        Picture(png, *shown.size, f"{shown.name}, {owner}", f"{name} of the {owner} model")
+        for owner, png in (("original", shown.original_png), ("compressed", shown.compressed_png))
     ]
 
 
