@@ -7,6 +7,7 @@ mark is told to the reader as the mark's title.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,9 @@ _LEAST_OF_LAST = 5
 """Characters of a name's last part that are shown: less tells nothing."""
 
 _DOT_RADIUS, _CHOSEN_RADIUS = 4.5, 7.0
+
+_MOST_X_TICKS = 4
+"""Steps between ticks below a plot: five of "16.62 MB" have room."""
 
 _MARGIN = 0.06
 """Of the range of what is shown, on both sides: no mark is cut by the frame."""
@@ -122,6 +126,7 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
             _HEIGHT,
             x_title=plot.x.label,
             y_title=plot.y.label,
+            truncate_label=-1,
             xrange=_range(xs, plot.is_logarithmic),
             range=_range(ys, plot.is_logarithmic),
             x_value_formatter=plot.x.format,
@@ -144,6 +149,8 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
             for point in group.points
         ]
         chart.add(group.name, dots, stroke=group.is_line, show_dots=not group.is_line)
+    if not plot.is_logarithmic:
+        chart.x_labels = _ticks(*_range(xs, is_logarithmic=False))
     if plot.limit is not None and points:
         ends = _range(xs, plot.is_logarithmic)
         line: list[dict[str, Any]] = [{"value": (end, plot.limit)} for end in ends]
@@ -168,6 +175,14 @@ def _range(values: Sequence[float], is_logarithmic: bool) -> tuple[float, float]
         return low / room, high * room
     room = max((high - low) * _MARGIN, _LEAST_ROOM * max(abs(low), abs(high)), _LEAST)
     return (max(low - room, 0.0) if low >= 0 else low - room), high + room
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers in a range, as many as have room below a plot."""
+    step = 10.0 ** math.floor(math.log10((high - low) / _MOST_X_TICKS))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= _MOST_X_TICKS)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [number * step for number in range(first, last + 1)]
 
 
 def shortened(name: str) -> str:

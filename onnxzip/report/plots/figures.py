@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from onnxzip.records.check import Check
@@ -9,7 +10,6 @@ from onnxzip.report.numbers import (
     format_bytes,
     format_limit,
     format_loss,
-    format_memory,
     format_metric_name,
     format_ratio,
 )
@@ -20,6 +20,12 @@ from onnxzip.report.tables.verdicts import worst_of
 
 MOST_BARS = 20
 """Names of a bar plot: as high as a screen. What is less is summed up, or left to the table."""
+
+_BYTE_UNITS = {10**9: "GB", 10**6: "MB", 10**3: "kB"}
+"""Decimal prefixes of the SI, the largest first."""
+
+_N_TICKS = 5
+"""Ticks that an axis has about."""
 
 _FEWEST_PLOTTED = 2
 """Points that a plot is worth."""
@@ -51,7 +57,7 @@ def trial_plot(report: Report) -> tuple[XYPlot, ...]:
         XYPlot(
             "Loss against bytes",
             summary,
-            Axis("bytes of the file", _format_axis_bytes),
+            byte_axis("bytes of the file", [t.n_bytes for t in losses]),
             Axis(metric_axis(check)),
             tuple(g for g in groups if g.points),
             limit,
@@ -81,7 +87,7 @@ def weight_plot(report: Report) -> tuple[BarPlot, ...]:
             f"The largest is {largest.name}: {format_bytes(largest.bytes_before)} before, "
             f"{format_bytes(largest.bytes_after)} after"
             + (f"; the {len(rest):,} smallest weights are summed up." if rest else "."),
-            Axis("bytes", _format_axis_bytes),
+            byte_axis("bytes", [0, *before, *after]),
             names,
             (
                 Bars("before", "before", before, tuple(f"{format_bytes(n)} before" for n in before)),
@@ -180,13 +186,18 @@ def metric_axis(check: Check) -> str:
     return f"{name}, {check.unit}" if check.unit else f"loss ({name})"
 
 
+def byte_axis(label: str, sizes: Sequence[int]) -> Axis:
+    """Return an axis of bytes, with the digits that tell its ticks apart."""
+    most, span = max(sizes), max(sizes) - min(sizes)
+    unit = next((unit for unit in _BYTE_UNITS if most >= unit), 1)
+    step = max(span / _N_TICKS, unit * 1e-3, 1)
+    n_decimals = max(0, math.ceil(-math.log10(step / unit)))
+    return Axis(label, lambda value: f"{value / unit:,.{n_decimals}f} {_BYTE_UNITS.get(unit, 'B')}")
+
+
 def _told(check: Check, trial: TrialReport) -> str:
     what = {"planned": "Planned", "refitted": "Fitted again", "sized": "Sized", "proved": "Proved"}
     name = "This file" if trial.is_chosen else what[trial.stage]
     loss = "-" if trial.loss is None else format_loss(check, trial.loss)
     about = "" if trial.is_chosen or trial.stage == "sized" else "about "
     return f"{name}: {about}{format_bytes(trial.n_bytes)}, {format_metric_name(check.metric)} {loss}"
-
-
-def _format_axis_bytes(value: float) -> str:
-    return format_memory(round(value)) if value >= 1 else "0"

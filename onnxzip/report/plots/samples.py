@@ -33,10 +33,14 @@ def _block(example: Example, check: Check | None) -> Block:
     ):
         if shown.look == "picture":
             pictures += _pictures(kind, shown)
-            what = f"{kind.capitalize()} {shown.name}: {shown.dtype} {format_shape(shown.shape)}"
-            notes.append(f"{what}; {shown.note}.")
+            notes.append(f"{kind.capitalize()} {_described(shown)}.")
         elif shown.look == "values":
-            rows.append(_row(kind, shown))
+            if shown.compressed:
+                rows.append(
+                    (f"output {_described(shown)}", _listed(shown.original), _listed(shown.compressed))
+                )
+            else:
+                notes.append(f"{kind.capitalize()} {_described(shown)}: {_listed(shown.original)}.")
         else:
             plots.append(_scores(kind, shown) if shown.look == "scores" else _curve(kind, shown))
     columns = ("value", "original", "compressed")
@@ -65,8 +69,7 @@ def _scores(kind: str, shown: Shown) -> BarPlot:
     if shown.compressed:
         texts = tuple(map(_text, shown.compressed))
         groups.append(Bars("compressed", "after", _numbers(shown.compressed), texts))
-    summary = f"{what}, {shown.dtype} {format_shape(shown.shape)}"
-    summary += f", {shown.note}" if shown.note else ""
+    summary = f"{kind.capitalize()} {_described(shown)}"
     tops = [shown.indices[_argmax(group.values)] for group in groups]
     summary += f". The greatest is number {tops[0]}"
     if shown.compressed:
@@ -77,8 +80,7 @@ def _scores(kind: str, shown: Shown) -> BarPlot:
 def _curve(kind: str, shown: Shown) -> XYPlot:
     what = f"{kind.capitalize()} {shown.name}"
     lines = [_line("original", "before", shown.indices, shown.original)]
-    summary = f"{what}, {shown.dtype} {format_shape(shown.shape)}"
-    summary += f", {shown.note}" if shown.note else ""
+    summary = f"{kind.capitalize()} {_described(shown)}"
     if shown.compressed:
         lines.append(_line("compressed", "after", shown.indices, shown.compressed))
         pairs = zip(_numbers(shown.original), _numbers(shown.compressed), strict=True)
@@ -92,11 +94,13 @@ def _line(name: str, role: str, indices: Sequence[int], values: Sequence[Scalar]
     return Group(name, "before" if role == "before" else "after", points, is_line=True)
 
 
-def _row(kind: str, shown: Shown) -> tuple[str, ...]:
-    name = f"{kind} {shown.name} ({shown.dtype} {format_shape(shown.shape)}"
-    name += f", {shown.note})" if shown.note else ")"
-    original, compressed = (", ".join(map(_text, v)) for v in (shown.original, shown.compressed))
-    return (name, original, compressed or "-")
+def _described(shown: Shown) -> str:
+    note = f", {shown.note}" if shown.note else ""
+    return f"{shown.name} ({shown.dtype} {format_shape(shown.shape)}{note})"
+
+
+def _listed(values: Sequence[Scalar]) -> str:
+    return ", ".join(map(_text, values))
 
 
 def _numbers(values: Sequence[Scalar]) -> tuple[float, ...]:
