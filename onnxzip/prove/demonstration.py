@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from onnxzip.graph import Model, loadable, release_pages
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.subject import Sample, Subject
@@ -124,7 +126,9 @@ def _answer(session: Session, feeds: FeedSet, place: _Place) -> dict[str, Array]
 def _rows(arrays: Mapping[str, Array], n_samples: int, row: int) -> dict[str, Array]:
     """Return one sample's part of each array of a run; the whole of what has no axis for samples."""
     return {
-        name: array[row] if array.ndim and len(array) == n_samples else array
+        name: np.asarray(array[row], array.dtype)  # a text alone is no array
+        if array.ndim and len(array) == n_samples
+        else array
         for name, array in arrays.items()
     }
 

@@ -103,3 +103,31 @@ def test_states_are_handed_on_to_a_sample(n_steps: int) -> None:
         wanted = 2 * rows[start : example.sample + 1, 0].sum(axis=0)
         assert [array.name for array in (*example.inputs, *example.outputs)] == ["x", "y"]
         np.testing.assert_allclose(example.outputs[0].original, wanted)
+
+
+def test_texts_and_truth_values_are_shown() -> None:
+    """A row of an array of texts is a text, and no array."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Greater", ["y", "zero"], ["is_above"]),
+        helper.make_node("Gather", ["names", "first"], ["label"]),
+    ]
+    constants = [
+        numpy_helper.from_array(WEIGHT, "w"),
+        numpy_helper.from_array(np.float32(0), "zero"),
+        helper.make_tensor("names", TensorProto.STRING, [2], [b"cat", b"dog"]),
+        numpy_helper.from_array(np.zeros(8, np.int64), "first"),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3]),
+        helper.make_tensor_value_info("is_above", TensorProto.BOOL, ["n", 3]),
+        helper.make_tensor_value_info("label", TensorProto.STRING, [8]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+    graph = helper.make_graph(nodes, "g", [x], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = shown(model, subject_of(feeds_of(FIRST, ""), original=model), model)
+    looks = {array.name: (array.look, array.original) for array in found.examples[0].outputs}
+    assert looks["label"] == ("values", ("cat",))
+    assert looks["is_above"][0] == "values"
+    assert set(map(type, looks["is_above"][1])) == {bool}
