@@ -38,6 +38,8 @@ _TRIED = (
     "What the search tried: weights as planned, then with weights and biases fitted again, then the "
     "file. Bytes of what was not made are estimates."
 )
+_REFUSED = "nothing was written: no smaller file that was found meets the tolerance; this is the nearest"
+_SIZED = "Files that the search made, for their sizes."
 
 
 def title_of(report: Report) -> str:
@@ -72,10 +74,10 @@ def _verdict_sections(report: Report) -> tuple[Section, ...]:
 
 def _result_sections(report: Report) -> tuple[Section, ...]:
     trials = trial_table(report.trials, drift_of(report.checks))
+    is_sized = any(trial.stage == "sized" for trial in report.trials)
+    lead = (_SIZED if is_sized else _TRIED) if trials.rows else ""
     return (
-        Section("Loss against bytes", trials, lead=_TRIED, plots=trial_plot(report))
-        if trials.rows
-        else Section("Loss against bytes"),
+        Section("Loss against bytes", trials, lead=lead, plots=trial_plot(report)),
         Section("Weights", layer_table(report), plots=weight_plot(report)),
     )
 
@@ -120,8 +122,11 @@ def _detail_sections(report: Report) -> tuple[Section, ...]:
 
 def _doubts(report: Report) -> tuple[str, ...]:
     """Return why the verdict may not hold: what is not proven, then what is odd about the inputs."""
+    is_unwritten = report.task == "compress" and not report.output_sha256
+    is_refused = is_unwritten and any(check.failed for check in report.checks)
+    refused = (_REFUSED,) if is_refused else ()
     unproven = (f"not proven: {reason}" for reason in unproven_reasons(report.checks))
-    return (*unproven, *(f"warning: {finding.text}" for finding in report.warnings))
+    return (*refused, *unproven, *(f"warning: {finding.text}" for finding in report.warnings))
 
 
 def _evidence(checks: Sequence[Check]) -> tuple[str, ...]:

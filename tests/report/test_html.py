@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from onnxzip.records.plan import Rewrite
 from onnxzip.report.html import export
 from onnxzip.report.markdown import export as to_markdown
-from onnxzip.report.record import Inspection, Port, StoredWeight
+from onnxzip.report.record import Inspection, LayerSensitivity, Port, StoredWeight
+from tests.report.full import FULL, layer
 from tests.report.test_report import LAYERS, REPORT
 
 EVIL = "<script>alert('&amp;\"')</script>"
@@ -68,6 +71,46 @@ def test_the_page_needs_nothing_else() -> None:
     assert not re.search(elsewhere, page)
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
+
+
+def test_of_many_layers_the_page_has_the_largest_and_says_so() -> None:
+    layers = tuple(replace(layer(i), name=f"block.{i}.attention.weight") for i in range(3000))
+    sensitivities = tuple(LayerSensitivity(x.name, 0.05, 0.1) for x in layers)
+    page = export(replace(FULL, layers=layers, sensitivities=sensitivities))
+    assert len(page) < 500_000
+    assert "2,603 more rows are left out here" in page
+    assert "the 2,980 smallest weights are summed up" in page
+    assert "2,980 less sensitive weights are in the table only" in page
+
+
+def test_all_kinds_of_examples_are_shown() -> None:
+    page = export(FULL)
+    root = parse(page)
+    pictures = [(img.get("alt"), img.get("width")) for img in root.iter("img")]
+    wanted = ["input pixels", "output mask of the original model", "output mask of the compressed model"]
+    assert pictures[:3] == [(alt, "8") for alt in wanted]
+    plots = [svg.get("aria-label") or "" for svg in root.iter("svg")]
+    assert any("The greatest is number 1 in both" in text for text in plots)
+    assert any("at most 0.1 apart" in text for text in plots)
+    assert "Input ids (int64 3): 101, 7592, 102." in page
+    assert "(2 more inputs and outputs are not shown)" in page
+    assert "onnxzip --tolerance 0.05 -c &#39;my images.npz&#39; --report r.html in.onnx out.onnx" in page
+
+
+def test_a_refusal_says_that_nothing_was_written() -> None:
+    failed = replace(FULL, checks=(replace(FULL.checks[2], passed=False),))
+    assert "nothing was written" not in export(failed)
+    assert "<li>nothing was written: no smaller file" in export(replace(failed, output_sha256=""))
+    assert "nothing was written" not in export(replace(failed, output_sha256="", task="test"))
+
+
+def test_only_a_page_that_is_made_needs_what_makes_it() -> None:
+    code = (
+        "import sys; from onnxzip.report.registry import exporters; exporters(); "
+        "print(sorted({'jinja2', 'pygal', 'PIL'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_every_text_is_escaped() -> None:
