@@ -138,17 +138,7 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
         )
     )
     for group in groups:
-        radius = _CHOSEN_RADIUS if group.role == "chosen" else _DOT_RADIUS
-        dots = [
-            {
-                "value": (point.x, point.y),
-                "tooltip": printable(point.text),
-                "label": printable(point.text) if group.is_labelled else "",
-                "node": {"r": radius},
-            }
-            for point in group.points
-        ]
-        chart.add(group.name, dots, stroke=group.is_line, show_dots=not group.is_line)
+        chart.add(group.name, _dots(group), stroke=group.is_line, show_dots=not group.is_line)
     if not plot.is_logarithmic:
         chart.x_labels = _ticks(*_range(xs, is_logarithmic=False))
     if plot.limit is not None and points:
@@ -157,6 +147,20 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
         line[_emptier_end(points, plot.limit)]["label"] = printable(plot.limit_text)
         chart.add(plot.limit_text, line, stroke=True, show_dots=True, dots_size=0.1)
     return chart
+
+
+def _dots(group: Group) -> list[dict[str, Any]]:
+    """Return a group's points as pygal takes them."""
+    radius = _CHOSEN_RADIUS if group.role == "chosen" else _DOT_RADIUS
+    return [
+        {
+            "value": (point.x, point.y),
+            "tooltip": printable(point.text),
+            "label": printable(point.text) if group.is_labelled else "",
+            "node": {"r": radius},
+        }
+        for point in group.points
+    ]
 
 
 def _shown(group: Group, is_logarithmic: bool) -> Group:
