@@ -22,8 +22,8 @@ import numpy as np
 from onnxzip.passes import _lowrank_projected
 
 import onnxzip
-from onnxzip.choose import refit, regression
 from onnxzip.choose import sensitivity as probing
+from onnxzip.choose.refitting import refit, regression
 from onnxzip.codec import feedback
 from onnxzip.codec import variable_rate as quantize
 from onnxzip.codec.coding import code_plan as plans

@@ -39,6 +39,9 @@ _DOT_RADIUS, _CHOSEN_RADIUS = 4.5, 7.0
 _MOST_X_TICKS = 4
 """Steps between ticks below a plot: five of "16.62 MB" have room."""
 
+_LETTER = 0.62
+"""Width of a letter of a label, in heights: bold sans-serif on the average."""
+
 _MARGIN = 0.06
 """Of the range of what is shown, on both sides: no mark is cut by the frame."""
 
@@ -48,7 +51,9 @@ _LEAST_ROOM, _LEAST = 1e-3, 1e-9
 _TEXT_ROOM = 0.4
 """Of what is above a line: where its text stands."""
 
-_TAGS_LEFT_OUT = frozenset({"defs", "desc", "script", "style"})
+_LEFT_OUT = frozenset({"defs", "desc", "script", "style", "tooltip-overlay"})
+"""Tags and classes of what pygal adds for scripts, and of what pages have themselves."""
+
 _COORDINATES = frozenset({"cx", "cy", "d", "height", "transform", "width", "x", "y"})
 _LONG_DECIMAL = re.compile(r"\d+\.\d{2,}")
 
@@ -63,6 +68,7 @@ def draw(plot: Plot) -> str:
         roles.append("limit")
     _name_groups(root, roles)
     _place_labels(root)
+    _part_labels(root)
     for attribute in ("id", "xmlns"):
         root.attrib.pop(attribute, None)
     label = printable(f"{plot.title}. {plot.summary}")
@@ -139,8 +145,7 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
     )
     for group in groups:
         chart.add(group.name, _dots(group), stroke=group.is_line, show_dots=not group.is_line)
-    if not plot.is_logarithmic:
-        chart.x_labels = _ticks(*_range(xs, is_logarithmic=False))
+    chart.x_labels = (_log_ticks if plot.is_logarithmic else _ticks)(*_range(xs, plot.is_logarithmic))
     if plot.limit is not None and points:
         ends = _range(xs, plot.is_logarithmic)
         line: list[dict[str, Any]] = [{"value": (end, plot.limit)} for end in ends]
@@ -189,6 +194,18 @@ def _ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers for a logarithmic axis, no more than have room: 1, 2, 5, 10 or fewer."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every: list[float] = []
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        every = [step * 10.0**decade for decade in decades for step in steps]
+        every = [tick for tick in every if low <= tick <= high]
+        if len(every) <= _MOST_X_TICKS + 1:
+            break
+    return every
+
+
 def shortened(name: str) -> str:
     """Return a name that fits beside its bars: its parts cut to a few letters, numbers left whole."""
     *parts, last = _PARTS.split(name)
@@ -220,7 +237,8 @@ def _strip(element: ET.Element) -> None:
             name, _LONG_DECIMAL.sub(lambda found: f"{round(float(found[0]), 2):g}", element.attrib[name])
         )
     for child in list(element):
-        is_left_out = not isinstance(child.tag, str) or child.tag in _TAGS_LEFT_OUT
+        is_for_scripts = bool(_LEFT_OUT & {child.tag, *child.get("class", "").split()})
+        is_left_out = not isinstance(child.tag, str) or is_for_scripts
         if is_left_out or (child.tag == "title" and not is_mark):
             element.remove(child)
         else:
@@ -248,3 +266,18 @@ def _place_labels(root: ET.Element) -> None:
             across, down = (0.0, -6.0) if is_limit else (-10.0 if is_left else 10.0, 4.5)
             text.attrib.update({"x": f"{x + across:g}", "y": f"{y + down:g}"})
             text.set("class", "label leftward" if is_left else "label")
+
+
+def _part_labels(root: ET.Element) -> None:
+    """Move labels down that would stand on another one."""
+    texts = [t for t in root.iter("text") if "label" in t.get("class", "").split() and t.text]
+    placed: list[tuple[float, float, float]] = []
+    for text in sorted(texts, key=lambda t: float(t.get("y", "0"))):
+        x, y, width = float(text.get("x", "0")), float(text.get("y", "0")), _LETTER * _FONT_SIZE
+        width *= len(text.text or "")
+        left = x - width if "leftward" in text.get("class", "").split() else x
+        for other_left, other_right, other_y in placed:
+            if left < other_right and other_left < left + width and y < other_y + _FONT_SIZE:
+                y = other_y + _FONT_SIZE
+        text.set("y", f"{y:g}")
+        placed.append((left, left + width, y))

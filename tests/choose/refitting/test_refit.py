@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 import onnxzip
-from onnxzip.choose import frontier, refit, regression
+from onnxzip.choose.refitting import frontier, refit, regression
 from onnxzip.choose.refitting.regression import REFIT_DAMPING
 from onnxzip.measure.moments.sampled_columns import OuterSum, is_finite
 from tests.textmodels import model_from_text
