@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxzip.records.check import Check
-from onnxzip.report.numbers import format_duration, format_memory, format_ratio
+from onnxzip.report.numbers import (
+    format_duration,
+    format_limit,
+    format_loss,
+    format_memory,
+    format_metric_name,
+    format_ratio,
+)
 from onnxzip.report.plots.figures import (
     drift_of,
     output_plot,
@@ -89,7 +96,7 @@ def _loss_sections(report: Report) -> tuple[Section, ...]:
     what = "the calibration data" if is_own else "the generated inputs"
     lead = f"This report holds {len(report.examples)} samples of {what}." if report.examples else ""
     return (
-        Section("Loss", loss_table(checks), plots=sample_plot(checks)),
+        Section("Loss", loss_table(checks), lead=_stated(drift), plots=sample_plot(checks)),
         Section("Loss by output", output_table(checks), plots=output_plot(checks)),
         Section("Loss by kind of inputs", family_table(checks)),
         Section(
@@ -97,6 +104,15 @@ def _loss_sections(report: Report) -> tuple[Section, ...]:
         ),
         Section("Examples", lead=lead, blocks=example_blocks(report.examples, drift)),
     )
+
+
+def _stated(check: Check | None) -> str:
+    """Return the loss that the verdict is on, and how sure it is; "" where that is not known."""
+    if check is None or check.interval is None:
+        return ""
+    low, high = (format_loss(check, end) for end in check.interval)
+    told = f"{format_metric_name(check.metric)} {format_loss(check, check.value)}"
+    return f"{told}, 95 % interval {low} to {high}; the limit is {format_limit(check)}."
 
 
 def _detail_sections(report: Report) -> tuple[Section, ...]:
@@ -146,7 +162,8 @@ def _load_facts(report: Report) -> tuple[str, ...]:
     if report.load_bytes is not None:
         memory = format_memory(report.load_bytes) if report.load_bytes else "nothing"
         facts.append(
-            f"load memory: decoding adds {memory} while a session is created (counted in the file)"
+            f"load memory: decoding adds {memory} while a session is created (counted in the file; a "
+            "plain one has nothing to decode)"
         )
     seconds = report.load_seconds
     if seconds is not None:
