@@ -151,8 +151,9 @@ def _evidence(checks: Sequence[Check]) -> tuple[str, ...]:
     if not drifts:
         return ()
     n_samples, seed = drifts[0].n_samples, drifts[0].seed
-    made_up = "" if seed is None else f" that onnxzip made up (seed {seed}), a guess at real inputs"
-    rests = f"the verdict rests on {n_samples:,} sample{'s' * (n_samples != 1)}{made_up}"
+    guess = f"that onnxzip made up (seed {seed}), a guess at real inputs"
+    origin = "of the calibration data" if seed is None else guess
+    rests = f"the verdict rests on {n_samples:,} sample{'s' * (n_samples != 1)} {origin}"
     return (rests, *dict.fromkeys(check.note for check in drifts if check.note))
 
 
