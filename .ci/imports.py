@@ -23,13 +23,14 @@ from pathlib import Path
 RUNGS = (
     ("__init__", "__main__"),
     ("cli", "api"),
+    ("comparison",),
     ("pipeline", "listing"),
     ("choose",),
     ("propose",),
     ("prove",),
     ("measure",),
     ("rewrite", "passes"),
-    ("options",),
+    ("options", "comparison.tools"),
     ("inputs", "graph", "codec"),
     ("runtime", "report", "passbase", "codec.coding", "transforms"),
     ("disk",),
@@ -41,8 +42,12 @@ RUNGS = (
 INSIDE = {"graph": ("graph.writing", "graph.changing", "graph.reading")}
 """Folders that are divided, from the top down; their parts import each other's files, not the whole."""
 
-ONLY_IN = {"onnx": "graph", "onnx_graphsurgeon": "graph", "onnxruntime": "runtime"}
-"""Packages that one folder alone imports."""
+ONLY_IN = {
+    "onnx": ("graph", "comparison.tools"),
+    "onnx_graphsurgeon": ("graph",),
+    "onnxruntime": ("runtime", "comparison.tools"),
+}
+"""Packages that one folder alone imports, and what calls tools that are made for them."""
 
 NEVER = {"passes": ("graph", "inputs", "runtime", "report", "options")}
 """A pass sees records, transforms and the codec only: it never touches onnx, and nobody's settings."""
@@ -58,8 +63,8 @@ DYNAMIC = (
     *("importlib.import_module", "importlib.__import__", "importlib.util", "importlib.machinery"),
     *("builtins.__import__", "pkgutil.resolve_name", "pydoc", "runpy", "sys.modules"),
 )
-FINDERS = {"propose", "measure", "report"}
-"""Folders that find their plug-ins by name: passes, metrics of the user, exporters."""
+FINDERS = {"propose", "measure", "report", "comparison.tools"}
+"""Folders that find their plug-ins by name: passes, metrics of the user, exporters, other tools."""
 
 RULES = "TID251,TID252,F403,S102,S307"
 """Banned modules, relative imports from parents, stars, exec and eval."""
@@ -83,7 +88,7 @@ def banned_modules(root: Path, name: str) -> list[str]:
     for whole, parts in INSIDE.items():
         if name in parts:  # the ban of what stands above the whole comes with the whole
             return [*banned, *_exported(root / "onnxzip" / whole, f"onnxzip.{whole}")]
-    banned += [package for package, home in ONLY_IN.items() if home != name]
+    banned += [package for package, homes in ONLY_IN.items() if name not in homes]
     banned += [*NOT_BELOW.get(name, ()), *(() if name in FINDERS else DYNAMIC), *NOBODY]
     banned += [] if name in RUNGS[0] else _exported(root / "onnxzip")
     banned += [] if name == "passes" else ["passes"]

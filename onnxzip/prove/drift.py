@@ -16,7 +16,7 @@ from onnxzip.measure.outputs.output_statistics import OutputStatistics
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.measure.subject import Sample, Subject
-from onnxzip.prove.notes import note_on
+from onnxzip.prove.notes import joined, note_of, share_of
 from onnxzip.records.check import Check, SampleLosses
 from onnxzip.runtime.session import Session, open_session
 
@@ -43,18 +43,33 @@ def check_drift(
     Raises:
         CalibrationError: the metric does not apply to the outputs, or the user's function fails.
     """
-    found = metric.measure(reference, run_all(candidate, feeds), feeds.sizes)
+    outputs, share = run_all(candidate, feeds), share_of(candidate)
+    check = check_outputs(reference, outputs, feeds, metric, statistics, provider=candidate.provider)
+    return replace(check, note=joined(check.note, share))
+
+
+def check_outputs(
+    reference: Runs,
+    outputs: Runs,
+    feeds: FeedSet,
+    metric: Metric,
+    statistics: Mapping[str, OutputStatistics] | None = None,
+    *,
+    provider: str = "CPU",
+) -> Check:
+    """Compare what another model answered to `feeds` with what the original did; see `check_drift`."""
+    found = metric.measure(reference, outputs, feeds.sizes)
     interval = interval_of(metric, found)
     return Check(
         kind="drift",
-        provider=candidate.provider,
+        provider=provider,
         metric=metric.name,
         value=found.value,
         limit=metric.limit,
         passed=metric.passes(found.value),
         n_samples=feeds.n_samples,
         seed=feeds.seed,
-        note=note_on(candidate, feeds, found),
+        note=note_of(feeds, found),
         interval=interval,
         unit=metric.unit,
         scale=metric.scale,

@@ -13,6 +13,11 @@ def show_nothing(stage: str, fraction: float) -> None:
     """Show nothing."""
 
 
+def part(show: ShowProgress, start: float, end: float) -> ShowProgress:
+    """Return what shows a part of the work, from one fraction of the whole to another."""
+    return lambda stage, fraction: show(stage, start + (end - start) * fraction)
+
+
 def rising(show: ShowProgress) -> ShowProgress:
     """Return what shows the same work, whose fraction never falls: a search may take a step back."""
     most = 0.0

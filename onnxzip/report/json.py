@@ -15,7 +15,14 @@ from onnxzip.records.check import Check, SampleLosses
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.example import Example, Shown
-from onnxzip.report.record import LayerReport, LayerSensitivity, LoadSeconds, Report, TrialReport
+from onnxzip.report.record import (
+    LayerReport,
+    LayerSensitivity,
+    LoadSeconds,
+    Report,
+    Reported,
+    TrialReport,
+)
 
 SUFFIX = ".json"
 
@@ -23,7 +30,7 @@ SCHEMA = 3
 """Version of the JSON layout; raised whenever a field changes its meaning or goes away."""
 
 
-def export(report: Report) -> str:
+def export(report: Reported) -> str:
     """Return the report as JSON, fields in the order of the record; `from_json` reads it back.
 
     JSON has no infinity and no nan (psnr of equal outputs is infinite): they are the strings "inf",

@@ -11,6 +11,7 @@ from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.check import Check
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.report.comparison.record import Comparison
 from onnxzip.report.example import Example
 
 
@@ -220,3 +221,7 @@ class Report:
         from onnxzip.report.html import report_fragment
 
         return report_fragment(self)
+
+
+Reported: TypeAlias = Report | Comparison
+"""What a report file may be on."""

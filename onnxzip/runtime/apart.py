@@ -66,10 +66,17 @@ class Limits:
     Attributes:
         cpu_s: seconds of CPU time, of all its threads together, from the start of the task itself.
         n_bytes: memory beyond what the modules and the arguments of the task take; None for any.
+        wall_s: seconds until it is given up; by default so many that others may have the cores.
     """
 
     cpu_s: int
     n_bytes: int | None = None
+    wall_s: int | None = None
+
+    @property
+    def patience_s(self) -> int:
+        """Seconds of wall-clock time after which the process hangs."""
+        return _WALL_S + _WALL_FACTOR * self.cpu_s if self.wall_s is None else self.wall_s
 
 
 def run_apart(limits: Limits, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -111,9 +118,9 @@ def _answers(limits: Limits, what: tuple[Callable[P, object], object, object]) -
         request.seek(0)
         process = subprocess.Popen(command, stdin=request, stdout=answer, stderr=subprocess.PIPE)
         try:
-            process.communicate(timeout=_WALL_S + _WALL_FACTOR * limits.cpu_s)
+            process.communicate(timeout=limits.patience_s)
         except subprocess.TimeoutExpired as error:
-            raise LostProcessError(_TOO_LONG.format(limits.cpu_s)) from error
+            raise LostProcessError(_overdue(limits)) from error
         finally:
             process.kill()
             process.communicate()
@@ -138,6 +145,12 @@ def _told_of() -> Iterator[None]:
 
 
 _TOO_LONG = "is not done after {} s of CPU time"
+
+
+def _overdue(limits: Limits) -> str:
+    if limits.wall_s is None:
+        return _TOO_LONG.format(limits.cpu_s)
+    return f"is not done after {limits.wall_s} s"
 
 
 def _ending(code: int, limits: Limits) -> str:

@@ -56,7 +56,7 @@ _WHOLE_BYTE_TYPES = {
 }
 """TensorProto.DataType of element types that numpy itself lacks and that take whole bytes."""
 
-_PROBE_MODEL = bytes.fromhex(
+PROBE_MODEL = bytes.fromhex(
     "080712003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801"
     "620f0a0179120a0a08080112040a02080142040a00100d"
 )
@@ -160,7 +160,7 @@ def _return_freed_memory() -> None:
 def probe_provider(provider: str) -> str:
     """Return "" if the provider starts on this machine, else the reason in one line."""
     try:
-        open_session(LoadableModel(_PROBE_MODEL, "probe"), provider=provider).close()
+        open_session(LoadableModel(PROBE_MODEL, "probe"), provider=provider).close()
     except (ModelError, ProviderError) as error:
         return str(error).removeprefix("probe: ")
     return ""

@@ -3,58 +3,29 @@
     python -m tests.bench.loading [MODEL...] [-- OPTIONS]
 
 Without a MODEL, four MatMuls of 16.8M Gaussian weights are made. Each model is compressed at the levels
--1, -6 and -9 with the OPTIONS (default: --tolerance 0.3). Sessions of the plain and the compressed file
-are created by turns in one process with one thread, the first of each to warm up the memory, and run by
-turns; medians are compared. Peaks of memory come from processes of their own.
+-1, -6 and -9 with the OPTIONS (default: --tolerance 0.3). It is measured as `onnxzip --bench` does, with
+one thread: sessions are created in processes of their own, runs of the plain and the compressed file
+take turns in one process.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 
+from onnxzip.comparison.costs import cost_of_loading, latency_ratio
+from onnxzip.runtime.apart import Limits
 from tests.bench.command import compress, split
 
 LEVELS = ("-1", "-6", "-9")
 N_LAYERS, WIDTH = 4, 2048
-N_RUNS = 300
-
-CHILD = """
-import json, sys, time
-import numpy as np
-import onnxruntime as ort
-options = ort.SessionOptions()
-options.intra_op_num_threads = options.inter_op_num_threads = 1
-options.log_severity_level = 3
-n_creations, n_runs = map(int, sys.argv[1:3])
-def peak():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
-start, creation, latency = peak(), [], []
-for i in range(n_creations):
-    sessions = []
-    for path in sys.argv[3:]:
-        begin = time.perf_counter()
-        sessions.append(ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
-        creation.append(time.perf_counter() - begin)
-top = peak() - start
-types = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(float16)": np.float16}
-feeds = {
-    v.name: np.ones([n if isinstance(n, int) else 8 for n in v.shape], types[v.type])
-    for v in sessions[0].get_inputs()
-} if n_runs else {}
-for i in range(n_runs):
-    for session in sessions:
-        begin = time.perf_counter()
-        session.run(None, feeds)
-        latency.append(time.perf_counter() - begin)
-print(json.dumps([creation, latency, top]))
-"""
+TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(float16)": np.float16}
+LIMITS = Limits(cpu_s=3600)
 
 
 def make_model(path: Path) -> None:
@@ -76,12 +47,12 @@ def make_model(path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
 
 
-def run_child(n_creations: int, n_runs: int, *paths: Path) -> tuple[list[float], list[float], int]:
-    """Return seconds of each creation and each run, by turns, and the peak of memory in bytes."""
-    command = [sys.executable, "-c", CHILD, str(n_creations), str(n_runs), *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    creation, latency, peak = json.loads(done.stdout)
-    return creation, latency, peak
+def ones(model: Path) -> dict[str, np.ndarray]:
+    """Return inputs of ones, eight along each free axis."""
+    return {
+        v.name: np.ones([n if isinstance(n, int) else 8 for n in v.shape], TYPES[v.type])
+        for v in ort.InferenceSession(model).get_inputs()
+    }
 
 
 def n_weights(path: Path) -> int:
@@ -96,13 +67,12 @@ def measure(model: Path, level: str, options: list[str]) -> str:
         output = Path(work) / "out.onnx"
         compress(model, output, level, *options)
         size = output.stat().st_size
-        creation, latency = run_child(6, 0, model, output)[0], run_child(1, N_RUNS, model, output)[1]
-        peaks = [min(run_child(1, 0, path)[2] for _ in range(3)) for path in (model, output)]
+        before, after = (cost_of_loading(path, LIMITS) for path in (model, output))
+        latency = latency_ratio(output, model, ones(model), LIMITS)
     n = n_weights(model)
-    plain, coded = (float(np.median(creation[i + 2 :: 2])) for i in range(2))
-    before, after = (float(np.median(latency[i + 20 :: 2])) for i in range(2))
-    costs = (f"{(coded - plain) / n * 1e9:.0f}", f"{(peaks[1] - peaks[0]) / n:.1f}")
-    cells = (model.name, level, f"{model.stat().st_size / size:.2f}x", *costs, f"{after / before:.3f}")
+    grown = (after.n_bytes or 0) - (before.n_bytes or 0)
+    costs = (f"{(after.cpu_s - before.cpu_s) / n * 1e9:.0f}", f"{grown / n:.1f}")
+    cells = (model.name, level, f"{model.stat().st_size / size:.2f}x", *costs, f"{latency:.3f}")
     return f"| {' | '.join(cells)} |"
 
 

@@ -1,0 +1,1 @@
+"""How a comparison with other tools is reported: its record, its table, its plot."""
