@@ -18,18 +18,23 @@ from onnxzip.cli.pass_flags import add_pass_options, take_settings
 from onnxzip.errors import UsageError
 from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify, for_verify
 
-Mode: TypeAlias = Literal["compress", "list", "test", "decompress"]
+Mode: TypeAlias = Literal["compress", "list", "test", "decompress", "bench"]
 _GENERAL = frozenset({"mode", "paths", "verbose"})
 _ALLOWED: Mapping[Mode, frozenset[str]] = {
     "list": _GENERAL,
     "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet", "report"},
     "decompress": _GENERAL | {"overwrite", "quiet"},
 }
+_NOT_OF: Mapping[Mode, frozenset[str]] = {
+    "compress": frozenset({"against", "json"}),
+    "bench": frozenset({"against", "overwrite", "target_size"}),
+}
 _PATHS: Mapping[Mode, tuple[str, ...]] = {
     "compress": ("IN", "OUT"),
     "list": ("FILE",),
     "test": ("FILE",),
     "decompress": ("FILE", "OUT"),
+    "bench": ("FILE",),
 }
 
 
@@ -41,6 +46,7 @@ class Request:
         options: what was given, and defaults.
         report: where to write the report.
         against: the model to compare with.
+        json: whether to print JSON instead of a table.
     """
 
     mode: Mode
@@ -51,6 +57,7 @@ class Request:
     against: Path | None = None
     quiet: bool = False
     verbose: bool = False
+    json: bool = False
 
 
 def _with_negative_numbers(parser: Parser, arguments: Sequence[str]) -> list[str]:
@@ -92,9 +99,10 @@ def parse(arguments: Sequence[str]) -> Request:
 
 def _check_mode(given: Mapping[str, Any]) -> None:
     mode: Mode = given.get("mode", "compress")
-    extra = sorted(set(given) - _ALLOWED.get(mode, frozenset(given) - {"against"}))
+    allowed = _ALLOWED[mode] if mode in _ALLOWED else given.keys() - _NOT_OF[mode]
+    extra = sorted(given.keys() - allowed)
     if extra:
-        only = "-t" if extra == ["against"] else "compressing"
+        only = {"against": "-t", "json": "--bench"}.get(extra[0], "compressing")
         raise UsageError(f"`{extra[0]}` has no meaning here; it belongs to {only}")
     names = _PATHS[mode]
     if len(given["paths"]) != len(names):

@@ -9,10 +9,12 @@ from dataclasses import fields
 from onnxzip.cli.arguments import Request, flag_of
 from onnxzip.options import Options
 
+_MODES = {"test": ("-t",), "bench": ("--bench",)}
+
 
 def command_of(request: Request) -> str:
-    """Return the command line of a request that compresses or tests, but for how much it prints."""
-    words = ["onnxzip", *(["-t"] if request.mode == "test" else [])]
+    """Return the command line of a request, but for how much it prints."""
+    words = ["onnxzip", *_MODES.get(request.mode, ())]
     default = Options()
     for field in fields(Options):
         value = getattr(request.options, field.name)

@@ -20,7 +20,8 @@ from onnxzip.options import Options
 _USAGE = """onnxzip [options] IN OUT
        onnxzip -l FILE
        onnxzip -t [options] FILE [--against ORIGINAL]
-       onnxzip -d [options] FILE OUT"""
+       onnxzip -d [options] FILE OUT
+       onnxzip --bench [options] FILE"""
 _EPILOG = """examples:
   onnxzip model.onnx small.onnx          loses at most 0.1 relative error
   onnxzip -c images.npz --tolerance 0.05 model.onnx small.onnx
@@ -229,11 +230,13 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         ("-l", "list", "list inputs, outputs and weights of FILE, and how these are stored"),
         ("-t", "test", "test FILE: does it load, decode and compute"),
         ("-d", "decompress", "write FILE with plain weights again"),
+        ("--bench", "bench", "compare FILE by onnxzip with what other tools make of it"),
     ):
         modes.add_argument(flag, action="store_const", const=mode, dest="mode", help=text)
     group.add_argument(
         "--against", type=Path, metavar="ORIGINAL", help="with -t: the model to compare with"
     )
+    group.add_argument("--json", action="store_true", help="with --bench: print JSON")
     group.add_argument(
         "--version", action="version", version=f"onnxzip {version('onnxzip')}", help="print the version"
     )

@@ -105,7 +105,8 @@ def run(request: Request, stops: Stops) -> int:
         OSError: a file cannot be read or written.
     """
     actions: dict[str, Callable[[Request, Stops], int]] = {
-        **{"compress": _compress, "decompress": _decompress, "list": _list, "test": _test}
+        **{"compress": _compress, "decompress": _decompress, "list": _list, "test": _test},
+        "bench": _bench,
     }
     if request.report is not None:
         check_report(request, request.report)
@@ -203,6 +204,29 @@ def _test(request: Request, stops: Stops) -> int:
     for check in failed:
         print_error(f"{request.source}: {describe_failure(check)}; {next_step(check)}")
     return EXIT_BAD_INPUT if failed else EXIT_DONE
+
+
+def _bench(request: Request, stops: Stops) -> int:
+    check_room(has_scipy=True)
+    with hushed():
+        from onnxzip.comparison.comparing import compare
+        from onnxzip.report.comparison.table import doubts
+        from onnxzip.report.json import export
+        from onnxzip.report.terminal import render_comparison
+
+    with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as file:
+        found = compare(
+            request.source, options=request.options, progress=show, command=command_of(request)
+        )
+        file.write(found)
+        file.put_in_place()
+    if request.json:
+        write_output(export(found))
+    elif not request.quiet:
+        print_table(render_comparison(found, request.verbose))
+    for line in doubts(found, warns=not request.quiet):
+        print_error(line)
+    return EXIT_DONE
 
 
 def _doubts(request: Request, checks: Sequence[Check]) -> list[str]:

@@ -13,7 +13,7 @@ from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file,
 from onnxzip.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from onnxzip.report.record import Report
+    from onnxzip.report.record import Reported
 
 
 def check_report(request: Request, report: Path) -> None:
@@ -43,7 +43,7 @@ class ReportFile:
         self._stack = stack
         self._new: Replacement | None = None
 
-    def write(self, report: Report) -> None:
+    def write(self, report: Reported) -> None:
         """Write all of a report, so that a full disk is known before the model is put in its place."""
         if self._path is None:
             return

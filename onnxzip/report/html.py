@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzip.records.printable import printable
-from onnxzip.report.record import Inspection, Report
+from onnxzip.report.record import Inspection, Report, Reported
 from onnxzip.report.section import Section
 from onnxzip.report.sections import sections, title_of
 from onnxzip.report.tables.ports import port_table
@@ -40,9 +40,10 @@ _MOST_ROWS = 400
 """Rows of a table that a page holds: about 100 kB."""
 
 
-def export(report: Report) -> str:
+def export(report: Reported) -> str:
     """Return the whole report as a page."""
-    return page(title_of(report), sections(report), overall_verdict(report.checks))
+    verdict = overall_verdict(report.checks) if isinstance(report, Report) else ""
+    return page(title_of(report), sections(report), verdict)
 
 
 def page(title: str, parts: Sequence[Section], verdict: str = "") -> str:

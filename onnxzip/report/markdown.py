@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxzip.report.record import Report
+from onnxzip.report.record import Reported
 from onnxzip.report.section import Section
 from onnxzip.report.sections import sections, title_of
 from onnxzip.report.tables.table import Table
@@ -10,7 +10,7 @@ from onnxzip.report.tables.table import Table
 SUFFIX = ".md"
 
 
-def export(report: Report) -> str:
+def export(report: Reported) -> str:
     """Return the whole report as Markdown."""
     parts = [f"# {_inline(title_of(report))}"]
     for section in sections(report):

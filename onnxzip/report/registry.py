@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
-from onnxzip.report.record import Report
+from onnxzip.report.record import Reported
 
-Export: TypeAlias = Callable[[Report], str]
+Export: TypeAlias = Callable[[Reported], str]
 
 
 @cache

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxzip.records.check import Check
+from onnxzip.report.comparison.record import Comparison
+from onnxzip.report.comparison.sections import comparison_sections, comparison_title
 from onnxzip.report.numbers import (
     format_duration,
     format_limit,
@@ -22,7 +24,7 @@ from onnxzip.report.plots.figures import (
     weight_plot,
 )
 from onnxzip.report.plots.samples import example_blocks
-from onnxzip.report.record import Report
+from onnxzip.report.record import Report, Reported
 from onnxzip.report.section import Block, Section
 from onnxzip.report.tables.losses import (
     family_table,
@@ -49,15 +51,19 @@ _REFUSED = "nothing was written: no smaller file that was found meets the tolera
 _SIZED = "Files that the search made, for their sizes."
 
 
-def title_of(report: Report) -> str:
+def title_of(report: Reported) -> str:
     """Return e.g. "resnet20.onnx: 7.19x smaller", "small.onnx, tested"."""
+    if isinstance(report, Comparison):
+        return comparison_title(report)
     if report.task == "test":
         return f"{report.source}, tested"
     return f"{report.source}: {format_ratio(report.bytes_before, report.bytes_after)} smaller"
 
 
-def sections(report: Report) -> list[Section]:
+def sections(report: Reported) -> list[Section]:
     """Return the sections that have something to say, what a reader must not miss first."""
+    if isinstance(report, Comparison):
+        return comparison_sections(report)
     every = (
         *_verdict_sections(report),
         *_result_sections(report),
@@ -151,9 +157,8 @@ def _evidence(checks: Sequence[Check]) -> tuple[str, ...]:
     if not drifts:
         return ()
     n_samples, seed = drifts[0].n_samples, drifts[0].seed
-    guess = f"that onnxzip made up (seed {seed}), a guess at real inputs"
-    origin = "of the calibration data" if seed is None else guess
-    rests = f"the verdict rests on {n_samples:,} sample{'s' * (n_samples != 1)} {origin}"
+    made_up = "" if seed is None else f" that onnxzip made up (seed {seed}), a guess at real inputs"
+    rests = f"the verdict rests on {n_samples:,} sample{'s' * (n_samples != 1)}{made_up}"
     return (rests, *dict.fromkeys(check.note for check in drifts if check.note))
 
 

@@ -12,6 +12,8 @@ from rich.text import Text
 
 from onnxzip.records.check import Check
 from onnxzip.records.printable import printable
+from onnxzip.report.comparison.record import Comparison
+from onnxzip.report.comparison.table import comparison_table, explanations, remarks, setting_table
 from onnxzip.report.record import Inspection, Report
 from onnxzip.report.tables.losses import loss_lines, opinion_lines, sensitivity_table
 from onnxzip.report.tables.ports import data_hint, port_table
@@ -61,6 +63,15 @@ def render_inspection(inspection: Inspection) -> RenderableType:
     hint = data_hint(inspection.inputs)
     parts += ["", Text(hint)] if hint else []
     return Group(*parts)
+
+
+def render_comparison(comparison: Comparison, verbose: bool = False) -> RenderableType:
+    """Return a comparison with other tools; `verbose` adds the settings that they were called with."""
+    parts: list[RenderableType] = [_Fitted(comparison_table(comparison)), ""]
+    if verbose:
+        parts += [_Fitted(setting_table(comparison)), ""]
+    lines = (*remarks(comparison), *explanations(comparison))
+    return Group(*parts, *map(Text, map(printable, lines)))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from onnxzip.disk.replacing import real_place, replacement
 from onnxzip.errors import OutputError, UsageError, reason_of
-from onnxzip.report.record import Report
+from onnxzip.report.record import Report, Reported
 from onnxzip.report.registry import exporters
 
 
-def exported(report: Report, path: Path) -> bytes:
+def exported(report: Reported, path: Path) -> bytes:
     """Return what a file of this suffix holds; names that are no UTF-8 are escaped."""
     return exporters()[path.suffix.lower()](report).encode(errors="backslashreplace")
 

@@ -16,16 +16,7 @@ from xml.etree import ElementTree as ET
 import pygal
 
 from onnxzip.records.printable import printable
-from onnxzip.report.plots.plot import (
-    MOST_STEPS,
-    BarPlot,
-    Group,
-    Plot,
-    Point,
-    XYPlot,
-    has_place,
-    round_step,
-)
+from onnxzip.report.plots.plot import BarPlot, Group, Plot, Point, XYPlot, has_place
 
 _WIDTH, _HEIGHT = 430, 280
 """Units of a drawing. A phone of 390 pixels shows them at 0.77, where page/style.css enlarges texts."""
@@ -44,6 +35,9 @@ _LEAST_OF_LAST = 5
 """Characters of a name's last part that are shown: less tells nothing."""
 
 _DOT_RADIUS, _CHOSEN_RADIUS = 4.5, 7.0
+
+_MOST_X_TICKS = 4
+"""Steps between ticks below a plot: five of "16.62 MB" have room."""
 
 _LETTER = 0.62
 """Width of a letter of a label, in heights: bold sans-serif on the average."""
@@ -194,7 +188,8 @@ def _range(values: Sequence[float], is_logarithmic: bool) -> tuple[float, float]
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return round numbers in a range, as many as have room below a plot."""
-    step = round_step(high - low)
+    step = 10.0 ** math.floor(math.log10((high - low) / _MOST_X_TICKS))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= _MOST_X_TICKS)
     first, last = math.ceil(low / step), math.floor(high / step)
     return [number * step for number in range(first, last + 1)]
 
@@ -206,7 +201,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     for steps in ((1, 2, 5), (1, 3), (1,)):
         every = [step * 10.0**decade for decade in decades for step in steps]
         every = [tick for tick in every if low <= tick <= high]
-        if len(every) <= MOST_STEPS + 1:
+        if len(every) <= _MOST_X_TICKS + 1:
             break
     return every
 

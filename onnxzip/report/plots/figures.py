@@ -13,17 +13,7 @@ from onnxzip.report.numbers import (
     format_metric_name,
     format_ratio,
 )
-from onnxzip.report.plots.plot import (
-    Axis,
-    BarPlot,
-    Bars,
-    Group,
-    Point,
-    Role,
-    XYPlot,
-    has_place,
-    round_step,
-)
+from onnxzip.report.plots.plot import Axis, BarPlot, Bars, Group, Point, Role, XYPlot, has_place
 from onnxzip.report.record import LayerSensitivity, Report, TrialReport
 from onnxzip.report.tables.losses import worst_first
 from onnxzip.report.tables.verdicts import worst_of
@@ -33,6 +23,9 @@ MOST_BARS = 20
 
 _BYTE_UNITS = {10**9: "GB", 10**6: "MB", 10**3: "kB"}
 """Decimal prefixes of the SI, the largest first."""
+
+_N_TICKS = 5
+"""Ticks that an axis has about."""
 
 _FEWEST_PLOTTED = 2
 """Points that a plot is worth."""
@@ -197,7 +190,7 @@ def byte_axis(label: str, sizes: Sequence[int]) -> Axis:
     """Return an axis of bytes, with the digits that tell its ticks apart."""
     most, span = max(sizes), max(sizes) - min(sizes)
     unit = next((unit for unit in _BYTE_UNITS if most >= unit), 1)
-    step = max(round_step(span or most or 1), unit * 1e-3, 1)
+    step = max(span / _N_TICKS, unit * 1e-3, 1)
     n_decimals = max(0, math.ceil(-math.log10(step / unit)))
     return Axis(label, lambda value: f"{value / unit:,.{n_decimals}f} {_BYTE_UNITS.get(unit, 'B')}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -25,17 +24,6 @@ _FARTHEST = 1e15
 def has_place(value: float) -> bool:
     """Whether a number can be drawn; NaN cannot."""
     return abs(value) <= _FARTHEST
-
-
-MOST_STEPS = 4
-"""Steps between ticks below a plot: five of "16.62 MB" have room."""
-
-
-def round_step(span: float) -> float:
-    """Return the distance of ticks below a plot, 1, 2 or 5 times a power of ten."""
-    least = span / MOST_STEPS
-    power = 10.0 ** math.floor(math.log10(least))
-    return next((f * power for f in (1, 2, 5) if least <= f * power), 10 * power)
 
 
 @dataclass(frozen=True)
