@@ -5,7 +5,6 @@ The heavy modules are imported in the functions, so that `import onnxzip` answer
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from os import PathLike
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
-from onnxzip.errors import InputError, UsageError
+from onnxzip.errors import InputError, UsageError, did_you_mean
 from onnxzip.options import (
     Options,
     Result,
@@ -231,8 +230,7 @@ def _options(settings: Mapping[str, object]) -> Options:
     known = [field.name for field in fields(Options)]
     for name in settings:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            meant = did_you_mean(name, known, f"there are {', '.join(known)}")
             raise UsageError(f"there is no setting '{name}'; {meant}")
     given: dict[str, Any] = {**settings}  # of any type: Options says which it takes
     return Options(**given)

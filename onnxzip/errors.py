@@ -17,12 +17,13 @@ backticks in it, `target_size`, and is worded as the interface calls it that was
 
 from __future__ import annotations
 
+import difflib
 import errno
 import mmap
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -105,6 +106,31 @@ class ToleranceError(OnnxzipError):
 
     exit_code: ClassVar[int] = 3
     report: object = None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like a name, in whatever case; "" where none is like it."""
+    by_lower = {other.lower(): other for other in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, 1)
+    return by_lower[found[0]] if found else ""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return "did you mean X?" where one of the known names is like it, else the other text."""
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else otherwise
+
+
+def path_advice(path: Path) -> str:
+    """Return what to do about a path that leads nowhere: name a file there that is called like it."""
+    try:
+        beside = {
+            other.stem: other for other in sorted(path.parent.iterdir()) if other.name != path.name
+        }
+    except OSError:
+        return "check the path"
+    near = nearest(path.stem, beside)
+    return f"did you mean {beside[near]}?" if near else "check the path"
 
 
 _SPACE = "free some space, or name a place that has more"

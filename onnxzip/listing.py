@@ -61,9 +61,24 @@ def _inspection(model: Model) -> Inspection:
         )
         for value, size in zip(values, sizes, strict=True)
     ]
-    weights = (*stored, *_plain_weights(model, n_nodes, model.n_bytes - sum(sizes)))
+    weights = [*stored, *_plain_weights(model, n_nodes, model.n_bytes - sum(sizes))]
+    weights = _with_uses(model, n_nodes, weights)
     inputs, outputs = graph.read_ports(model)
-    return Inspection(model.source, model.n_bytes, n_plain_bytes, weights, inputs, outputs)
+    return Inspection(model.source, model.n_bytes, n_plain_bytes, tuple(weights), inputs, outputs)
+
+
+def _with_uses(model: Model, n_nodes: int, weights: Sequence[StoredWeight]) -> list[StoredWeight]:
+    """Return the weights with the nodes that use them, which tell more than shortened names."""
+    uses = graph.uses_of(model, n_nodes, {weight.name for weight in weights})
+    is_marked = graph.is_marked(model)
+    return [
+        replace(
+            weight,
+            used_by=uses.get(weight.name, ""),
+            is_renamed=is_marked and graph.is_short_name(model, weight.name),
+        )
+        for weight in weights
+    ]
 
 
 def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeight]:

@@ -26,7 +26,7 @@ from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan, Skip
-from onnxzip.records.progress import ShowProgress, rising, show_nothing
+from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted, Emitter, layer_load_bytes
@@ -69,14 +69,14 @@ def compress(
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
     with threadpool_limits(1):  # with several threads BLAS adds up in another order
-        show("reading", 0.0)
+        show("reading", at("reading"))
         original = _read(source, options)
         place = _place(output, original, options, beside)
-        show("folding", 0.02)
+        show("folding", at("folding"))
         draft = draft_structure(original, options)
-        show("running the original", 0.04)
+        show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
-        show("checking what was folded", 0.08)
+        show("checking what was folded", at("checking what was folded"))
         proposal = propose(draft, subject, options, show)
         restorer = Restorer(proposal.passes, proposal.codecs)
         chooser = Chooser(proposal, subject, options, restorer, show)
@@ -85,7 +85,7 @@ def compress(
         plan = _first_plan(chooser, emitter, options)
         plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
         shown = demonstrate(original, emitted.model, subject, proof.checks)
-        show("writing", 0.98)
+        show("writing", at("writing"))
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
@@ -197,9 +197,9 @@ def _proven(
 ) -> tuple[Plan, Emitted, Proof]:
     """Emit and check a plan, then tighter ones until one passes; one that was refused is the last."""
     while True:
-        show("rewriting", 0.85)
+        show("rewriting", at("rewriting"))
         emitted = emitter.emit(plan)
-        show("checking", 0.88)
+        show("checking", at("checking"))
         settled, is_last = emitter.settled(plan), bool(chooser.refused)
         proof = prove(
             *(original, settled, emitted, plan, restorer, subject),

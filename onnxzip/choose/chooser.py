@@ -28,7 +28,7 @@ from onnxzip.propose.offers import with_true_error
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan, Rounding, Skip
-from onnxzip.records.progress import ShowProgress
+from onnxzip.records.progress import Rounds, ShowProgress
 from onnxzip.report.record import LayerSensitivity
 from onnxzip.rewrite.restorer import Restorer
 
@@ -63,7 +63,8 @@ class Chooser:
         show: ShowProgress,
     ) -> None:
         """Measure every layer's sensitivity, and decide how small tensors are stored."""
-        self._proposal, self._subject, self._show = proposal, subject, show
+        self._proposal, self._subject = proposal, subject
+        self._rounds = Rounds(show, "search")
         self._restorer = restorer
         self._refitter = Refitter(proposal, subject)
         others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
@@ -94,7 +95,7 @@ class Chooser:
         is_moving = any(codec.is_continuous for codec in self._proposal.codecs.values())
         planner = Planner(self._plan_for, self._correct, self._moved if is_moving else None)
         refit = self._refit if self._refitter.is_able else None
-        search = LossSearch(planner, refit, self._finish, self._prober, self._show, self.log)
+        search = LossSearch(planner, refit, self._finish, self._prober, self._rounds.begin, self.log)
         found = search.run(self._first_budget)
         if search.best is None:
             sensitivities = self._prober.sensitivities
@@ -241,7 +242,8 @@ class Chooser:
     def _refit(self, plan: Plan) -> Plan:
         """Fit the plan's weights and biases again, where there is data to fit them to."""
         last, _ = last_layers(plan, self._refitter.order, self._prober.sensitivities)
-        return self._refitter.refit(plan, self._restorer, self._show, last[0] if last else "")
+        self._rounds.begin("refit")
+        return self._refitter.refit(plan, self._restorer, self._rounds.show, last[0] if last else "")
 
     def _rest(self) -> None:
         """Give back memory that checks need; what was given back is made again when it is asked for."""

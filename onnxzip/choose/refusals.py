@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 from onnxzip.choose.lagrangian import Sensitivity
@@ -37,17 +40,41 @@ def refusal(
     loss = f"loses {best.loss:.3g}" if metric.higher_is_better else f"has {metric.name} {best.loss:.3g}"
     return (
         f"{source}: the best of {len(tried)} plans changes {len(best.plan.chosen)} of {offered} weights "
-        f"and {loss}, the tolerance is {metric.limit:.3g}; {_costliest(best.plan, sensitivities)}; "
-        f"{advice(subject)}"
+        f"and {loss}, the tolerance is {metric.limit:.3g}; "
+        f"{_costliest(best.plan, sensitivities)}; {_flags(best, sensitivities, subject)}"
     )
 
 
 def _costliest(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> str:
     """Name the layers of a plan that cost most, and what each of them costs alone."""
+    losses = _losses(plan, sensitivities)
+    worst = list(losses)[:_N_NAMED]
+    return "most of it costs " + ", ".join(f"'{name}' ({losses[name]:.2g} alone)" for name in worst)
+
+
+def _losses(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, float]:
+    """Return what each layer of a plan costs alone, by name, the worst first."""
     losses = {name: sensitivities[name].at(c.error) * c.error for name, c in plan.chosen.items()}
-    worst = sorted(losses, key=lambda name: (-losses[name], name))[:_N_NAMED]
-    named = ", ".join(f"'{name}' ({losses[name]:.2g} alone)" for name in worst)
-    return f"most of it costs {named}; `keep` leaves a weight as it is"
+    return dict(sorted(losses.items(), key=lambda item: (-item[1], item[0])))
+
+
+_SLACK = 1.1
+"""On the loss of the best plan, for a tolerance that is met without another search for the last bit."""
+
+
+def _flags(best: Trial, sensitivities: Mapping[str, Sensitivity], subject: Subject) -> str:
+    """Return the options to try next, with their values.
+
+    The costliest layer is named as a pattern where others are left to be made smaller. A tolerance is
+    named where the loss is one in the unit that tolerances have.
+    """
+    costliest, *others = _losses(best.plan, sensitivities)
+    pattern = re.sub(r"([\[?*])", r"[\1]", costliest)
+    keep = f"leave that alone with `keep` {shlex.quote(pattern)}, " if others else ""
+    metric = subject.metric
+    is_in_unit = not (metric.higher_is_better or metric.counts_events) and math.isfinite(best.loss)
+    value = f"{best.loss * _SLACK:.2g}" if is_in_unit and best.loss > metric.limit else ""
+    return keep + advice(subject, value)
 
 
 def _why(proposal: Proposal) -> str:
@@ -56,11 +83,10 @@ def _why(proposal: Proposal) -> str:
     return why_none(proposal.model, of_weights or proposal.skips)
 
 
-def advice(subject: Subject) -> str:
-    """Return what to do where no smaller file stays within the tolerance."""
+def advice(subject: Subject, tolerance: str = "") -> str:
+    """Return what to do where no smaller file stays within the tolerance, and which would be enough."""
     feeds = subject.samples[0].feeds
+    more = f"allow `tolerance` {tolerance}" if tolerance else "allow a larger `tolerance`"
     if feeds.seed is None:
-        return "allow a larger `tolerance`"
-    return (
-        f"allow a larger `tolerance`, or pass real inputs with `calibration` (this is on {feeds.note})"
-    )
+        return more
+    return f"{more}, or pass real inputs with `calibration` (this is on {feeds.note})"

@@ -24,7 +24,7 @@ from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rounding
-from onnxzip.records.progress import ShowProgress
+from onnxzip.records.progress import ShowProgress, at
 from onnxzip.report.record import LayerSensitivity
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import RATES, n_saved_bytes, rounded, settled
@@ -183,7 +183,7 @@ class Prober:
         candidates = probes(self._proposal.ladders)
         measured: dict[str, float] = {}
         for i, (name, candidate) in enumerate(candidates.items()):
-            show(f"sensitivity {i + 1} of {len(candidates)}", 0.5 + 0.15 * i / len(candidates))
+            show(f"sensitivity {i + 1} of {len(candidates)}", at("sensitivities", i / len(candidates)))
             measured[name] = self._measure(candidate)
         self.measured = tuple(
             LayerSensitivity(name, candidates[name].error, value * candidates[name].error)

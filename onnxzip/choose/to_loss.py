@@ -11,7 +11,6 @@ from onnxzip.choose.finish import Finish, Fitted
 from onnxzip.choose.lagrangian import n_saved_bytes
 from onnxzip.choose.search import (
     LARGEST_BUDGET,
-    MAX_TRIALS,
     SMALLEST_BUDGET,
     Planner,
     Trial,
@@ -65,7 +64,7 @@ class LossSearch:
         refit: fits a plan's weights again; None where nothing can be fitted.
         finish: moves the last layers of a plan that was fitted again.
         prober: what plans are measured with.
-        show: called with each trial.
+        show: called with each trial, at its beginning.
         log: keeps all trials.
 
     Attributes:
@@ -142,7 +141,7 @@ class LossSearch:
     def _measure(self, plan: Plan, stage: Stage = "planned") -> tuple[float, bool]:
         """Return the plan's loss, and whether it is within the tolerance."""
         self._n_trials += 1
-        self._show(f"trial {self._n_trials}", 0.65 + 0.2 * min(self._n_trials / MAX_TRIALS, 1))
+        self._show(f"trial {self._n_trials}", 0.0)
         found, aim = self._prober.outcome(plan), self._prober.aim
         share = f" ({found.loss / aim.tolerance:.3f} of what is aimed at)" if aim.tolerance else ""
         said = f"loss {found.value:.3g}{share}, {'passed' if found.passed else 'failed'}"

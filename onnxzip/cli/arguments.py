@@ -8,29 +8,39 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from onnxzip.cli.asking.config import merged, read_config
+from onnxzip.cli.asking.places import (
+    Place,
+    Places,
+    Stream,
+    output_of,
+    places_of,
+    source_of,
+)
 from onnxzip.cli.flags import Parser, make_parser
 from onnxzip.cli.pass_flags import add_pass_options, take_settings
 from onnxzip.errors import UsageError
 from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify, for_verify
 
 Mode: TypeAlias = Literal["compress", "list", "test", "decompress", "bench"]
-_GENERAL = frozenset({"mode", "paths", "verbose"})
+_GENERAL = frozenset({"mode", "paths", "verbose", "config"})
 _ALLOWED: Mapping[Mode, frozenset[str]] = {
-    "list": _GENERAL,
-    "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet", "report"},
+    "list": _GENERAL | {"json"},
+    "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet", "report", "json"},
     "decompress": _GENERAL | {"overwrite", "quiet"},
 }
 _NOT_OF: Mapping[Mode, frozenset[str]] = {
     "compress": frozenset({"against", "json"}),
-    "bench": frozenset({"against", "overwrite", "target_size"}),
+    "bench": frozenset({"against", "overwrite", "target_size", "dry_run"}),
 }
+_BELONGS = {"against": "-t", "json": "-l, -t and --bench"}
+"""What compressing does not take, and what does."""
 _PATHS: Mapping[Mode, tuple[str, ...]] = {
-    "compress": ("IN", "OUT"),
     "list": ("FILE",),
     "test": ("FILE",),
     "decompress": ("FILE", "OUT"),
@@ -43,20 +53,26 @@ class Request:
     """What the command line asks for.
 
     Attributes:
+        source: what is read: a file, stdin; the first of several.
+        output: what is written: a file, stdout, a folder for several; None for nothing.
         options: what was given, and defaults.
-        report: where to write the report.
+        report: where to write the report; a suffix alone, ".html", stands for a file beside each output.
         against: the model to compare with.
+        several: files and folders that are compressed into the folder `output`; () for one model.
+        is_dry: whether to say only what would be done.
         json: whether to print JSON instead of a table.
     """
 
     mode: Mode
-    source: Path
-    output: Path | None
+    source: Place
+    output: Place | None
     options: Options = dataclasses.field(default_factory=Options)
     report: Path | None = None
-    against: Path | None = None
+    against: Place | None = None
     quiet: bool = False
     verbose: bool = False
+    several: tuple[Path, ...] = ()
+    is_dry: bool = False
     json: bool = False
 
 
@@ -73,45 +89,80 @@ def _with_negative_numbers(parser: Parser, arguments: Sequence[str]) -> list[str
 
 
 def parse(arguments: Sequence[str]) -> Request:
-    """Return the request; --help, --help-passes and --version print and exit instead.
+    """Return the request; --help, --help-passes and the like print and exit instead.
 
     Raises:
         UsageError: an argument is unknown, malformed, or contradicts another.
+        InputError: the file of --config cannot be read.
     """
-    if "-" in arguments:
-        raise UsageError("`-` is not supported; name a file (one of that name is ./-)")
     parser = make_parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)
     flags = [argument.partition("=")[0] for argument in arguments[:end] if argument.startswith("--")]
-    if any(flag not in parser.flags for flag in flags):
+    if any(flag not in parser.flags for flag in flags) or "--config" in flags:
         add_pass_options(parser)
-    own = _with_negative_numbers(parser, arguments[:end])
-    given = {"paths": [], **vars(parser.parse_intermixed_args(own))}
+    given = _read(parser, arguments[:end])
     for path in given["paths"]:
-        if re.match(r"-\d", str(path)):  # which argparse takes for a negative number
+        if re.match(r"-\d", path):  # which argparse takes for a negative number
             raise UsageError(f"there is no option {path} (a file of that name is ./{path})")
-    given["paths"] = [*given["paths"], *map(Path, arguments[end + 1 :])]
+    if "config" in given:
+        given = _with_config(given, parser)
+    texts = [*given["paths"], *(_as_file(text) for text in arguments[end + 1 :])]
     if settings := take_settings(given):
         given["pass_settings"] = settings
-    _check_mode(given)
-    return _to_request(given)
+    _check_mode(given, texts)
+    return _to_request(given, texts)
 
 
-def _check_mode(given: Mapping[str, Any]) -> None:
+def _read(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return what arguments give, by the fields they set."""
+    own = _with_negative_numbers(parser, arguments)
+    return {"paths": [], **vars(parser.parse_intermixed_args(own))}
+
+
+def _as_file(text: str) -> str:
+    """Return a name behind `--`, where "-" is a file like any other."""
+    return f"./{text}" if text == "-" else text
+
+
+def _with_config(given: dict[str, Any], parser: Parser) -> dict[str, Any]:
+    """Return what is given together with what stands in the file of --config."""
+    found = read_config(given["config"], parser, lambda arguments: _read(parser, arguments))
+    mode = given.get("mode") or found.get("mode", "compress")
+    allowed = _allowed(mode, found.keys()) - {"paths"}
+    if mode == "test" and "against" not in {**found, **given}:
+        allowed -= USED_BY_VERIFY - {"calibration", "custom_ops", "seed"}
+    return merged(found, given, allowed)
+
+
+def _allowed(mode: Mode, given: Collection[str]) -> frozenset[str]:
+    """Return which options mean something in a mode, of those given."""
+    return _ALLOWED[mode] if mode in _ALLOWED else frozenset(given) - _NOT_OF[mode]
+
+
+def _check_mode(given: Mapping[str, Any], texts: Sequence[str]) -> None:
+    """Refuse options that the mode does not take, and file names too many or too few.
+
+    Raises:
+        UsageError: it does.
+    """
     mode: Mode = given.get("mode", "compress")
-    allowed = _ALLOWED[mode] if mode in _ALLOWED else given.keys() - _NOT_OF[mode]
-    extra = sorted(given.keys() - allowed)
+    extra = sorted(given.keys() - _allowed(mode, given.keys()))
     if extra:
-        only = {"against": "-t", "json": "--bench"}.get(extra[0], "compressing")
-        raise UsageError(f"`{extra[0]}` has no meaning here; it belongs to {only}")
-    names = _PATHS[mode]
-    if len(given["paths"]) != len(names):
         raise UsageError(
-            f"expected {' and '.join(names)}, got {len(given['paths'])} file names "
+            f"`{extra[0]}` has no meaning here; it belongs to {_BELONGS.get(extra[0], 'compressing')}"
+        )
+    names = _PATHS.get(mode, ())
+    if names and len(texts) != len(names):
+        raise UsageError(
+            f"expected {' and '.join(names)}, got {len(texts)} file names "
             "(onnxzip --help shows how to call it)"
         )
+    if mode == "bench" and "-" in texts:
+        raise UsageError("`-` cannot be read by all tools; name a file")
     if mode == "test":
         check_for_verify(USED_BY_VERIFY & set(given), has_original="against" in given)
+        if given.get("against") == "-" and texts == ["-"]:
+            raise UsageError("`-` is stdin, which holds one model; name a file for one of the two")
 
 
 def flag_of(key: str) -> str:
@@ -123,15 +174,63 @@ def flag_of(key: str) -> str:
     return short.get(key, "--" + key.replace("_", "-"))
 
 
-def _to_request(given: Mapping[str, Any]) -> Request:
-    source, *output = given["paths"]
-    own = {field.name for field in dataclasses.fields(Request)} & set(given)
-    settings = {key: value for key, value in given.items() if key not in own | {"paths"}}
-    options = Options(**(for_verify(settings) if given.get("mode") == "test" else settings))
-    return Request(
-        mode=given.get("mode", "compress"),
-        source=source,
-        output=output[0] if output else None,
-        options=options,
-        **{key: given[key] for key in own - {"mode"}},
+def _to_request(given: Mapping[str, Any], texts: Sequence[str]) -> Request:
+    mode: Mode = given.get("mode", "compress")
+    places = places_of(texts) if mode == "compress" else _places(texts)
+    own = {"quiet", "verbose", "json"} & given.keys()
+    apart = {*own, "mode", "paths", "config", "report", "against", "dry_run"}
+    settings = {key: value for key, value in given.items() if key not in apart}
+    request = Request(
+        mode=mode,
+        source=places.source,
+        output=places.output,
+        options=Options(**(for_verify(settings) if mode == "test" else settings)),
+        report=given.get("report"),
+        against=source_of(given["against"]) if "against" in given else None,
+        several=places.several,
+        is_dry="dry_run" in given,
+        **{key: given[key] for key in own},
     )
+    _check_several(request)
+    return dataclasses.replace(request, report=_report_of(request))
+
+
+def _places(texts: Sequence[str]) -> Places:
+    return Places(source_of(texts[0]), output_of(texts[1]) if len(texts) > 1 else None)
+
+
+def _check_several(request: Request) -> None:
+    """Refuse what makes sense for one model only.
+
+    Raises:
+        UsageError: several are asked for.
+    """
+    if not request.several:
+        return
+    if request.options.target_size is not None:
+        raise UsageError("`target_size` is that of one model; compress several one by one")
+    if request.report is not None and not is_suffix(request.report):
+        suffix = request.report.suffix.lower()
+        raise UsageError(
+            f"`report` {request.report}: a report is on one model; {flag_of('report')} {suffix} writes "
+            "one beside each"
+        )
+
+
+def is_suffix(report: Path) -> bool:
+    """Whether a report is named by its suffix alone, ".html"."""
+    return report.name.startswith(".") and not report.suffix
+
+
+def _report_of(request: Request) -> Path | None:
+    """Return where the report goes, beside the output where only its suffix is given.
+
+    Raises:
+        UsageError: the output is no file.
+    """
+    report, output = request.report, request.output
+    if report is None or not is_suffix(report) or request.several:
+        return report
+    if output is None or isinstance(output, Stream):
+        raise UsageError(f"`report` {report}: there is no OUT to lie beside; name the report's file")
+    return output.with_suffix(report.name)

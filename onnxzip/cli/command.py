@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 from onnxzip.cli.arguments import Request, flag_of
+from onnxzip.cli.asking.places import Place, Stream
 from onnxzip.options import Options
 
 _MODES = {"test": ("-t",), "bench": ("--bench",)}
@@ -21,11 +23,18 @@ def command_of(request: Request) -> str:
         if value != getattr(default, field.name):
             words += _words(field.name, value)
     for flag, path in (("--against", request.against), ("--report", request.report)):
-        words += [] if path is None else [flag, str(path)]
-    paths = [str(path) for path in (request.source, request.output) if path is not None]
-    if any(path.startswith("-") for path in paths):
+        words += [] if path is None else [flag, _place(path)]
+    paths = [_place(path) for path in (request.source, request.output) if path is not None]
+    if any(path.startswith("-") and path != "-" for path in paths):
         words.append("--")
     return shlex.join([*words, *paths])
+
+
+def _place(place: Place) -> str:
+    """Return a place as it is named: a stream is "-", and a file of that name "./-"."""
+    if isinstance(place, Stream):
+        return "-"
+    return "./-" if place == Path("-") else str(place)
 
 
 def _words(name: str, value: object) -> Iterator[str]:

@@ -7,32 +7,17 @@ checks: the types here make values of text and nothing more.
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
+import re
 from pathlib import Path
 from typing import NoReturn
 
+from onnxzip.cli.asking.answers import PrintCompletion, PrintVersion
+from onnxzip.cli.asking.help_text import EPILOG, USAGE
 from onnxzip.cli.parsers import read_float, read_int, read_names, read_report_path
 from onnxzip.cli.pass_flags import add_pass_options
-from onnxzip.errors import UsageError
+from onnxzip.errors import UsageError, nearest
 from onnxzip.measure.metrics import metrics
 from onnxzip.options import Options
-
-_USAGE = """onnxzip [options] IN OUT
-       onnxzip -l FILE
-       onnxzip -t [options] FILE [--against ORIGINAL]
-       onnxzip -d [options] FILE OUT
-       onnxzip --bench [options] FILE"""
-_EPILOG = """examples:
-  onnxzip model.onnx small.onnx          loses at most 0.1 relative error
-  onnxzip -c images.npz --tolerance 0.05 model.onnx small.onnx
-  onnxzip -c images.npy --labels classes.npy --metric top1 --tolerance 0.01 \\
-      model.onnx small.onnx              loses at most a point of accuracy
-  onnxzip --keep 'head.*' --report small.json model.onnx small.onnx
-  onnxzip -t small.onnx --against model.onnx
-  onnxzip -d small.onnx plain.onnx       plain weights again
-
-exit status: 0 done, 1 bad input, 2 usage, 3 no smaller file meets the tolerance
-OUT is written as a whole or left untouched."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,9 +33,16 @@ class Parser(argparse.ArgumentParser):
         action = self._option_string_actions.get(flag) if flag.startswith("--") else None
         return action is not None and action.nargs is None
 
+    def repeats(self, flag: str) -> bool:
+        """Whether an option may be given several times, for a value each."""
+        return isinstance(self._option_string_actions.get(flag), argparse._AppendAction)
+
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong with the arguments."""
-        raise UsageError(f"{message} (onnxzip --help lists the options)")
+        """Raise what is wrong with the arguments, and what was meant by an option that is unknown."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = nearest(unknown[1], self.flags) if unknown else ""
+        meant = f"did you mean {near}? " if near else ""
+        raise UsageError(f"{message} ({meant}onnxzip --help lists the options)")
 
 
 class _PassHelp(argparse.Action):
@@ -69,15 +61,15 @@ def make_parser() -> Parser:
     """Return the parser of everything but the settings of passes."""
     parser = Parser(
         prog="onnxzip",
-        usage=_USAGE,
+        usage=USAGE,
         description="Make an ONNX model many times smaller; any stock onnxruntime loads the result.",
-        epilog=_EPILOG,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument("paths", nargs="*", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("paths", nargs="*", help=argparse.SUPPRESS)
     _add_loss_options(parser)
     _add_method_options(parser)
     _add_levels(parser)
@@ -177,6 +169,7 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
             4: "-4 to -9: entropy coded, 1.5 to 2 times smaller; -6 is the default",
         }.get(number, argparse.SUPPRESS)
         levels.add_argument(f"-{number}", action="store_const", const=number, dest="level", help=text)
+    levels.add_argument("--level", type=read_int, metavar="N", help="the same as -N")
     group.add_argument(
         "--keep-names",
         action="store_true",
@@ -202,21 +195,52 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="execution providers to validate on; default: CPU and all accelerators onnxruntime has",
     )
-    group.add_argument("-j", type=read_int, dest="n_jobs", metavar="N", help="processes (default 1)")
+    group.add_argument(
+        *("-j", "--jobs"),
+        type=read_int,
+        dest="n_jobs",
+        metavar="N",
+        help="processes (default 1); of several models so many at a time",
+    )
     group.add_argument("--seed", type=read_int, metavar="N", help="of generated inputs (default 0)")
+    _add_file_options(group)
+    _add_volume(group)
+
+
+def _add_file_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--report",
         type=read_report_path,
         metavar="FILE",
-        help="write the report on it, also with -t: .html (a page with plots), .md or .json",
+        help="write the report on it, also with -t: .html (a page with plots), .md or .json; a suffix "
+        "alone is a file beside OUT",
     )
-    group.add_argument("-f", action="store_true", dest="overwrite", help="overwrite OUT")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done, about how long it would take and how large the result would be",
+    )
+    group.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file whose keys are long names of options; what is given here overrules it",
+    )
+    group.add_argument(
+        *("-f", "--overwrite"), action="store_true", dest="overwrite", help="overwrite OUT"
+    )
+
+
+def _add_volume(group: argparse._ActionsContainer) -> None:
     volume = group.add_mutually_exclusive_group()
     volume.add_argument(
-        "-q", action="store_true", dest="quiet", help="print errors, and what is not proven, only"
+        *("-q", "--quiet"),
+        action="store_true",
+        dest="quiet",
+        help="print errors, and what is not proven, only",
     )
     volume.add_argument(
-        "-v",
+        *("-v", "--verbose"),
         action="store_true",
         dest="verbose",
         help="print every weight, and the traceback of an error",
@@ -232,12 +256,18 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         ("-d", "decompress", "write FILE with plain weights again"),
         ("--bench", "bench", "compare FILE by onnxzip with what other tools make of it"),
     ):
-        modes.add_argument(flag, action="store_const", const=mode, dest="mode", help=text)
+        modes.add_argument(
+            *dict.fromkeys((flag, f"--{mode}")), action="store_const", const=mode, dest="mode", help=text
+        )
+    group.add_argument("--against", metavar="ORIGINAL", help="with -t: the model to compare with")
+    group.add_argument("--json", action="store_true", help="with -l, -t and --bench: print JSON")
     group.add_argument(
-        "--against", type=Path, metavar="ORIGINAL", help="with -t: the model to compare with"
+        "--completion",
+        action=PrintCompletion,
+        metavar="SHELL",
+        help="print what completes these options in bash, zsh or tcsh",
     )
-    group.add_argument("--json", action="store_true", help="with --bench: print JSON")
     group.add_argument(
-        "--version", action="version", version=f"onnxzip {version('onnxzip')}", help="print the version"
+        "--version", action=PrintVersion, nargs=0, help="print the versions of onnxzip and onnxruntime"
     )
     group.add_argument("-h", "--help", action="help", help="print this")

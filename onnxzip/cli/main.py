@@ -9,28 +9,20 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from onnxzip.cli.arguments import Request, parse
+from onnxzip.cli.asking.places import Stream
 from onnxzip.cli.command import command_of
-from onnxzip.cli.messages import (
-    complete,
-    describe_doubts,
-    describe_failure,
-    explain,
-    next_step,
-    untouched,
-)
+from onnxzip.cli.messages import complete, describe_failure, explain, next_step, untouched
+from onnxzip.cli.progress.shown import show_progress
 from onnxzip.cli.report_file import check_report, report_file
+from onnxzip.cli.several.one import check_streams, compress_file, doubts_of, model_at
 from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, Stops, stoppable
-from onnxzip.cli.streams import hushed, open_streams, write_error, write_output
+from onnxzip.cli.streams import hushed, open_streams, write_error, write_model, write_output
 from onnxzip.cli.supervision import supervised
-from onnxzip.cli.terminal import print_error, print_table, render, show_progress
-from onnxzip.errors import OnnxzipError, ToleranceError, check_room
-
-if TYPE_CHECKING:
-    from onnxzip.records.check import Check
-    from onnxzip.report.record import Report
+from onnxzip.cli.terminal import print_error, print_table
+from onnxzip.errors import OnnxzipError, check_room
 
 EXIT_DONE, EXIT_BAD_INPUT = 0, 1
 """0 is success to every shell (POSIX); 1 is OnnxzipError.exit_code, of which some errors have their
@@ -108,75 +100,45 @@ def run(request: Request, stops: Stops) -> int:
         **{"compress": _compress, "decompress": _decompress, "list": _list, "test": _test},
         "bench": _bench,
     }
-    if request.report is not None:
+    check_streams(request)
+    if request.report is not None and not request.several:
         check_report(request, request.report)
     return actions[request.mode](request, stops)
 
 
 def _compress(request: Request, stops: Stops) -> int:
-    check_room(has_scipy=True)
-    with hushed():
-        from onnxzip import pipeline
-        from onnxzip.report.record import Report
+    if request.is_dry:
+        from onnxzip.cli.asking.dry_run import dry_run
 
-    told: list[str] = []  # made before anything is replaced: a fault in it leaves OUT as it was
-    with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as file:
+        return dry_run(request)
+    if request.several:
+        from onnxzip.cli.several.run import compress_several
 
-        def approve(report: Report) -> None:
-            file.write(report)
-            told.extend(_outcome(request, report))
-            stops.hold()
-
-        try:
-            pipeline.compress(
-                request.source,
-                request.output,
-                options=request.options,
-                progress=show,
-                approve=approve,
-                beside=[] if request.report is None else [request.report],
-                command=command_of(request),
-            )
-        except ToleranceError as error:
-            if isinstance(error.report, Report):
-                file.write(error.report)
-                file.put_in_place()
-            raise
-        try:
-            file.put_in_place()
-        finally:
-            stops.release()
-    table, *lines = told
+        return compress_several(request, stops)
+    with show_progress(is_quiet=request.quiet) as show:
+        told = compress_file(request, stops, show)
     try:
-        write_output(table)
+        if isinstance(request.output, Stream):
+            write_error(told.table)
+        else:
+            write_output(told.table)
     finally:
-        for line in lines:
+        for line in told.lines:
             print_error(line)
     return EXIT_DONE
-
-
-def _outcome(request: Request, report: Report) -> list[str]:
-    """Return what is told of a report: the table for stdout, "" with -q, and lines for stderr."""
-    from onnxzip.report.terminal import render_report
-
-    is_quiet = request.quiet
-    table = "" if is_quiet else render(render_report(report, request.verbose))
-    warnings = [] if is_quiet else [f"warning: {finding.text}" for finding in report.warnings]
-    doubts = _doubts(request, report.checks)
-    misses = [
-        f"warning: {request.source}: not within the tolerance: {describe_failure(check)}"
-        for check in report.checks
-        if check.failed and request.options.best_effort
-    ]
-    return [table, *warnings, *doubts, *misses]
 
 
 def _list(request: Request, stops: Stops) -> int:
     with hushed():
         from onnxzip import listing
+        from onnxzip.report.json import inspection_json
         from onnxzip.report.terminal import render_inspection
 
-    print_table(render_inspection(listing.inspect(request.source)))
+    found = listing.inspect(model_at(request.source))
+    if request.json:
+        write_output(inspection_json(found))
+    else:
+        print_table(render_inspection(found))
     return EXIT_DONE
 
 
@@ -185,20 +147,25 @@ def _test(request: Request, stops: Stops) -> int:
         check_room(has_scipy=True)
     with hushed():
         from onnxzip import listing
+        from onnxzip.report.json import checks_json
         from onnxzip.report.terminal import render_checks
 
-    with report_file(request.report) as file:
+    original = None if request.against is None else model_at(request.against)
+    showing = show_progress(is_quiet=request.quiet, stage=f"testing {request.source}")
+    with showing, report_file(request.report) as file:
         checks = listing.verify(
-            request.source,
-            request.against,
+            model_at(request.source),
+            original,
             options=request.options,
             tell=None if request.report is None else file.write,
             command=command_of(request),
         )
         file.put_in_place()
-    if not request.quiet:
+    if request.json:
+        write_output(checks_json(str(request.source), checks))
+    elif not request.quiet:
         print_table(render_checks(checks, request.verbose))
-    for doubt in _doubts(request, checks):
+    for doubt in doubts_of(request, checks):
         print_error(doubt)
     failed = [check for check in checks if check.failed]
     for check in failed:
@@ -207,6 +174,7 @@ def _test(request: Request, stops: Stops) -> int:
 
 
 def _bench(request: Request, stops: Stops) -> int:
+    assert isinstance(request.source, Path)
     check_room(has_scipy=True)
     with hushed():
         from onnxzip.comparison.comparing import compare
@@ -229,18 +197,18 @@ def _bench(request: Request, stops: Stops) -> int:
     return EXIT_DONE
 
 
-def _doubts(request: Request, checks: Sequence[Check]) -> list[str]:
-    """Return what is not proven, also for -q: silence and exit 0 would be taken for a proof."""
-    doubts = describe_doubts(checks)
-    return [f"{request.source}: {doubts}"] if doubts else []
-
-
 def _decompress(request: Request, stops: Stops) -> int:
     with hushed():
-        from onnxzip import listing
+        from onnxzip import graph, listing
 
-    listing.decompress(
-        request.source, request.output, overwrite=request.options.overwrite, approve=stops.hold
-    )
-    stops.release()
+    source, output = model_at(request.source), request.output
+    with show_progress(is_quiet=request.quiet, stage=f"decompressing {request.source}"):
+        if isinstance(output, Path):
+            overwrite = request.options.overwrite
+            listing.decompress(source, output, overwrite=overwrite, approve=stops.hold)
+            stops.release()
+            return EXIT_DONE
+        plain = graph.to_proto(listing.decompress(source))
+    assert isinstance(output, Stream)
+    write_model(plain.SerializeToString(deterministic=True), output.name)
     return EXIT_DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request, flag_of
@@ -60,12 +61,17 @@ def _names_its_place(message: str, request: Request | None) -> bool:
 
 def untouched(request: Request | None) -> str:
     """Say that the output is as it was, where there is one."""
-    return f"; {request.output} is untouched" if request is not None and request.output else ""
+    if request is None or not isinstance(request.output, Path):
+        return ""
+    if request.several:
+        return f"; what is in {request.output} is complete, the rest is untouched"
+    return f"; {request.output} is untouched"
 
 
 def complete(request: Request | None) -> str:
     """Say that the output is what was asked for, where there is one."""
-    return f"; {request.output} is complete" if request is not None and request.output else ""
+    is_file = request is not None and isinstance(request.output, Path)
+    return f"; {request.output} is complete" if request is not None and is_file else ""
 
 
 def describe_failure(check: Check) -> str:

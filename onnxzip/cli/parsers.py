@@ -44,9 +44,10 @@ def read_report_path(text: str) -> Path:
     from onnxzip.report.registry import exporters
 
     suffixes = exporters()
-    if Path(text).suffix.lower() not in suffixes:
+    path = Path(text)
+    if (path.suffix or path.name).lower() not in suffixes:
         raise argparse.ArgumentTypeError(f"{text}: a report is a {' or a '.join(suffixes)} file")
-    return Path(text)
+    return path
 
 
 def read_choice(values: Sequence[Scalar], text: str) -> Scalar:

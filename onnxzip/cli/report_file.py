@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_report(request: Request, report: Path) -> None:
     """Refuse a report that cannot be written, before any work is done."""
     for other in (request.source, request.output, request.against, *request.options.files):
-        if other is not None and is_same_file(other, report):
+        if isinstance(other, Path) and is_same_file(other, report):
             raise UsageError(f"`report` {report}: that is {other}; give the report a name of its own")
     if report.is_file():
         check_replaceable(report)

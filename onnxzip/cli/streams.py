@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from onnxzip.errors import OutputError
+from onnxzip.disk.named_bytes import NamedBytes
+from onnxzip.errors import ModelError, OutputError, UsageError, reason_of
 
 
 def open_streams() -> None:
@@ -68,6 +69,54 @@ def write_output(text: str) -> None:
         raise OutputError(
             f"standard output: {error.strerror or error}; send it where there is room, or to /dev/null"
         ) from error
+
+
+def read_input(name: str) -> NamedBytes:
+    """Read all of stdin, a model.
+
+    Args:
+        name: what to call it.
+
+    Raises:
+        UsageError: a person would have to type it.
+        ModelError: nothing came, or it cannot be read.
+    """
+    if os.isatty(0):
+        raise UsageError(f"{name} is a terminal; send a model there: onnxzip - OUT < model.onnx")
+    try:
+        with open(0, "rb", closefd=False) as stream:
+            data = stream.read()
+    except OSError as error:
+        raise ModelError(f"{name}: cannot be read; {reason_of(error)}") from error
+    if not data:
+        raise ModelError(f"{name}: is empty; see whether what should write there failed")
+    return NamedBytes(data, name)
+
+
+def check_binary(name: str) -> None:
+    """Refuse to write a model to stdout where that is a terminal.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if sys.stdout.isatty():
+        raise UsageError(f"{name} is a terminal; send the model to a file: onnxzip IN - > OUT")
+
+
+def write_model(data: bytes, name: str) -> None:
+    """Write a model to stdout, where half of one is of no use to anybody.
+
+    Raises:
+        OutputError: stdout is closed or full, or its reader has gone away.
+    """
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        _drop_rest(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise OutputError(f"{name}: its reader has gone away; see why that ended") from error
+        raise OutputError(f"{name}: cannot be written; {reason_of(error)}") from error
 
 
 def write_error(text: str) -> None:

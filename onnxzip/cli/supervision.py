@@ -19,6 +19,7 @@ from pathlib import Path
 import onnxzip
 from onnxzip.cli.arguments import Request, parse
 from onnxzip.cli.stopping import EXIT_SIGNAL, WORDS
+from onnxzip.cli.streams import write_error
 from onnxzip.cli.terminal import print_error
 from onnxzip.errors import OnnxzipError
 
@@ -33,6 +34,9 @@ _EXIT_LOADER = 127
 
 _MOST_OF_IT = 0.9
 """Share of its CPU time at which a killed process has used it up: the kernel ends it by other clocks."""
+
+_CLEAN_LINE = "\r\x1b[K\x1b[?25h"
+"""Goes to the beginning of a terminal's line, clears it, shows the cursor (ECMA-48, and DEC's ?25h)."""
 
 _SENT_BY_KERNEL = 0x80
 """siginfo.h's SI_KERNEL: Ctrl-C, or a terminal that is closed, which the child is told by itself."""
@@ -93,11 +97,13 @@ def _wait(child: int, waited_for: set[signal.Signals], answered: int) -> int:
     if -code in WORDS:  # before the child could answer to it: nothing was begun
         print_error(WORDS[signal.Signals(-code)])
         return EXIT_SIGNAL - code
+    if sys.stderr.isatty():
+        write_error(_CLEAN_LINE)  # what was drawn there is left as it was
     request = _request()
     if request is not None:
-        _tidy(request)
+        tidy(request)
     source = "" if request is None else f"{request.source}: "
-    print_error(source + _ending(code, usage.ru_utime + usage.ru_stime))
+    print_error(source + describe_ending(code, usage.ru_utime + usage.ru_stime))
     return EXIT_CRASHED
 
 
@@ -118,24 +124,24 @@ def _request() -> Request | None:
         return None
 
 
-def _tidy(request: Request) -> None:
+def tidy(request: Request) -> None:
     """Remove the temporary files of a child that could not; it holds their locks no longer."""
     from onnxzip.disk.replacing import real_place
     from onnxzip.disk.temporary import remove_abandoned
 
     remove_abandoned(Path(tempfile.gettempdir()))
     for path in (request.output, request.report):
-        if path is not None:
+        if isinstance(path, Path):
             with suppress(OnnxzipError):  # a link in a circle
                 remove_abandoned(real_place(path).parent)
 
 
-def _ending(code: int, cpu_s: float) -> str:
+def describe_ending(code: int, cpu_s: float = 0.0) -> str:
     """Say what ended the child, and what to do.
 
     Args:
         code: its exit code, below 0 a signal.
-        cpu_s: the CPU time it took, in seconds.
+        cpu_s: the CPU time it took, in seconds, where that is known.
     """
     if code == _EXIT_LOADER:
         return "memory ran out while a library was loaded; free some"

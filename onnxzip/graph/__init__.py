@@ -66,6 +66,7 @@ from onnxzip.graph.writing.mark import (
 )
 from onnxzip.graph.writing.mark_text import Judgement, RoundedValues
 from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksum
+from onnxzip.graph.writing.uses import is_short_name, uses_of
 
 __all__ = [
     "DECODE_OPSET",
@@ -115,6 +116,7 @@ __all__ = [
     "inline_bytes",
     "is_intact",
     "is_marked",
+    "is_short_name",
     "large_initializers",
     "largest_constant",
     "largest_output",
@@ -145,6 +147,7 @@ __all__ = [
     "structure",
     "to_proto",
     "unsized_outputs",
+    "uses_of",
     "varying_outputs",
     "weights_behind",
     "weights_checksum",

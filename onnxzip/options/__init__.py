@@ -11,6 +11,7 @@ from onnxzip.options.record import (
     for_verify,
     name_of,
 )
+from onnxzip.options.toml_text import to_toml
 
 __all__ = [
     "USED_BY_VERIFY",
@@ -22,4 +23,5 @@ __all__ = [
     "for_verify",
     "name_of",
     "read_path",
+    "to_toml",
 ]

@@ -24,7 +24,7 @@ from onnxzip.propose.structure import Draft, settle_structure
 from onnxzip.propose.weights import is_kept
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Rewrite, Skip
-from onnxzip.records.progress import ShowProgress
+from onnxzip.records.progress import ShowProgress, at
 from onnxzip.runtime.apart import end_with
 from onnxzip.runtime.session import n_cores
 
@@ -111,7 +111,7 @@ def _measure_inputs(
         layers,
         subject.known_feeds,
         subject.custom_ops,
-        lambda fraction: show("statistics", 0.1 + 0.1 * fraction),
+        lambda fraction: show("statistics", at("statistics", fraction)),
     )
     return [statistics.attach(layer) for layer in layers], skips
 
@@ -160,5 +160,5 @@ def _collect_ladders(
         is_curve = not layer.is_near_infinity
         ladders[layer.name] = completed(candidates, codecs[layer.name]) if is_curve else candidates
         skips += refusals
-        show(f"layer {i + 1} of {len(layers)}", 0.2 + 0.3 * (i + 1) / len(layers))
+        show(f"layer {i + 1} of {len(layers)}", at("layers", (i + 1) / len(layers)))
     return ladders, skips

@@ -10,7 +10,7 @@ from functools import cache
 from types import ModuleType
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from onnxzip.errors import UsageError
+from onnxzip.errors import UsageError, did_you_mean
 from onnxzip.options import Options
 from onnxzip.options.readers import Setting, refusal_of
 from onnxzip.passbase import GraphPass, Pass
@@ -87,7 +87,7 @@ def make_passes(options: Options) -> tuple[dict[str, Pass], list[GraphPass]]:
 def _checked(name: str, given: Mapping[str, Setting], types: Mapping[str, object]) -> dict[str, Setting]:
     """Return the settings of a pass in the types of its fields."""
     if unknown := sorted(set(given) - set(types)):
-        has = f"it has {', '.join(types)}" if types else "it has none"
+        has = did_you_mean(unknown[0], types, f"it has {', '.join(types)}" if types else "it has none")
         raise UsageError(f"the pass {name} has no setting '{unknown[0]}'; {has}")
     for key, value in given.items():
         if not _fits(value, types[key]):
@@ -123,7 +123,8 @@ def _select(options: Options) -> dict[str, PassType]:
     known, wanted, skipped = passes(), options.passes, options.skip
     for name in (*(wanted or ()), *skipped, *options.pass_settings):
         if name not in known:
-            raise UsageError(f"there is no pass '{name}'; the passes are {', '.join(known)}")
+            meant = did_you_mean(name, known, f"the passes are {', '.join(known)}")
+            raise UsageError(f"there is no pass '{name}'; {meant}")
     names = known if wanted is None else [n for n in known if n in wanted]
     left = {name: known[name] for name in names if name not in skipped}
     if not left:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.example import Example, Shown
 from onnxzip.report.record import (
+    Inspection,
     LayerReport,
     LayerSensitivity,
     LoadSeconds,
@@ -36,7 +37,7 @@ def export(report: Reported) -> str:
     JSON has no infinity and no nan (psnr of equal outputs is infinite): they are the strings "inf",
     "-inf" and "nan".
     """
-    return json.dumps(_jsonable(report), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return _dumped(jsonable(report))
 
 
 def from_json(text: str) -> Report:
@@ -130,14 +131,37 @@ def _read_layer(record: Mapping[str, Any]) -> LayerReport:
     return LayerReport(**{**record, "error": error, "shape": shape})
 
 
-def _jsonable(value: object) -> object:
+def jsonable(value: object) -> object:
     """Return plain Python values: numpy scalars unwrapped, non-finite floats as strings."""
     if is_dataclass(value):
-        return {field.name: _jsonable(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {key: _jsonable(item) for key, item in value.items()}
+        return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def inspection_json(inspection: Inspection) -> str:
+    """Return the record that `onnxzip.inspect` returns: its fields, and the sums it has of them.
+
+    `schema` is that of report files. A shape is null where the rank is unknown, and a size in it a text
+    where it is free.
+    """
+    sums = {key: getattr(inspection, key) for key in ("load_bytes", "rest_before", "rest_after")}
+    fields = jsonable(inspection)
+    assert isinstance(fields, dict)
+    return _dumped({"schema": SCHEMA, **fields, **sums})
+
+
+def checks_json(source: str, checks: Sequence[Check]) -> str:
+    """Return the checks that `onnxzip.verify` returns, and whether none of them failed."""
+    passed = not any(check.failed for check in checks)
+    found = {"source": source, "passed": passed, "checks": jsonable(tuple(checks))}
+    return _dumped({"schema": SCHEMA, **found})
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -24,6 +24,9 @@ class StoredWeight:
         n_bytes: bytes in the file: its share of the decode subgraph's, nodes included.
         error: |W - W'| / |W| where the file or the original tells it, else None.
         load_bytes: bytes that decode nodes put out for it when a session is created, 0 for a plain one.
+        used_by: the node that reads it, as its place among those of its type: "Conv 12 of 23"; with the
+            input of the node where that reads several weights; "" where none does.
+        is_renamed: whether `name` is one that onnxzip made up (from level 6 on).
     """
 
     name: str
@@ -34,6 +37,13 @@ class StoredWeight:
     n_bytes: int
     error: float | None = None
     load_bytes: int = 0
+    used_by: str = ""
+    is_renamed: bool = False
+
+    @property
+    def label(self) -> str:
+        """What people may recognise it by: its name, where that is the exporter's."""
+        return self.used_by if self.is_renamed and self.used_by else self.name
 
 
 @dataclass(frozen=True)

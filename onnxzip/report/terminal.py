@@ -15,6 +15,7 @@ from onnxzip.records.printable import printable
 from onnxzip.report.comparison.record import Comparison
 from onnxzip.report.comparison.table import comparison_table, explanations, remarks, setting_table
 from onnxzip.report.record import Inspection, Report
+from onnxzip.report.tables.folding import folded_in_the_middle
 from onnxzip.report.tables.losses import loss_lines, opinion_lines, sensitivity_table
 from onnxzip.report.tables.ports import data_hint, port_table
 from onnxzip.report.tables.table import Table
@@ -28,6 +29,12 @@ _GAP = 2
 
 _LEAST_FOLDED = 10
 """Characters that a folded cell has at least on a line: less reads badly."""
+
+_LEAST_NAME = 18
+"""Likewise in a table that has columns to spare."""
+
+_MOST_LINES = 3
+"""That a name in such a table takes: longer ones are shortened in the middle."""
 
 
 def render_report(report: Report, verbose: bool = False) -> RenderableType:
@@ -87,8 +94,13 @@ class _Fitted:
             moved = [(row[0], row[-1]) for row in content.rows]
             shown = tuple(row[:-1] for row in content.rows)
             content = replace(content, columns=content.columns[:-1], rows=shown)
+        content, left_out = _narrowed(content, options.max_width)
         if _least_width(content) <= options.max_width:
-            yield _to_rich(content)
+            yield _to_rich(content, options.max_width)
+            if left_out:
+                yield Text(
+                    f"no room for: {', '.join(left_out)}; a wider terminal or a pipe has them", "dim"
+                )
         else:
             for row in content.rows:
                 cells = zip(content.columns, row, strict=True)
@@ -97,20 +109,39 @@ class _Fitted:
             yield Text.assemble(f"{name}: ", (cell, _style(cell)))
 
 
-def _least_width(content: Table) -> int:
-    """Return the columns of the terminal that a table needs if one of its own folds."""
+def _narrowed(content: Table, width: int) -> tuple[Table, list[str]]:
+    """Return a table without as many of its spare columns as it takes to fit, and what these are.
+
+    Their last row is told, which sums up the others. The whole table, where even that does not help.
+    """
+    narrow, left_out = content, []
+    for column in content.spare:
+        if _least_width(narrow, _LEAST_NAME) <= width:
+            break
+        if column in narrow.columns:
+            whole = narrow.rows[-1][narrow.columns.index(column)]
+            narrow = narrow.without(column)
+            left_out.append(f"{column} (in all {whole})" if whole else column)
+    fits = _least_width(narrow) <= width
+    return (narrow, left_out) if fits else (content, [])
+
+
+def _least_width(content: Table, least: int = _LEAST_FOLDED) -> int:
+    """Return the columns of the terminal that a table needs if one of its own folds, but to `least`."""
     widths = [
         max(cell_len(line[i]) for line in (content.columns, *content.rows))
         for i in range(len(content.columns))
     ]
     folded = (
-        min(width, _LEAST_FOLDED) if column == content.folds else width
+        min(width, least) if column == content.folds else width
         for column, width in zip(content.columns, widths, strict=True)
     )
     return sum(folded) + _GAP * (len(widths) - 1)
 
 
-def _to_rich(content: Table) -> table.Table:
+def _to_rich(content: Table, max_width: int) -> table.Table:
+    if content.spare:
+        content = _with_shorter_names(content, max_width)
     rich_table = table.Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in content.columns:
         rich_table.add_column(
@@ -123,6 +154,17 @@ def _to_rich(content: Table) -> table.Table:
         cells = zip(content.columns, row, strict=True)
         rich_table.add_row(*(Text(cell, _style(cell) if c == "verdict" else "") for c, cell in cells))
     return rich_table
+
+
+def _with_shorter_names(content: Table, max_width: int) -> Table:
+    """Return a table whose names fold over few lines."""
+    place = content.columns.index(content.folds)
+    room = max_width - _least_width(content, 0)
+    rows = (
+        (*row[:place], folded_in_the_middle(row[place], _MOST_LINES * room), *row[place + 1 :])
+        for row in content.rows
+    )
+    return replace(content, rows=tuple(rows))
 
 
 def _style(verdict: str) -> str:

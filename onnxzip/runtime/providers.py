@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnxruntime as ort
 
-from onnxzip.errors import ProviderError
+from onnxzip.errors import ProviderError, did_you_mean
 
 
 def available_providers() -> tuple[str, ...]:
@@ -65,9 +65,10 @@ def choose_providers(
     known = {alias.lower(): name for name in present for alias in (name, long_name(name), _stem(name))}
     missing = [name for name in requested if name.lower() not in known]
     if missing:
+        meant = did_you_mean(missing[0], present, "install the package built for it, or leave it out")
         raise ProviderError(
             f"`providers`: {', '.join(missing)} not in onnxruntime {version}, "
-            f"which has {', '.join(present)}; install the package built for it, or leave it out"
+            f"which has {', '.join(present)}; {meant}"
         )
     return tuple(dict.fromkeys(known[name.lower()] for name in requested))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -212,8 +213,15 @@ def test_accepted(line: str, expected: Request) -> None:
 
 REFUSED = {
     "": "expected IN and OUT, got 0",
-    "a": "expected IN and OUT, got 1",
-    "a b c": "got 3",
+    "a.small.onnx": "its name says that it is compressed already",
+    "a b c.onnx": "c.onnx is no folder, and several models go to one",
+    "a - folder": "`-` stands for one model",
+    "tests": "tests is a folder; name one to write to as well",
+    "a b folder --target-size 4MB": "--target-size is that of one model",
+    "a b folder --report r.md": "a report is on one model; --report .md writes one beside each",
+    "- - --report .md": "there is no OUT to lie beside",
+    "-t - --against -": "stdin, which holds one model",
+    "--completion zsch": "no completion for 'zsch'; did you mean zsh?",
     "-l": "expected FILE, got 0",
     "-l a b": "expected FILE, got 2",
     "-d a": "expected FILE and OUT, got 1",
@@ -224,8 +232,6 @@ REFUSED = {
     "a b --target-size -5": "--target-size '-5' is not a size",
     "a b --seed 18446744073709551616": "--seed of 65 bits is not a whole number from 0",
     "a b -j 3000000000": "-j 3000000000 is not a whole number from 1 to 8192",
-    "a -": "`-` is not supported; name a file",
-    "-d - b": "`-` is not supported; name a file",
     "a b -j 1_000": "'1_000' is not a whole number",
     "a b --seed -1": "--seed -1 is not a whole number from 0",
     "a b --tolerance=-1": "--tolerance -1.0 is not a finite number above 0",
@@ -261,6 +267,8 @@ REFUSED = {
     "a b --threads 2": "unrecognized arguments: --threads",
     "a b --batch 2": "unrecognized arguments: --batch",
     "a b --toler 1": "unrecognized arguments: --toler",
+    "a b --tolerence 1": "did you mean --tolerance?",
+    "a b --json": "--json has no meaning here; it belongs to -l, -t and --bench",
     "a b -z": "unrecognized arguments: -z",
     "a b -c": "expected one argument",
 }
@@ -362,6 +370,23 @@ def test_what_is_not_proven_is_said_on_stderr(
         printed = capsys.readouterr()
         assert printed.err == "onnxzip: in.onnx: not proven: output 'y' is NaN on all inputs\n"
         assert ("not proven" in printed.out) == (not quiet)
+
+
+def test_json_is_the_record(calls: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys that programs read stay; new ones may come."""
+    assert main(["-l", "--json", "a"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"schema", "source", "n_bytes", "bytes_before", "weights", "inputs", "outputs"} <= set(listed)
+    assert {"load_bytes", "rest_before", "rest_after"} <= set(listed)
+    assert listed["weights"][0] == {
+        **{"name": "w" * 90, "pass_name": "dct", "shape": [8], "dtype": "float32"},
+        **{"bytes_before": 32, "n_bytes": 4, "error": None, "load_bytes": 0},
+        **{"used_by": "", "is_renamed": False},
+    }
+    assert main(["-t", "--json", "-q", "a"]) == 0
+    tested = json.loads(capsys.readouterr().out)
+    assert (tested["source"], tested["passed"]) == ("a", all(not check.failed for check in CHECKS[:3]))
+    assert [check["kind"] for check in tested["checks"]] == [check.kind for check in CHECKS[:3]]
 
 
 def test_list_keeps_lines_whole_in_a_pipe(
@@ -576,7 +601,7 @@ def test_progress_on_terminals_only(
         approve: Callable[[Report], None],
         **__: object,
     ) -> SimpleNamespace:
-        assert (progress is not None) == is_shown
+        assert (progress is None) == ("-q" in flags)
         if progress is not None:
             progress("measuring [conv]", 0.5)
         approve(REPORT)

@@ -57,9 +57,6 @@ _MIN_ELEMENTS, _MAX_ELEMENTS = 1 << 23, 1 << 24
 _MAX_BYTES_OF_TARGETS = 256 << 20
 """On disk; above it the original runs again for every refit."""
 
-_SHOWN_AT = 0.75
-"""Fraction of the whole work that refits are shown at: how many there will be is not known."""
-
 _WANTED_VECTORS_PER_COLUMN = 4
 """A fit of n columns to m vectors follows n / m of what is noise in them: of a quarter here."""
 
@@ -134,7 +131,7 @@ class Refitter:
         Args:
             plan: says how each layer is stored; its passes and rates stay as they are.
             restorer: encodes the weights that are not fitted again.
-            show: called with the number of the partition.
+            show: called with the partition, and the fraction of this refit that is done.
             first_moved: where plans to come may begin to differ from what is returned; "" for nowhere.
         """
         if not self.is_able:
@@ -147,7 +144,7 @@ class Refitter:
         for i, partition in enumerate(partitions[start:], start):
             if partition.layer == first_moved and i > start:
                 self._stop = _Stop(i, job.used_by(partitions[:i]), compressed.copy())
-            show(f"refit {i + 1} of {len(partitions)}", _SHOWN_AT)
+            show(f"refit {i + 1} of {len(partitions)}", i / len(partitions))
             live = _live(partitions[i + 1 :])
             with self._open(self._partitioned, partition, compressed) as run:
                 sums = self._sum_up(run, i, job, original, compressed)

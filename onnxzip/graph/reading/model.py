@@ -17,8 +17,9 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
+from onnxzip.disk.named_bytes import NamedBytes
 from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages
-from onnxzip.errors import ModelError
+from onnxzip.errors import ModelError, path_advice
 from onnxzip.graph.reading.external_data import ExternalData, copy_external
 from onnxzip.graph.reading.mapped_arrays import share_with_copy
 from onnxzip.graph.reading.opsets.imports import drop_uncalled_functions, opset_version, settle_imports
@@ -144,7 +145,7 @@ def read_model(source: ModelLike) -> Model:
         model = _parse(copy.tobytes(), str(source))
         release_pages([copy])
     elif isinstance(source, bytes):
-        model = _parse(source, "<bytes>")
+        model = _parse(source, source.name if isinstance(source, NamedBytes) else "<bytes>")
     else:
         model = Model(onnx.ModelProto(), {}, "<ModelProto>", source.ByteSize(), _digest(source))
         model.proto.CopyFrom(source)
@@ -222,7 +223,7 @@ def _unreadable(name: str, error: OSError | ValueError) -> ModelError:
     reason = getattr(error, "strerror", None) or error
     place = getattr(error, "filename", None)
     where = name if place is None or str(place) == name else f"{name}: its data {place}"
-    advice = "start again when that is done" if is_change(error) else "check the path"
+    advice = "start again when that is done" if is_change(error) else path_advice(Path(place or name))
     return ModelError(f"{where}: cannot be read: {reason}; {advice}")
 
 

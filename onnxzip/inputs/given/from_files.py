@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.disk.own_copy import Found, Part, copy_parts, is_device
-from onnxzip.errors import CalibrationError
+from onnxzip.errors import CalibrationError, path_advice
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.inputs.given.arrays import ArrayLike, check_arrays, flattened, to_array
 from onnxzip.inputs.given.from_python import CalibrationSource, cut_arrays, from_python, join_feeds
@@ -137,7 +137,7 @@ def _load(path: Path) -> Array | dict[str, Array]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
-        raise CalibrationError(f"{path}: no such file; check the path") from error
+        raise CalibrationError(f"{path}: no such file; {path_advice(path)}") from error
     except CalibrationError:
         raise
     except MemoryError as error:

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.errors import UsageError
+from onnxzip.errors import UsageError, did_you_mean
 from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.metrics._user_function import FunctionMetric, import_function
 from onnxzip.options import UserFunction, name_of
@@ -71,7 +71,9 @@ def make_metric(
     if found:
         return found(found.default_limit if tolerance is None else tolerance, labels)
     if ":" not in name:
-        raise UsageError(f"`metric` {name} is unknown; use {', '.join(metrics())} or module:function")
+        meant = did_you_mean(name, metrics())
+        known = f"use {', '.join(metrics())} or module:function"
+        raise UsageError(f"`metric` {name} is unknown; {' '.join(filter(None, (meant, known)))}")
     if tolerance is None:
         raise UsageError(f"`metric` {name} has no default limit; pass `tolerance`")
     function = import_function(metric) if isinstance(metric, str) else metric

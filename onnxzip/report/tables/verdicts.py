@@ -106,6 +106,12 @@ def tone_of(verdict: str) -> Tone | None:
     return "doubtful" if verdict.startswith(("passed, ", "not proven")) else None
 
 
+def brief_verdict(checks: Sequence[Check]) -> str:
+    """Return the verdict of all checks on all providers in two words or three."""
+    verdict = _verdict([check for check in checks if check.kind != "opinion"])
+    return "passed, with doubts" if verdict.startswith("passed,") else verdict
+
+
 def unproven_reasons(checks: Sequence[Check]) -> list[str]:
     """Return why verdicts prove nothing, each reason once; nothing where all of them do."""
     judging = (check for check in checks if check.kind != "opinion")

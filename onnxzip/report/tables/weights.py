@@ -12,6 +12,9 @@ from onnxzip.report.tables.table import Table
 
 WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "at load", "ratio", "error")
 
+_SPARE = ("at load", "bits/w", "fewer MACs", "error", "shape")
+"""What a narrow terminal leaves out, in this order: what follows from others or is asked for least."""
+
 _REST, _WHOLE = "graph and all else", "whole file"
 
 
@@ -32,7 +35,7 @@ def layer_table(report: Report) -> Table:
     is_computed = any(layer.form == "computed" for layer in report.layers)
     columns = (*WEIGHT_COLUMNS, "fewer MACs") if is_computed else WEIGHT_COLUMNS
     cells = tuple(row[: len(columns)] for row in rows)
-    return Table(columns, cells, frozenset({"weight", "method"}), "weight")
+    return Table(columns, cells, frozenset({"weight", "method"}), "weight", spare=_SPARE)
 
 
 def _layer_row(layer: LayerReport) -> tuple[str, ...]:
@@ -97,7 +100,7 @@ def weight_table(inspection: Inspection) -> Table:
     """Return one row per weight of a file, then the rest, and the file itself as the last row."""
     rows: list[tuple[str, ...]] = [
         (
-            weight.name,
+            weight.label,
             weight.pass_name,
             format_shape(weight.shape),
             _bits_per_weight(weight.n_bytes, weight.shape),
@@ -111,7 +114,7 @@ def weight_table(inspection: Inspection) -> Table:
     rows.append(_sum_row(_REST, inspection.rest_before, inspection.rest_after))
     at_load = format_memory(inspection.load_bytes)
     rows.append(_sum_row(_WHOLE, inspection.bytes_before, inspection.n_bytes, at_load=at_load))
-    return Table(WEIGHT_COLUMNS, tuple(rows), frozenset({"weight", "method"}), "weight")
+    return Table(WEIGHT_COLUMNS, tuple(rows), frozenset({"weight", "method"}), "weight", spare=_SPARE)
 
 
 def _bits_per_weight(n_bytes: int, shape: Sequence[int]) -> str:

@@ -1,0 +1,149 @@
+"""Several models in one run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from onnxzip.cli.main import main
+from onnxzip.cli.several.jobs import find_jobs
+from onnxzip.cli.several.table import LineTable, summary
+from onnxzip.cli.several.workers import Outcome
+from onnxzip.errors import InputError, UsageError
+from tests.cases import CASES
+
+QUICK = ["-1", "--passes", "scalar"]
+
+
+def lay_out(folder: Path) -> Path:
+    """Make a folder with two models, what is none, and what is no model."""
+    inner = folder / "inner"
+    inner.mkdir(parents=True)
+    CASES["two_layer_perceptron"].write(inner).rename(inner / "b.onnx")
+    (folder / "a.onnx").write_bytes((inner / "b.onnx").read_bytes())
+    (folder / "a.small.onnx").write_bytes(b"by name")
+    (folder / "bad.onnx").write_bytes(b"bad")
+    (folder / "notes.txt").write_text("notes")
+    return folder
+
+
+# Which models, and where to
+
+
+def test_a_folder_keeps_its_structure_and_what_is_no_model_is_counted(tmp_path: Path) -> None:
+    source = lay_out(tmp_path / "in")
+    found = find_jobs([source], tmp_path / "out")
+    assert [job.name for job in found.jobs] == ["a.onnx", "bad.onnx", "inner/b.onnx"]
+    assert found.jobs[-1].output == tmp_path / "out" / "inner" / "b.onnx"
+    assert (found.n_small, found.n_others) == (1, 1)
+
+
+def test_what_lies_in_the_folder_written_to_is_not_read(tmp_path: Path) -> None:
+    source = lay_out(tmp_path / "in")
+    inside = source / "out"
+    inside.mkdir()
+    (inside / "old.onnx").write_bytes(b"old")
+    assert all("out" not in job.name for job in find_jobs([source], inside).jobs)
+    with pytest.raises(UsageError, match="would be written to itself"):
+        find_jobs([source], source)
+
+
+def test_two_models_in_one_place_are_refused(tmp_path: Path) -> None:
+    source = lay_out(tmp_path / "in")
+    (source / "inner" / "a.onnx").write_bytes(b"")
+    with pytest.raises(UsageError, match="would both be written to"):
+        find_jobs([source / "a.onnx", source / "inner" / "a.onnx"], tmp_path / "out")
+    several = find_jobs([source, source / "inner"], tmp_path / "out")
+    assert {job.name for job in several.jobs} >= {"in/a.onnx", "inner/a.onnx"}
+
+
+def test_a_folder_without_models_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no \.onnx file"):
+        find_jobs([tmp_path], tmp_path / "out")
+
+
+# What is told
+
+
+def test_lines_fit_and_keep_their_figures(tmp_path: Path) -> None:
+    names = ["a.onnx", "a/long/path/to/a/model/of/many/characters.onnx"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(1_234_567))
+    jobs = find_jobs([tmp_path], tmp_path / "out").jobs
+    done = Outcome(0, 1_234_567, 123_456, "passed, with doubts")
+    for width in (60, 80):
+        lines = [LineTable(jobs, width).line(job.name, done) for job in jobs]
+        assert all(len(line) <= width + 1 for line in lines)
+        assert all("123,456 B" in line and "10.00x" in line for line in lines)
+        assert len({line.index("123,456 B  ") for line in lines}) == 1
+    whole = LineTable(jobs, None).line(jobs[1].name, done)
+    assert jobs[1].name in whole
+    assert "1,234,567 B ->   123,456 B" in whole
+
+
+def test_the_summary_counts_all() -> None:
+    outcomes = [Outcome(0, 100, 10, "passed"), Outcome(1, verdict="bad input")]
+    assert summary(outcomes, 3, (1, 2), "3.0 s") == (
+        "1 of 3 models compressed: 100 B -> 10 B, 10.00x; 1 failed; 1 compressed already, left out; "
+        "2 other files left out; 3.0 s\n"
+    )
+
+
+# The whole
+
+
+def test_a_failure_stops_no_other_and_processes_change_no_byte(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
+    source, out = lay_out(tmp_path / "in"), tmp_path / "out"
+    assert main([*QUICK, "-j2", "--report", ".json", str(source), str(out)]) == 1
+    printed = capfd.readouterr()
+    lines = printed.out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["a.onnx", "bad.onnx", "inner/b.onnx"]
+    assert lines[1].endswith("bad input")
+    assert lines[3].startswith("2 of 3 models compressed: ")
+    assert f"onnxzip: {source / 'bad.onnx'}: " in printed.err
+    written = sorted(path.name for path in out.rglob("*") if path.is_file())
+    assert written == ["a.json", "a.onnx", "b.json", "b.onnx"]
+    alone = tmp_path / "alone.onnx"
+    assert main([*QUICK, "-q", str(source / "a.onnx"), str(alone)]) == 0
+    assert alone.read_bytes() == (out / "a.onnx").read_bytes() == (out / "inner/b.onnx").read_bytes()
+    before = (out / "a.onnx").stat().st_mtime_ns
+    capfd.readouterr()
+    assert main([*QUICK, "-q", str(source / "a.onnx"), str(source / "bad.onnx"), str(out)]) == 1
+    again = capfd.readouterr()
+    assert again.out == ""
+    assert "a.onnx: exists already; use -f to replace it" in again.err
+    assert (out / "a.onnx").stat().st_mtime_ns == before
+
+
+def test_nothing_is_left_of_what_failed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "bad.onnx").write_bytes(b"bad")
+    assert main([str(folder), str(tmp_path / "deep" / "out")]) == 1
+    assert not (tmp_path / "deep").exists()
+    assert "0 of 1 models compressed; 1 failed; " in capfd.readouterr().out
+
+
+def test_a_signal_ends_all_and_leaves_nothing(tmp_path: Path) -> None:
+    source, out = lay_out(tmp_path / "in"), tmp_path / "out"
+    command = [sys.executable, "-m", "onnxzip", "-9", "-j2", str(source), str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    told = f"onnxzip: terminated; what is in {out} is complete, the rest is untouched"
+    assert err.splitlines()[-1] == told
+    assert not list(tmp_path.rglob(".onnxzip-*"))
