@@ -61,7 +61,7 @@ def test_pytorch(script: str, tmp_path: Path) -> None:
 
 
 def test_scikit_learn(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx", reason="skl2onnx is not installed; `pip install skl2onnx`")
+    pytest.importorskip("skl2onnx", reason="skl2onnx is not installed; the extra `train` has it")
     small = tmp_path / "small.onnx"
     run("scikit_learn.py", small)
     images, labels = digits()

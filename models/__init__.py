@@ -1,0 +1,1 @@
+"""Trained models, and the scripts that made them."""

@@ -1,0 +1,1 @@
+"""Greyscale images as truncated DCT coefficients, and a network that names them."""
