@@ -36,7 +36,7 @@ def section(page: Path = README) -> str:
 def table(head: str, page: Path = README) -> list[list[str]]:
     """Return the rows of the table whose head begins like this."""
     lines = section(page).splitlines()
-    (start,) = [number for number, line in enumerate(lines) if line.startswith(f"| {head} |")]
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {head} |"))
     cells = []
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
