@@ -143,7 +143,8 @@ def _network(trials: Sequence[Trial], outcomes: Mapping[str, Outcome], folder: P
         f"{len(before.answers):,} test images: each pass alone (`--passes NAME`) and all, at the\n"
         "default tolerance of 0.1 nrmse; all at 0.2; all where a point of top-1 may be lost on those\n"
         f"images; all with `--objective speed`. Time: median of {comparison.N_ROUNDS} runs of\n"
-        f"{comparison.BATCH} images on one thread, all files in turn, over the original's."
+        f"{comparison.BATCH} images on one thread, all files in turn, over the original's. The\n"
+        f"standard error of an accuracy is {100 * _standard_error(before):.1f} points."
     )
     rows = [
         [
@@ -238,6 +239,12 @@ def _drawn(path: Path, text: str, picture: Image.Image | str) -> str:
     else:
         picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     return figure(path, text)
+
+
+def _standard_error(outcome: Outcome) -> float:
+    """Return that of the share of right answers: sqrt(p (1 - p) / n)."""
+    share = accuracy(outcome)
+    return float(np.sqrt(share * (1 - share) / len(outcome.answers)))
 
 
 def _percent(share: float) -> str:

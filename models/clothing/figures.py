@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree
 
 import numpy as np
 import pygal
@@ -25,6 +26,8 @@ FONT = ImageFont.load_default(12)
 SHOWN = (14, 12, 10, 8, 6, 4, 3, 2)
 """Coefficients kept, a side, of the pictures that are shown."""
 N_OF_EACH = 8
+MARGIN = 0.5
+"""Percent above and below what a chart shows: the standard error of a share of 2,000 images."""
 
 
 def seen(n_kept: int) -> Image.Image:
@@ -93,6 +96,7 @@ def curve(title: str, x_title: str, lines: Mapping[str, Sequence[tuple[float, fl
         x_title: of its axis.
         lines: (x, y) by name, in percent. A line of one point is a dot.
     """
+    heights = [y for points in lines.values() for _, y in points]
     style = Style(background=PAPER, plot_background=PAPER, font_family="sans-serif", title_font_size=18)
     chart = pygal.XY(
         title=title,
@@ -106,10 +110,16 @@ def curve(title: str, x_title: str, lines: Mapping[str, Sequence[tuple[float, fl
         legend_at_bottom=True,
         dots_size=4,
         truncate_legend=-1,
+        range=(min(heights) - MARGIN, min(100, max(heights) + MARGIN)),
     )
     for name, points in lines.items():
         chart.add(name, points)
-    return str(chart.render(is_unicode=True))
+    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+    root = ElementTree.fromstring(chart.render())  # leaves out comments, among them today's date
+    for holder in list(root.iter()):
+        for script in holder.findall("{*}script"):
+            holder.remove(script)  # settings of pygal's tooltips, which pictures in a page do not have
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _enlarged(picture: NDArray[np.uint8]) -> Image.Image:
