@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnxzip
 from models.clothing import archive
 from models.clothing.comparison import ALL, ROWS, SEEDS, compressed, original, right
 from models.clothing.contents import contents
-from models.clothing.page import html, replace_section
+from models.clothing.page import BEGIN, html, replace_section
 from models.clothing.pictures import INSTALLED
 
 README = archive.HERE.parent / "README.md"
@@ -41,15 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training.add_argument("--search", action="store_true", help="search for settings, too")
     given = parser.parse_args(arguments)
     if given.command == "train":
-        from models.clothing.training import train  # torch is only there with the extra
-
+        try:
+            from models.clothing.training import train
+        except ModuleNotFoundError as error:
+            sys.exit(f"{error.name} is not installed; `pip install -e '.[train]'` does it")
         train(given.data, with_search=given.search)
     elif given.command == "judge":
         for path in given.files:
-            share = right(path.read_bytes())
-            print(f"{path}: {100 * share:.2f} % right, {path.stat().st_size:,} bytes")
+            judge(path)
     else:
         compare(given.passes or ROWS, given.output)
+
+
+def judge(path: Path) -> None:
+    """Print the share of the test images that a file names rightly."""
+    try:
+        inputs = [port.name for port in onnxzip.inspect(path).inputs]
+    except onnxzip.OnnxzipError as error:
+        sys.exit(str(error))
+    if inputs != ["coefficients"]:
+        sys.exit(f"{path}: its input is not `coefficients`; give a file made from {archive.NETWORK}")
+    print(f"{path}: {100 * right(path.read_bytes()):.2f} % right, {path.stat().st_size:,} bytes")
 
 
 def compare(rows: Sequence[str], output: Path | None = None) -> None:
@@ -60,8 +74,10 @@ def compare(rows: Sequence[str], output: Path | None = None) -> None:
         output: a folder for README.md, report.html and figures; default: where the committed ones are.
     """
     folder = archive.HERE if output is None else output / archive.HERE.name
-    folder.mkdir(parents=True, exist_ok=True)
     page = folder.parent / README.name
+    if page.exists() and BEGIN not in page.read_text("utf-8"):
+        sys.exit(f"{page}: there is another page already; give another --output")
+    folder.mkdir(parents=True, exist_ok=True)
     if page != README:
         shutil.copy(README, page)
     outcomes = [original()]

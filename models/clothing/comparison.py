@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,8 +36,8 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
 """What `onnxzip.compress` is called with for a row, beside the calibration images."""
 SEEDS = (0, 1, 2)
 """Of the compression; the first is that of the rows."""
-N_ROUNDS = 300
-"""Runs of each file for its latency, all files in turn: what else the machine does meets each alike."""
+N_TURNS, N_ROUNDS = 20, 30
+"""For a latency: sessions that are created of each file, and runs of each session."""
 BATCH = 16
 """Images in a run whose latency is measured."""
 
@@ -107,19 +107,28 @@ def right(model: bytes, n_kept: int | None = None) -> float:
     return float(np.mean(answers == read_test().labels))
 
 
-def latencies(outcomes: Sequence[Outcome]) -> list[float]:
-    """Return the median seconds that each file takes for BATCH images on one thread, all in turn."""
+def latency_ratio(before: Outcome, after: Outcome) -> float:
+    """Return the time that a file takes for BATCH images on one thread, over that of another.
+
+    They run by turns, N_ROUNDS times each, in sessions that are created anew N_TURNS times: the one
+    created first is up to 5 % slower, whichever file it is, so each is the first one equally often.
+
+    Returns:
+        The median over the turns of the ratio of median times.
+    """
     images = inputs()[:BATCH]
-    sessions = [_session(outcome.model) for outcome in outcomes]
-    seconds: list[list[float]] = [[] for _ in sessions]
-    order = np.arange(len(sessions))
-    for _ in range(N_ROUNDS):
-        order = np.roll(order, 1)  # nobody always runs after the same one, or first
-        for place in order:
+    ratios = []
+    for turn in range(N_TURNS):
+        files = [before.model, after.model][:: -1 if turn % 2 else 1]
+        sessions = [_session(file) for file in files]
+        seconds: list[list[float]] = [[], []]
+        for place in [0, 1] * N_ROUNDS:
             start = time.perf_counter()
             sessions[place].run(None, {"coefficients": images})
             seconds[place].append(time.perf_counter() - start)
-    return [float(np.median(taken[N_ROUNDS // 10 :])) for taken in seconds]
+        first, second = (float(np.median(taken)) for taken in seconds)
+        ratios.append(first / second if turn % 2 else second / first)
+    return float(np.median(ratios))
 
 
 def logits(model: bytes, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:

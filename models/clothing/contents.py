@@ -130,21 +130,21 @@ def _value(varied: str, setting: Setting, seed: int) -> str:
 
 def _network(trials: Sequence[Trial], outcomes: Mapping[str, Outcome], folder: Path) -> Iterator[str]:
     before = outcomes[ORIGINAL]
-    seconds = comparison.latencies(list(outcomes.values()))
     setting = chosen(trials)
     yield "### The network, and what compression makes of it"
     yield (
-        f"Features: {_FEATURES[setting.features]}; then three 3 x 3 convolutions of\n"
-        f"{_value('widths', setting, 0)} channels, max pooling after the first and the third, and two\n"
-        "fully connected layers."
+        f"Features: {_FEATURES[setting.features]};\n"
+        f"then three 3 x 3 convolutions of {_value('widths', setting, 0)} channels, max pooling after\n"
+        "the first and the third, and two fully connected layers."
     )
     yield (
         f"Compressed with {archive.N_CALIBRATION} training images as calibration data, judged on\n"
         f"{len(before.answers):,} test images: each pass alone (`--passes NAME`) and all, at the\n"
         "default tolerance of 0.1 nrmse; all at 0.2; all where a point of top-1 may be lost on those\n"
-        f"images; all with `--objective speed`. Time: median of {comparison.N_ROUNDS} runs of\n"
-        f"{comparison.BATCH} images on one thread, all files in turn, over the original's. The\n"
-        f"standard error of an accuracy is {100 * _standard_error(before):.1f} points."
+        "images; all with `--objective speed`. Time: that of a batch of"
+        f" {comparison.BATCH} over the original's, by\n"
+        f"turns on one thread; its own row shows what measuring makes of it. The standard error of an\n"
+        f"accuracy is {100 * _standard_error(before):.1f} points."
     )
     rows = [
         [
@@ -154,9 +154,9 @@ def _network(trials: Sequence[Trial], outcomes: Mapping[str, Outcome], folder: P
             _percent(accuracy(outcome)),
             f"{np.count_nonzero(outcome.answers != before.answers)}",
             outcome.stated,
-            f"{taken / seconds[0]:.2f}",
+            f"{comparison.latency_ratio(before, outcome):.2f}",
         ]
-        for outcome, taken in zip(outcomes.values(), seconds, strict=True)
+        for outcome in outcomes.values()
     ]
     yield table(["file", "bytes", "ratio", "right", "answers changed", "stated loss", "time"], rows)
     text = "Accuracy against bytes of the file"

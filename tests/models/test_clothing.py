@@ -86,6 +86,8 @@ def test_files_are_small_and_belong_together() -> None:
     images = (archive.CALIBRATION, archive.CALIBRATION_LABELS, archive.EXAMPLES)
     assert archive.NETWORK.stat().st_size < LARGEST_N_BYTES
     assert sum(path.stat().st_size for path in (*images, archive.TEST)) < LARGEST_N_BYTES
+    shown = [path for path in archive.HERE.iterdir() if path.suffix in (".png", ".svg")]
+    assert sum(path.stat().st_size for path in shown) < LARGEST_N_BYTES
     setting, test = chosen(read_trials(archive.SEARCH)), archive.read_test()
     assert (test.n_kept, test.step) == (setting.n_kept, setting.step)
     model = onnx.load(archive.NETWORK)
@@ -148,6 +150,25 @@ def test_command_repeats_the_page(repeated: Path) -> None:
     assert changed[0] == pytest.approx(changed[1], rel=0.5, abs=10)
     for head in ("coefficients", "varied"):
         assert table(head, page) == table(head, README)
+
+
+def test_judge_says_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["judge", str(archive.NETWORK)])
+    (row,) = [row for row in table("file") if row[0] == ORIGINAL]
+    assert abs(float(capsys.readouterr().out.split(": ")[1].split()[0]) - number(row[3])) <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["judge", "nowhere.onnx"], "nowhere.onnx"),
+        (["judge", str(README.parent / "digits_cnn.onnx")], "its input is not `coefficients`"),
+        (["--passes", ONE_ROW, "--output", str(README.parents[1])], "another page"),
+    ],
+)
+def test_refusals_say_why(arguments: list[str], reason: str) -> None:
+    with pytest.raises(SystemExit, match=re.escape(reason)):
+        main(arguments)
 
 
 def test_figures_are_there(repeated: Path) -> None:
