@@ -5,8 +5,8 @@
     python -m models.clothing judge FILE.onnx ...   share of the test images that a file names rightly
     python -m models.clothing train [--data FOLDER] [--search]  train again (needs the extra `train`)
 
-All but the last need what onnxzip itself needs. The page is a section of models/README.md, and
-models/clothing/report.html.
+All but the last need what onnxzip itself needs, installed with `pip install -e .`. The page is a section
+of models/README.md, and models/clothing/report.html.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnxzip
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     training.add_argument("--search", action="store_true", help="search for settings, too")
     given = parser.parse_args(arguments)
+    if find_spec("onnxzip.passes") is None:  # a plain install's are hidden by the sources that lie here
+        sys.exit("onnxzip has no passes when it is imported from here; `pip install -e .` mends that")
     if given.command == "train":
         try:
             from models.clothing.training import train
