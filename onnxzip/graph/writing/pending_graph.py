@@ -110,10 +110,7 @@ class PendingGraph:
         del self._nodes[start:]
         place = next(i for i, other in enumerate(self._nodes) if other is node)
         self._nodes[place:place] = made
-        for reader in list(old.outputs):
-            for i, read in enumerate(reader.inputs):
-                if read is old:
-                    reader.inputs[i] = self._values[value]
+        self._let_read(old, self._values[value])
         name = next(name for name, tensor in self._values.items() if tensor is old)
         if name in self._homes:
             self._homes = {value if k == name else k: home for k, home in self._homes.items()}
@@ -159,11 +156,15 @@ class PendingGraph:
         """Let what reads a promised value read the decoded one, which also takes its home."""
         if promised in self._homes:
             self.give_home(actual, self._homes.pop(promised))
-        tensor = self._values[promised]
-        for node in list(tensor.outputs):
+        self._let_read(self._values[promised], self._values[actual])
+
+    @staticmethod
+    def _let_read(old: gs.Tensor, new: gs.Tensor) -> None:
+        """Let what reads one value read another one."""
+        for node in list(old.outputs):
             for i, read in enumerate(node.inputs):
-                if read is tensor:
-                    node.inputs[i] = self._values[actual]
+                if read is old:
+                    node.inputs[i] = new
 
     def move_to_front(self, start: int) -> None:
         """Let the nodes from `start` on, which decode what is stored, come before those that read it."""
@@ -174,6 +175,8 @@ class PendingGraph:
         homes = [self._values[value] for value in self._homes]
         for tensor, home in zip(homes, self._homes.values(), strict=True):
             tensor.name = home
+            if home in self._values:  # which a run node reads by its own name: a bias that is stored too
+                self._let_read(self._values[home], tensor)
         outputs = [*homes, *(t for node in self._run_nodes for t in node.outputs)]
         pass_by_needless_reshapes(self._nodes, outputs)
         graph = gs.Graph([*self._nodes, *self._run_nodes], outputs=outputs, opset=self._opset)

@@ -160,3 +160,13 @@ def test_run_nodes_stay_and_attributes_are_exported(graph: PendingGraph) -> None
         "perm": [0, 1],
         "mode": b"a",
     }
+
+
+def test_a_run_node_reads_a_weight_of_the_model_that_is_stored_too(
+    graph: PendingGraph, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bias = scale(graph, graph.constant(np.ones(FLAT, np.float32)))
+    run = graph.add_run_node("Add", ["x", "conv.bias"], "y", {})
+    assert written(graph, **{"conv.bias": bias}) == ["Mul z0 -> conv.bias [16]"]
+    assert run.inputs[1].inputs[0].op == "Mul"
+    assert capfd.readouterr() == ("", "")  # two values of one name make graphsurgeon warn
