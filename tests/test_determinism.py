@@ -25,7 +25,8 @@ SETTINGS: list[Mapping[str, object]] = [
 
 def fingerprint(report: Report) -> object:
     """Return all that a report says of the result, but for the time it took."""
-    return (report.output_sha256, report.layers, report.skips, report.rewrites, report.checks)
+    found = (report.output_sha256, report.layers, report.skips, report.rewrites, report.checks)
+    return (*found, report.trials, report.examples)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
