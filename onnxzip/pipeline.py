@@ -19,7 +19,7 @@ from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike, Origin
 from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject, judgement_of
-from onnxzip.options import Options, Result
+from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.proposal import Proposal, propose
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import draft_structure
@@ -157,7 +157,7 @@ class _Found:
             )
         of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
         report = with_load_bytes(report, of_layers, n_needed)
-        return self.shown.added_to(report, self.command)
+        return self.shown.added_to(report, self.command, to_toml(self.options))
 
 
 def _read(source: ModelLike, options: Options) -> Model:

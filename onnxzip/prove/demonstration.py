@@ -36,9 +36,10 @@ class Demonstration:
     examples: tuple[Example, ...] = ()
     load_seconds: LoadSeconds | None = None
 
-    def added_to(self, report: Report, command: str) -> Report:
-        """Return a report with this in it, and what repeats it."""
-        return replace(report, examples=self.examples, load_seconds=self.load_seconds, command=command)
+    def added_to(self, report: Report, command: str, config: str = "") -> Report:
+        """Return a report with this in it, and what repeats it: a command, and a file of options."""
+        found = replace(report, examples=self.examples, load_seconds=self.load_seconds)
+        return replace(found, command=command, config=config)
 
 
 @dataclass(frozen=True)

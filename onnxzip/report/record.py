@@ -181,7 +181,8 @@ class Report:
     everything else, sum up to `bytes_before` and `bytes_after`, which are those of the files.
     `load_bytes` are what all decode nodes put out when a session is created, also for small tensors.
     `command` repeats it all: a line for a shell, or a call in Python. `task` says which of both it was:
-    of a test `bytes_before` is what the file takes with plain weights.
+    of a test `bytes_before` is what the file takes with plain weights. `config` are the options as a
+    file for `--config`, "" where all have their defaults.
     """
 
     schema: int
@@ -208,6 +209,7 @@ class Report:
     examples: tuple[Example, ...] = ()
     load_seconds: LoadSeconds | None = None
     command: str = ""
+    config: str = ""
     task: Literal["compress", "test"] = "compress"
 
     def write(self, path: str | PathLike[str]) -> None:

@@ -139,6 +139,7 @@ def _detail_sections(report: Report) -> tuple[Section, ...]:
             points=tuple(f"{name}: {value}" for name, value in made_with.items() if value != ""),
         ),
         Section("Repeat it", code=report.command),
+        Section("Its options, as a file for --config", code=report.config),
     )
 
 

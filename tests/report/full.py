@@ -82,6 +82,7 @@ FULL = replace(
         TrialReport("proved", 152_340, 0.0974, True, is_chosen=True),
     ),
     examples=(EXAMPLE, replace(EXAMPLE, sample=40, rank="one in twenty loses more", n_left_out=2)),
+    config='tolerance = 0.05\ncalibration = "my images.npz"\n',
     command="onnxzip --tolerance 0.05 -c 'my images.npz' --report r.html in.onnx out.onnx",
 )
 """40 layers with long names; a verdict of every kind; pictures, scores, lines and lists."""

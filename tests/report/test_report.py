@@ -293,7 +293,7 @@ def test_json_reads_back() -> None:
 def test_json_without_load_memory_is_read() -> None:
     """Reports of before it was counted do not say that there is none, nor what was tried and shown."""
     record = json.loads(to_json(REPORT))
-    for name in ("load_bytes", "trials", "examples", "load_seconds", "command", "task"):
+    for name in ("load_bytes", "trials", "examples", "load_seconds", "command", "config", "task"):
         del record[name]
     for layer in record["layers"]:
         del layer["load_bytes"]
