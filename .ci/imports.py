@@ -33,7 +33,7 @@ RUNGS = (
     ("options", "comparison.tools"),
     ("inputs", "graph", "codec"),
     ("runtime", "report", "passbase", "codec.coding", "transforms"),
-    ("disk",),
+    ("disk", "guide"),
     ("errors",),
     ("records",),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from onnxzip.cli.asking.answers import PrintCompletion, PrintVersion
+from onnxzip.cli.asking.guide import ShowGuide
 from onnxzip.cli.asking.help_text import EPILOG, USAGE
 from onnxzip.cli.parsers import read_float, read_int, read_names, read_report_path
 from onnxzip.cli.pass_flags import add_pass_options
@@ -266,6 +267,13 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         action=PrintCompletion,
         metavar="SHELL",
         help="print what completes these options in bash, zsh or tcsh",
+    )
+    group.add_argument(
+        "--guide",
+        action=ShowGuide,
+        nargs="?",
+        metavar="TOPIC",
+        help="show the guide: its first page lists the topics",
     )
     group.add_argument(
         "--version", action=PrintVersion, nargs=0, help="print the versions of onnxzip and onnxruntime"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PASS = "pass"
 """The table of the tables of passes."""
 
-_NOT_IN_FILES = frozenset({"config", "help", "help-passes", "version", "completion"})
+_NOT_IN_FILES = frozenset({"config", "guide", "help", "help-passes", "version", "completion"})
 """What is asked of the command line itself."""
 
 _OVERRULED = {

@@ -9,6 +9,7 @@ USAGE = """onnxzip [options] IN OUT
        onnxzip -t [options] FILE [--against ORIGINAL] [--json]
        onnxzip -d [options] FILE OUT
        onnxzip --bench [options] FILE [--json]
+       onnxzip --guide [TOPIC]
 `-` in the place of a file is standard input or output."""
 EPILOG = """examples:
   onnxzip model.onnx small.onnx          loses at most 0.1 relative error
