@@ -1,4 +1,4 @@
-"""The table of what runtimes answer, as README has it."""
+"""The table of what runtimes answer, as the guide has it."""
 
 from __future__ import annotations
 
