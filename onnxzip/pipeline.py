@@ -13,24 +13,23 @@ from typing import TypeAlias
 from threadpoolctl import threadpool_limits
 
 from onnxzip import graph
-from onnxzip.choose.chooser import Chooser
+from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.trial_log import TrialLog
 from onnxzip.errors import ToleranceError, UsageError
-from onnxzip.graph import Model, ModelLike, Origin
+from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
-from onnxzip.measure.subject import Subject, judgement_of
+from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
-from onnxzip.propose.proposal import Proposal, propose
+from onnxzip.propose.proposal import Proposal
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
-from onnxzip.prove.proof import Proof, prove
+from onnxzip.prove.proof import Proof
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
-from onnxzip.rewrite.emit import Emitted, Emitter, layer_load_bytes
-from onnxzip.rewrite.restorer import Restorer
+from onnxzip.rewrite.emit import Emitted, layer_load_bytes
 from onnxzip.runtime.own_path import load_by_path
 
 _log = logging.getLogger(__name__)
@@ -77,15 +76,11 @@ def compress(
         show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))
-        proposal = propose(draft, subject, options, show)
-        restorer = Restorer(proposal.passes, proposal.codecs)
-        chooser = Chooser(proposal, subject, options, restorer, show)
-        made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
-        emitter = _emitter(proposal, subject, options, restorer, made_from)
-        plan = _first_plan(chooser, emitter, options)
-        plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
+        made = attempt_within(original, draft, subject, options, show)
+        plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
         show("writing", at("writing"))
+        proposal, chooser = made.proposal, made.chooser
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
@@ -153,7 +148,7 @@ class _Found:
         if n_allowed is not None and n_needed > n_allowed:
             raise ToleranceError(
                 f"{self.original.source}: decoding adds {n_needed} bytes while a session is created, "
-                f"more than `load_memory` {n_allowed}; allow more, or a lower `level`"
+                f"where nothing is entropy coded, more than `load_memory` {n_allowed}; allow more"
             )
         of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
         report = with_load_bytes(report, of_layers, n_needed)
@@ -173,50 +168,6 @@ def _read(source: ModelLike, options: Options) -> Model:
             "ask for fewer"
         )
     return original
-
-
-def _emitter(
-    proposal: Proposal, subject: Subject, options: Options, restorer: Restorer, made_from: Origin
-) -> Emitter:
-    keeps_names = options.keep_names or not proposal.level.renames
-    judged = judgement_of(subject)
-    emit_stored = proposal.level.emit
-    return Emitter(
-        proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged, made_from
-    )
-
-
-def _proven(
-    original: Model,
-    plan: Plan,
-    chooser: Chooser,
-    emitter: Emitter,
-    restorer: Restorer,
-    subject: Subject,
-    show: ShowProgress,
-) -> tuple[Plan, Emitted, Proof]:
-    """Emit and check a plan, then tighter ones until one passes; one that was refused is the last."""
-    while True:
-        show("rewriting", at("rewriting"))
-        emitted = emitter.emit(plan)
-        show("checking", at("checking"))
-        settled, is_last = emitter.settled(plan), bool(chooser.refused)
-        proof = prove(
-            *(original, settled, emitted, plan, restorer, subject),
-            unproven=chooser.doubts,
-            is_last=is_last,
-        )
-        if proof.passed or is_last:
-            return plan, emitted, proof
-        plan = chooser.tighter(plan, proof.checks)
-
-
-def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:
-    if options.target_size is None:
-        return chooser.plan_to_loss()
-    return chooser.plan_to_size(
-        options.target_size, lambda plan: graph.n_bytes_of(emitter.emit(chooser.settle(plan)).model)
-    )
 
 
 def _check_names(options: Options) -> None:

@@ -1,0 +1,123 @@
+"""From a draft to a model that is proved, again with less coding where loading takes too much."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from onnxzip import graph
+from onnxzip.choose.chooser import Chooser
+from onnxzip.graph import Model, Origin
+from onnxzip.measure.subject import Subject, judgement_of
+from onnxzip.options import Options
+from onnxzip.propose.proposal import Proposal, propose
+from onnxzip.propose.structure import Draft
+from onnxzip.prove.proof import Proof, prove
+from onnxzip.records.plan import Plan
+from onnxzip.records.progress import ShowProgress, at
+from onnxzip.rewrite.emit import Emitted, Emitter
+from onnxzip.rewrite.restorer import Restorer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """A model as it may be written, and how it came to be."""
+
+    proposal: Proposal
+    chooser: Chooser
+    plan: Plan
+    emitted: Emitted
+    proof: Proof
+
+    @property
+    def load_bytes(self) -> int:
+        """What decoding adds while a session is created."""
+        return sum(graph.load_bytes(self.emitted.model, self.emitted.n_nodes).values())
+
+
+_MAX_ATTEMPTS = 4
+"""At a file within `load_memory`; in the last one nothing is entropy coded."""
+
+_LEAST = 1
+"""A `load_memory` with which nothing is coded."""
+
+
+def attempt_within(
+    original: Model, draft: Draft, subject: Subject, options: Options, show: ShowProgress
+) -> Attempt:
+    """Propose, choose, emit and prove; entropy code less where decoding takes more than is allowed.
+
+    What a weight takes is known about, not exactly, before the plan is emitted.
+    """
+    allowed = options.load_memory
+    if allowed is None:
+        return _attempt(original, draft, subject, options, show)
+    allowance = allowed
+    for n_left in reversed(range(_MAX_ATTEMPTS)):
+        made = _attempt(original, draft, subject, replace(options, load_memory=allowance), show)
+        n_excess = made.load_bytes - allowed
+        if n_excess <= 0 or allowance == _LEAST:
+            break
+        _log.info("decoding takes %d bytes more than is allowed: less is coded", n_excess)
+        allowance = max(allowance - 2 * n_excess, _LEAST) if n_left > 1 else _LEAST
+    return made
+
+
+def _attempt(
+    original: Model, draft: Draft, subject: Subject, options: Options, show: ShowProgress
+) -> Attempt:
+    """Propose, choose, emit and prove."""
+    proposal = propose(draft, subject, options, show)
+    restorer = Restorer(proposal.passes, proposal.codecs)
+    chooser = Chooser(proposal, subject, options, restorer, show)
+    made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
+    emitter = _emitter(proposal, subject, options, restorer, made_from)
+    plan = _first_plan(chooser, emitter, options)
+    plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
+    return Attempt(proposal, chooser, plan, emitted, proof)
+
+
+def _emitter(
+    proposal: Proposal, subject: Subject, options: Options, restorer: Restorer, made_from: Origin
+) -> Emitter:
+    keeps_names = options.keep_names or not proposal.level.renames
+    judged = judgement_of(subject)
+    emit_stored = proposal.level.emit
+    return Emitter(
+        proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged, made_from
+    )
+
+
+def _proven(
+    original: Model,
+    plan: Plan,
+    chooser: Chooser,
+    emitter: Emitter,
+    restorer: Restorer,
+    subject: Subject,
+    show: ShowProgress,
+) -> tuple[Plan, Emitted, Proof]:
+    """Emit and check a plan, then tighter ones until one passes; one that was refused is the last."""
+    while True:
+        show("rewriting", at("rewriting"))
+        emitted = emitter.emit(plan)
+        show("checking", at("checking"))
+        settled, is_last = emitter.settled(plan), bool(chooser.refused)
+        proof = prove(
+            *(original, settled, emitted, plan, restorer, subject),
+            unproven=chooser.doubts,
+            is_last=is_last,
+        )
+        if proof.passed or is_last:
+            return plan, emitted, proof
+        plan = chooser.tighter(plan, proof.checks)
+
+
+def _first_plan(chooser: Chooser, emitter: Emitter, options: Options) -> Plan:
+    if options.target_size is None:
+        return chooser.plan_to_loss()
+    return chooser.plan_to_size(
+        options.target_size, lambda plan: graph.n_bytes_of(emitter.emit(chooser.settle(plan)).model)
+    )
