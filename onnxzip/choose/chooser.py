@@ -81,7 +81,7 @@ class Chooser:
             proposal.small_layers, self._first_budget, keeps_names=options.keep_names
         )
         self._n_tightenings = 0
-        self.log = TrialLog(proposal.model.n_bytes)
+        self.log = TrialLog(proposal.n_plain_bytes)
         self.refused = ""
 
     def plan_to_loss(self) -> Plan:
@@ -97,16 +97,15 @@ class Chooser:
         refit = self._refit if self._refitter.is_able else None
         search = LossSearch(planner, refit, self._finish, self._prober, self._rounds.begin, self.log)
         found = search.run(self._first_budget)
-        if search.best is None:
+        best = search.best or self._proposal.plain_plan
+        if best is None:
             sensitivities = self._prober.sensitivities
             self.refused = refusal(self._proposal, found, self._subject, sensitivities)
             if search.least is None:
                 raise ToleranceError(self.refused)
+            best = search.least.plan
         self._rest()
-        if search.best is not None:
-            return self.settle(search.best)
-        assert search.least is not None
-        return self.settle(search.least.plan)
+        return self.settle(best)
 
     def plan_to_size(self, n_bytes: int, size_of: Callable[[Plan], int]) -> Plan:
         """Return the plan with the least predicted loss whose file takes at most `n_bytes`.
@@ -124,7 +123,7 @@ class Chooser:
             self._plan_for,
             self.log.of_sizes(size_of, n_bytes),
             n_bytes,
-            model.n_bytes,
+            self._proposal.n_plain_bytes,
         )
         if plan is None:
             raise ToleranceError(

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 from typing import NoReturn
 
 from onnxzip.cli.asking.answers import PrintCompletion, PrintVersion
 from onnxzip.cli.asking.guide import ShowGuide
 from onnxzip.cli.asking.help_text import EPILOG, USAGE
-from onnxzip.cli.parsers import read_float, read_int, read_names, read_report_path
+from onnxzip.cli.parsers import read_float, read_int, read_names, read_path, read_report_path
 from onnxzip.cli.pass_flags import add_pass_options
 from onnxzip.errors import UsageError, nearest
 from onnxzip.measure.metrics import metrics
@@ -84,12 +83,14 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-c",
         "--calibration",
-        type=Path,
+        type=read_path,
         metavar="FILE|DIR",
         help=".npz (one array per graph input, first axis = samples), .npy for a single input, or a "
         "folder of them; without it inputs are generated",
     )
-    group.add_argument("--labels", type=Path, metavar="FILE.npy", help="true classes, for --metric top1")
+    group.add_argument(
+        "--labels", type=read_path, metavar="FILE.npy", help="true classes, for --metric top1"
+    )
     group.add_argument(
         "--metric",
         metavar="NAME",
@@ -187,7 +188,7 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument(
-        "--custom-ops", type=Path, metavar="LIB", help="register a custom-operator library"
+        "--custom-ops", type=read_path, metavar="LIB", help="register a custom-operator library"
     )
     group.add_argument(
         "--providers",
@@ -223,7 +224,7 @@ def _add_file_options(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         "--config",
-        type=Path,
+        type=read_path,
         metavar="FILE",
         help="a TOML file whose keys are long names of options; what is given here overrules it",
     )

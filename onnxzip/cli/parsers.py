@@ -31,6 +31,13 @@ def read_float(text: str) -> float:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
 
+def read_path(text: str) -> Path:
+    """Read a path; an empty one, of a shell variable that is not set, would be the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return Path(text)
+
+
 def read_names(text: str) -> list[str]:
     """Read names separated by commas."""
     names = [name.strip() for name in text.split(",")]

@@ -34,6 +34,13 @@ def add_pass_options(parser: argparse.ArgumentParser) -> None:
             )
 
 
+def passes_with_settings() -> list[str]:
+    """Return the names of the passes that have settings."""
+    from onnxzip.propose import registry
+
+    return [name for name, pass_type in registry.passes().items() if registry.setting_types(pass_type)]
+
+
 def take_settings(given: MutableMapping[str, object]) -> dict[str, dict[str, object]]:
     """Remove the settings of passes from a namespace and return them by pass and field."""
     settings: dict[str, dict[str, object]] = {}

@@ -109,7 +109,7 @@ def forecast(source: ModelLike, options: Options, output: Path | None = None) ->
         layers = draft.weights.layers
         error = _allowed_error(draft, layers, subject)
         coded = _coded(layers, options)
-        sizes, bits = _sizes(original, layers, error, coded)
+        sizes, bits = _sizes(draft.folded, layers, error, coded)
     spent_s, spent_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     slowness = max(spent_s / max(spent_cpu_s, 1e-3), 1.0)
     seconds = spent_s + slowness * _seconds(layers, coded)
@@ -153,7 +153,7 @@ def _noisy(layer: Layer, seed: int) -> Array:
 
 
 def _sizes(
-    original: Model, layers: Sequence[Layer], error: float, coded: Collection[str]
+    folded: Model, layers: Sequence[Layer], error: float, coded: Collection[str]
 ) -> tuple[tuple[int, int, int], float]:
     """Return the least, the typical and the largest size of the file, and the typical bits a number."""
     shares = {True: _SEARCHED, False: _PACKED}
@@ -161,9 +161,10 @@ def _sizes(
     least, typical, most = (
         sum(n_bytes * shares[name in coded][i] for name, n_bytes in entropies.items()) for i in range(3)
     )
-    rest = original.n_bytes - sum(layer.weight.nbytes for layer in layers)
+    n_plain = graph.inline_bytes(folded)
+    rest = n_plain - sum(layer.weight.nbytes for layer in layers)
     around = max(rest, 0) + _BYTES_OF_NODES * len(layers)
-    sizes = [min(round(n_bytes + around), original.n_bytes) for n_bytes in (least, typical, most)]
+    sizes = [min(round(n_bytes + around), n_plain) for n_bytes in (least, typical, most)]
     n_numbers = sum(layer.weight.size for layer in layers)
     return (sizes[0], sizes[1], sizes[2]), 8 * typical / max(n_numbers, 1)
 

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 
 from onnxzip.codec.level import Level, level, packing
 from onnxzip.errors import UsageError
-from onnxzip.graph import DECODE_OPSET, Model, annotate_layers, release_pages
+from onnxzip.graph import DECODE_OPSET, Model, annotate_layers, inline_bytes, release_pages
 from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -23,12 +23,16 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import Draft, settle_structure
 from onnxzip.propose.weights import is_kept
 from onnxzip.records.layer import Layer
-from onnxzip.records.plan import Candidate, Rewrite, Skip
+from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
 from onnxzip.runtime.apart import end_with
 from onnxzip.runtime.session import n_cores
 
 _log = logging.getLogger(__name__)
+
+_SMALLER = 0.95
+"""Share of the original's bytes that a model without any weight changed must take at most to be worth a
+file: equal weights save a weight each; names, identities and folded norms save less than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,17 @@ class Proposal:
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
     keep: Sequence[str] = ()
+
+    @property
+    def n_plain_bytes(self) -> int:
+        """What the folded model takes with all weights as they are: each once, if it was there twice."""
+        return inline_bytes(self.model)
+
+    @property
+    def plain_plan(self) -> Plan | None:
+        """The plan that leaves all weights as they are, where that alone makes the model smaller."""
+        is_smaller = self.n_plain_bytes < _SMALLER * self.model.n_bytes
+        return Plan({}, 0.0, 0, 0.0) if is_smaller else None
 
     def is_kept(self, name: str) -> bool:
         """Whether an initializer has to stay as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxzip.records.printable import printable
 from onnxzip.report.record import Reported
 from onnxzip.report.section import Section
 from onnxzip.report.sections import sections, title_of
@@ -31,7 +32,7 @@ def _parts(section: Section) -> list[str]:
 
 
 def _code(text: str) -> str:
-    return f"```\n{text}\n```" if text else ""
+    return "\n".join(["```", *map(printable, text.splitlines()), "```"]) if text else ""
 
 
 def _table(content: Table) -> str:
@@ -46,4 +47,4 @@ def _table(content: Table) -> str:
 
 def _inline(text: str) -> str:
     """Return a text that stays on its line, and in which names are no HTML."""
-    return " ".join(text.splitlines()).replace("<", "&lt;")
+    return printable(" ".join(text.splitlines())).replace("<", "&lt;")

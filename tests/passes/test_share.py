@@ -156,3 +156,24 @@ def test_a_tied_head_costs_nothing(turn: Callable[[np.ndarray], np.ndarray]) -> 
     once, both = (onnxzip.compress(tied(twice=twice)) for twice in (False, True))
     assert both.report.bytes_after < 1.05 * once.report.bytes_after
     assert all(check.passed for check in both.report.checks)
+
+
+def test_weights_that_cannot_be_coded_are_stored_once_all_the_same() -> None:
+    table = np.random.default_rng(2).integers(-128, 128, (64, 64)).astype(np.int8)
+    result = onnxzip.compress(two(table, np.ascontiguousarray(table.T)))
+    assert result.report.bytes_after < 0.6 * result.report.bytes_before
+    assert result.report.layers == ()
+    exact = onnxzip.compress(two(PLANE, np.ascontiguousarray(PLANE.T)), tolerance=1e-9)
+    assert exact.report.bytes_after < 0.6 * exact.report.bytes_before
+
+
+def test_a_size_is_that_of_what_is_left() -> None:
+    draft = Draft()
+    plane = weight(96, 96) / 10
+    for name, array in (("first", plane), ("second", np.ascontiguousarray(plane.T))):
+        draft.add("MatMul", ["x", draft.tensor(name, array)], f"{name}_y")
+    outputs = [value("first_y", ["n", 96]), value("second_y", ["n", 96])]
+    proto = draft.model([value("x", ["n", 96])], outputs)
+    report = onnxzip.compress(proto, target_size=18_000).report
+    assert 12_000 < report.bytes_after <= 18_000
+    assert max(check.value for check in report.checks if check.kind == "drift") < 0.1

@@ -459,7 +459,9 @@ def test_warnings_come_before_the_verdict() -> None:
 
 def test_names_stay_on_their_line_and_are_no_html_in_markdown() -> None:
     layer = replace(LAYERS[0], name="<script>a|b\nc")
-    text = to_markdown(replace(REPORT, source="in\n<b>.onnx", layers=(layer,)))
+    text = to_markdown(replace(REPORT, source="in\n<b>.onnx", layers=(layer,), command="a\033b\nc"))
+    assert text.replace("\n", "").isprintable()
+    assert "a\\x1bb\nc\n" in text
     assert text.startswith("# in &lt;b>.onnx: ")
     assert "| &lt;script>a\\|b\\nc |" in text
     assert "<script" not in text

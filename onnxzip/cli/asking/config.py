@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzip.cli.pass_flags import passes_with_settings
 from onnxzip.errors import InputError, UsageError, did_you_mean, reason_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def read_config(
         UsageError: a key is no option, or its value none that the option takes; names file and key.
     """
     given: dict[str, Any] = {}
-    for key, value in _entries(path):
+    for key, value in _entries(path, passes_with_settings()):
         try:
             arguments = _arguments(key, value, parser)
             given |= read(arguments) if arguments else {}
@@ -74,12 +75,19 @@ def merged(
     return {**kept, **given}
 
 
-def _entries(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield each option of a file, passes' settings as PASS-FIELD."""
+def _entries(path: Path, passes: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each option of a file, passes' settings as PASS-FIELD.
+
+    Args:
+        path: the file.
+        passes: those that have settings.
+    """
     try:
         record = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read; {reason_of(error)}") from error
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply for options; write one on each line") from None
     except ValueError as error:  # of TOML or of UTF-8
         raise InputError(f"{path}: is no TOML file: {error}; see https://toml.io") from error
     for key, value in record.items():
@@ -90,6 +98,11 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
             if not isinstance(settings, dict):
                 raise UsageError(
                     f"{path}: key '{_PASS}' holds no table; write [{_PASS}.NAME] above settings"
+                )
+            if name not in passes:
+                known = ", ".join(passes)
+                raise UsageError(
+                    f"{path}: [{_PASS}.{name}]: no pass of that name has settings; {known} have some"
                 )
             yield from ((f"{name}-{field}".replace("_", "-"), item) for field, item in settings.items())
 
@@ -110,6 +123,8 @@ def _arguments(key: str, value: object, parser: Parser) -> list[str]:
     if isinstance(value, dict):
         raise UsageError("holds a table; options hold a value or a list")
     if isinstance(value, list):
+        if not value:
+            raise UsageError("holds an empty list; leave it out for the default")
         return (
             [f"{flag}={','.join(map(_text, value))}"]
             if not parser.repeats(flag)

@@ -15,6 +15,7 @@ from onnxzip.cli.several.run import worst_of
 from onnxzip.cli.streams import hushed, write_output
 from onnxzip.cli.terminal import print_error
 from onnxzip.errors import OnnxzipError, check_room
+from onnxzip.records.printable import printable
 from onnxzip.report.numbers import format_bytes, format_memory, format_ratio
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _try(job: Job, whole: Request) -> int:
         return error.exit_code
     size, seconds = found.n_bytes_after[1], found.seconds[1]
     write_output(
-        f"{job.name}: {format_bytes(found.n_bytes)} -> about {format_memory(size)}, "
+        f"{printable(job.name)}: {format_bytes(found.n_bytes)} -> about {format_memory(size)}, "
         f"in about {_rounded(seconds)}\n"
     )
     return 0
@@ -88,7 +89,7 @@ def _told(found: Forecast) -> str:
     )
     bits = "" if is_given else f"; about {found.bits:.1f} bits a number"
     lines = (
-        f"model    {found.source}, {format_bytes(found.n_bytes)}",
+        f"model    {printable(str(found.source))}, {format_bytes(found.n_bytes)}",
         f"weights  {found.n_weights:,} of {found.n_numbers:,} numbers in all; "
         f"{found.n_left:,} left as they are",
         f"inputs   {found.inputs.partition(', held out')[0] or 'as given'}",

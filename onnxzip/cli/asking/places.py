@@ -68,6 +68,8 @@ def places_of(texts: Sequence[str]) -> Places:
     """
     if not texts:
         raise UsageError("expected IN and OUT, got 0 file names; onnxzip --help shows how to call it")
+    if "" in texts:
+        raise UsageError("the name of a file is empty; is a variable of the shell not set?")
     *sources, last = texts if len(texts) > 1 else (texts[0], "")
     if len(texts) > 2 or _is_folder(sources[0]) or last.endswith(os.sep):
         return _several(sources, last)

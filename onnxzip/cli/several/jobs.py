@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,7 +97,39 @@ def find_jobs(sources: Sequence[Path], folder: Path) -> Found:
             + (f" but {n_small} compressed already" if n_small else "")
             + "; name a folder that does, or the files"
         )
+    _check_apart(jobs.values())
     return Found(tuple(jobs.values()), n_small, n_others)
+
+
+def check_reports(jobs: Sequence[Job], reports: Sequence[Path | None]) -> None:
+    """Refuse two models whose reports would be one file.
+
+    Args:
+        jobs: the models.
+        reports: where the report of each goes, None for none.
+
+    Raises:
+        UsageError: two would be written to one place.
+    """
+    first: dict[Path, Job] = {}
+    for job, report in zip(jobs, reports, strict=True):
+        if report is not None and first.setdefault(report, job) is not job:
+            raise UsageError(
+                f"the reports of {first[report].source} and {job.source} would both be written to "
+                f"{report}; compress one of them by itself"
+            )
+
+
+def _check_apart(jobs: Collection[Job]) -> None:
+    """Refuse to write over a model that is still to be read."""
+    sources = {job.source.resolve(): job for job in jobs}
+    for job in jobs:
+        other = sources.get(job.output.resolve())
+        if other is not None:
+            raise UsageError(
+                f"{job.source} would be written over {other.source}, which is to be compressed as well; "
+                "name another folder to write to"
+            )
 
 
 def _add(jobs: dict[Path, Job], source: Path, folder: Path, name: str) -> None:

@@ -11,7 +11,7 @@ from onnxzip.cli.arguments import Request
 from onnxzip.cli.progress.shown import shown
 from onnxzip.cli.progress.work import Work
 from onnxzip.cli.report_file import check_report
-from onnxzip.cli.several.jobs import Found, Job, find_jobs
+from onnxzip.cli.several.jobs import Found, Job, check_reports, find_jobs
 from onnxzip.cli.several.table import LineTable, summary
 from onnxzip.cli.several.workers import Outcome, run_all
 from onnxzip.cli.stopping import Stops
@@ -39,6 +39,7 @@ def compress_several(request: Request, stops: Stops) -> int:
     folders = _make_folders(found.jobs)
     n_jobs = request.options.n_jobs
     requests = [job.request(request, max(n_jobs // len(found.jobs), 1)) for job in found.jobs]
+    check_reports(found.jobs, [one.report for one in requests])
     for one in requests:
         if one.report is not None:
             check_report(one, one.report)

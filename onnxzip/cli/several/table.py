@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from onnxzip.cli.several.jobs import Job
 from onnxzip.cli.several.workers import Outcome
+from onnxzip.records.printable import printable
 from onnxzip.report.numbers import format_bytes, format_ratio
 from onnxzip.report.tables.folding import folded_in_the_middle
 
@@ -30,7 +31,7 @@ class LineTable:
         """
         self._n_bytes = max(len(format_bytes(job.n_bytes)) for job in jobs)
         self._has_before = True
-        longest = max(len(job.name) for job in jobs)
+        longest = max(len(printable(job.name)) for job in jobs)
         self._n_name = longest
         if width is not None:
             room = width - self._n_numbers()
@@ -46,7 +47,7 @@ class LineTable:
 
     def line(self, name: str, outcome: Outcome) -> str:
         """Return the line of one model."""
-        cells = [folded_in_the_middle(name, self._n_name).ljust(self._n_name)]
+        cells = [folded_in_the_middle(printable(name), self._n_name).ljust(self._n_name)]
         before = format_bytes(outcome.n_before) if outcome.n_before else "-"
         after = format_bytes(outcome.n_after) if outcome.n_after else "-"
         numbers = f"{before:>{self._n_bytes}} -> " if self._has_before else ""

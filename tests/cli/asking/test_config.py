@@ -71,6 +71,15 @@ def test_what_a_mode_does_not_take_is_left_out(config: Path) -> None:
         ("pass = 3", "key 'pass' holds no table"),
         ("[pass.dct]\nblok = 3", "key 'dct-blok': there is no such option; did you mean dct-block?"),
         ("tolerance = {a = 1}", "key 'tolerance': holds a table"),
+        ("passes = []", "key 'passes': holds an empty list"),
+        (
+            "[pass.target]\nsize = '20kB'",
+            "[pass.target]: no pass of that name has settings; codebook, dct",
+        ),
+        (
+            "calibration = ''",
+            "key 'calibration': argument -c/--calibration: the name of the file is empty",
+        ),
     ],
 )
 def test_refusals_name_file_and_key(text: str, finding: str, config: Path) -> None:
@@ -85,6 +94,12 @@ def test_refusals_name_file_and_key(text: str, finding: str, config: Path) -> No
 def test_what_is_no_toml(content: bytes, config: Path) -> None:
     config.write_bytes(content)
     with pytest.raises(InputError, match="is no TOML file"):
+        parse(["a", "b", "--config", str(config)])
+
+
+def test_what_is_nested_without_end(config: Path) -> None:
+    config.write_text(f"keep = {'[' * 20_000}{']' * 20_000}")
+    with pytest.raises(InputError, match="nested too deeply"):
         parse(["a", "b", "--config", str(config)])
 
 

@@ -39,5 +39,8 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     for texts in (["a", "b", str(there)], ["a", "b", "c.onnx"], ["a", "-", "out"], [str(tmp_path)]):
         with pytest.raises(UsageError):
             places_of(texts)
+    for texts in (["", "b"], ["a", ""], [""], ["a", "b", ""]):
+        with pytest.raises(UsageError, match="the name of a file is empty"):
+            places_of(texts)
     with pytest.raises(InputError, match="is a directory; name the"):
         places_of([str(tmp_path), "out.onnx"])

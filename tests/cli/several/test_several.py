@@ -54,6 +54,34 @@ def test_what_lies_in_the_folder_written_to_is_not_read(tmp_path: Path) -> None:
         find_jobs([source], source)
 
 
+def test_a_model_that_is_to_be_read_is_not_written_over(tmp_path: Path) -> None:
+    first, second = lay_out(tmp_path / "in"), tmp_path / "out" / "in" / "a.onnx"
+    second.parent.mkdir(parents=True)
+    second.write_bytes(b"")
+    with pytest.raises(
+        UsageError, match=r"in/a.onnx would be written over .*which is to be compressed as well"
+    ):
+        find_jobs([first, second], tmp_path / "out")
+
+
+def test_two_reports_in_one_place_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = lay_out(tmp_path / "in")
+    (source / "a.ONNX").write_bytes((source / "a.onnx").read_bytes())
+    assert main([*QUICK, "--report", ".json", str(source), str(tmp_path / "out")]) == 2
+    assert "would both be written to" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "a.onnx").exists()
+
+
+def test_names_are_printed_without_control_characters(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "new\nline\033[31m.onnx").write_bytes(b"bad")
+    jobs = find_jobs([tmp_path / "in"], tmp_path / "out").jobs
+    line = LineTable(jobs, 80).line(jobs[0].name, Outcome(0, 2_000, 1_000, "passed", "", ""))
+    assert line[:-1].isprintable()
+
+
 def test_two_models_in_one_place_are_refused(tmp_path: Path) -> None:
     source = lay_out(tmp_path / "in")
     (source / "inner" / "a.onnx").write_bytes(b"")
