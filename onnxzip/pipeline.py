@@ -25,6 +25,7 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
@@ -84,7 +85,7 @@ def compress(
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, options, command, started),
+            *(shown, subject, chooser.findings, options, command, started),
         )
         if chooser.refused and not options.best_effort:
             raise found.refusal(chooser.refused)
@@ -107,6 +108,7 @@ class _Found:
     log: TrialLog
     shown: Demonstration
     subject: Subject
+    findings: Sequence[Finding]
     options: Options
     command: str
     started: float
@@ -137,7 +139,7 @@ class _Found:
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,
-            warnings=(*self.subject.findings, *self.proof.findings),
+            warnings=(*self.subject.findings, *self.findings, *self.proof.findings),
             sensitivities=self.sensitivities,
             trials=self.log.finished(self.plan, n_bytes),
             seconds=time.perf_counter() - self.started,

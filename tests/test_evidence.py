@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 import onnxzip
-from onnxzip.choose.chooser import HARMLESS_ERROR
+from onnxzip.choose.blind import HARMLESS_ERROR
 from onnxzip.cli.main import main
 from onnxzip.errors import ToleranceError
 from onnxzip.records.check import Check
@@ -191,6 +191,9 @@ def test_what_own_data_do_not_reach_stays_harmless_and_is_no_doubt() -> None:
     report = compress(UNREACHED, calibration=DATA)
     assert drift_of(report).passed
     assert errors(report)["far"] <= HARMLESS_ERROR
+    assert [f.text.partition(",")[0] for f in report.warnings if f.kind == "unreached"] == [
+        "no input reached weight 'far'"
+    ]
 
 
 def test_what_is_reached_and_varies_is_passed() -> None:

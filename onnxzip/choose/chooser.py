@@ -6,9 +6,10 @@ latest plan, and whatever weights can be fitted again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from onnxzip.choose import blind
 from onnxzip.choose.blame import CONTRADICTION
 from onnxzip.choose.finish import Fitted, last_layers, step_back, with_last_moved
 from onnxzip.choose.lagrangian import Sensitivity, moved, predicted_loss
@@ -20,23 +21,17 @@ from onnxzip.choose.to_loss import LossSearch
 from onnxzip.choose.to_size import fill
 from onnxzip.choose.trial_log import TrialLog
 from onnxzip.errors import ToleranceError
-from onnxzip.graph import weights_behind
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.ladders import Ladders
 from onnxzip.propose.offers import with_true_error
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.check import Check
+from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan, Rounding, Skip
 from onnxzip.records.progress import Rounds, ShowProgress
 from onnxzip.report.record import LayerSensitivity
 from onnxzip.rewrite.restorer import Restorer
-
-HARMLESS_ERROR = 7e-4
-"""Largest relative error of a weight of which inputs tell nothing: that of 12 bits. Noise of this share
-of every tensor's size, of all together, costs 0.002 to 0.014 nrmse on real inputs of seven models, and
-0.14 and 0.19 of two front ends whose weights are the filters of a spectrogram; noise of 3e-3 0.005 to
-0.07, 0.22 and 0.30 (`python -m tests.bench.harmless FOLDER`)."""
 
 _FIRST_BUDGET = 0.05
 """Predicted loss to begin with where the metric's unit is not that of predictions: half of what rel_l2
@@ -75,8 +70,8 @@ class Chooser:
         self._is_proportional = aim.is_proportional
         aimed = aim.tolerance if aim.is_proportional and options.target_size is None else None
         self._first_budget = aimed or _FIRST_BUDGET
-        self._blind = {**dict.fromkeys(unseen, _UNREACHED), **_silent(proposal, subject)}
-        self._ladders = _harmless(proposal.ladders, self._blind)
+        self._blind = {**blind.unreached(unseen), **blind.silent(proposal, subject)}
+        self._ladders = blind.harmless(proposal.ladders, self._blind)
         self._rounding = self._prober.choose_rounding(
             proposal.small_layers, self._first_budget, keeps_names=options.keep_names
         )
@@ -181,15 +176,13 @@ class Chooser:
 
     @property
     def doubts(self) -> list[str]:
-        """Why the verdict says nothing about some weights; nothing where it says something about all.
+        """Why the verdict says nothing about some weights; nothing where it says something about all."""
+        return blind.doubts(self._blind, is_generated=self._subject.is_generated)
 
-        What the user's own inputs do not reach changes nothing for them.
-        """
-        unreached = [name for name, why in self._blind.items() if why == _UNREACHED]
-        if not (unreached and self._subject.is_generated):
-            return []
-        others = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
-        return [f"no input reached weight {unreached[0]!r}{others}"]
+    @property
+    def findings(self) -> list[Finding]:
+        """What the user's inputs leave open."""
+        return blind.findings(self._blind, is_generated=self._subject.is_generated)
 
     @property
     def sensitivities(self) -> tuple[LayerSensitivity, ...]:
@@ -252,31 +245,6 @@ class Chooser:
             for sample in {*self._subject.fitted, *self._subject.searched} - {*self._subject.samples}:
                 sample.reference.forget()
         self._proposal.release_statistics()
-
-
-_UNREACHED = "no input reached it: it keeps 12 bits or more"
-_SILENT = "no output behind it tells anything: it keeps 12 bits or more"
-
-
-def _silent(proposal: Proposal, subject: Subject) -> dict[str, str]:
-    """Return why layers are not to be judged by what is measured: no output behind them tells anything.
-
-    One that does is enough: the errors of weights that outputs share are seen there. What an output that
-    tells nothing loses by them is not known, and the verdict says so.
-    """
-    if not subject.unproven:
-        return {}
-    telling = set(subject.samples[0].statistics) - set(subject.unproven)
-    silent = weights_behind(proposal.model, subject.unproven) - weights_behind(proposal.model, telling)
-    return {name: _SILENT for name in proposal.ladders if name in silent}
-
-
-def _harmless(ladders: Ladders, names: Collection[str]) -> Ladders:
-    """Let layers of which nothing is known have no error that counts on any model."""
-    capped = dict(ladders)
-    for name in names:
-        capped[name] = [c for c in ladders[name] if c.error <= HARMLESS_ERROR and c.form == "stored"]
-    return capped
 
 
 def _cap(

@@ -69,6 +69,8 @@ def supervised(work: Callable[[], int]) -> int:
         os.close(answer)
         return _wait(child, waited_for, answered)
     die_with_parent(parent)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # until the work has its own,
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # SIGINT ends the child, and the parent says so
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     try:
         return work()

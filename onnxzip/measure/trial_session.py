@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
@@ -54,6 +55,7 @@ class TrialSession:
         self._names = {layer.name for layer in self._layers} | self._others
         self._custom_ops = custom_ops
         self._homes: dict[str, str] = {}
+        self._own_probes: dict[Probe, Probe] = {}
         self._session = self._open_overridable(example)
 
     def losses(
@@ -83,12 +85,21 @@ class TrialSession:
     def probe(self, weights: Mapping[str, Array], probes: Sequence[Probe]) -> float:
         """Return the worst output's nrmse with other weights, on a few runs of each family.
 
-        It is infinite where the model fails with them.
+        What counts is the difference from this session's own answers without other weights: those of
+        the original differ by float32's noise, which would be taken for the effect of a weight that no
+        input reaches. It is infinite where the model fails with the weights.
         """
         try:
-            return max(probe.loss(self._runs(weights, probe.feeds)) for probe in probes)
+            return max(self._own(probe).loss(self._runs(weights, probe.feeds)) for probe in probes)
         except _TrialError:
             return math.inf
+
+    def _own(self, probe: Probe) -> Probe:
+        """Return a probe that compares with what this session answers without other weights."""
+        if probe not in self._own_probes:
+            reference = tuple(self._runs({}, probe.feeds))
+            self._own_probes[probe] = replace(probe, reference=reference)
+        return self._own_probes[probe]
 
     def close(self) -> None:
         """Free the session's memory."""

@@ -1,4 +1,4 @@
-"""What small errors of all weights cost on real inputs: where choose.chooser.HARMLESS_ERROR comes from.
+"""What small errors of all weights cost on real inputs: where choose.blind.HARMLESS_ERROR comes from.
 
     python -m tests.bench.harmless FOLDER [NAME...] [--dev] [--seen] [--held] [-- ERROR...]
 

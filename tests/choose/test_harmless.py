@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxzip.choose.chooser import HARMLESS_ERROR, _harmless, _silent
+from onnxzip.choose import blind
+from onnxzip.choose.blind import HARMLESS_ERROR, harmless
 from onnxzip.graph import read_model
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics import make_metric
@@ -42,7 +43,7 @@ def silent(*outputs: str, seed: int | None) -> set[str]:
     proposal: Any = SimpleNamespace(
         model=TWO_HEADS, ladders={"trunk": [], "left": [], "right": [], "elsewhere": []}
     )
-    found = _silent(proposal, subject(*outputs, seed=seed))
+    found = blind.silent(proposal, subject(*outputs, seed=seed))
     assert all("12 bits" in reason for reason in found.values())
     return set(found)
 
@@ -61,7 +62,7 @@ def test_another_output_tells_of_a_weight(seed: int | None) -> None:
 def test_only_errors_that_are_harmless_are_left() -> None:
     rungs = [(100, 0.1), (200, 1.01 * HARMLESS_ERROR), (300, HARMLESS_ERROR), (400, 1e-5)]
     ladders = {name: make_ladder(make_layer(name, 1000), rungs) for name in ("known", "unknown")}
-    found = _harmless(ladders, ["unknown"])
+    found = harmless(ladders, ["unknown"])
     assert found["known"] == ladders["known"]
     assert [candidate.error for candidate in found["unknown"]] == [HARMLESS_ERROR, 1e-5]
 
@@ -69,5 +70,17 @@ def test_only_errors_that_are_harmless_are_left() -> None:
 def test_no_node_is_computed_otherwise() -> None:
     ladder = make_ladder(make_layer("w", 1000), [(100, 1e-5)])
     computed = [SimpleNamespace(error=1e-5, form="computed")]
-    found = _harmless({"w": [*ladder, *computed]}, ["w"])  # type: ignore[list-item]
+    found = harmless({"w": [*ladder, *computed]}, ["w"])  # type: ignore[list-item]
     assert list(found["w"]) == list(ladder)
+
+
+def test_what_the_users_inputs_leave_open_is_a_warning_and_what_ours_leave_a_doubt() -> None:
+    missed = blind.unreached(["far", "farther"])
+    assert blind.doubts(missed, is_generated=True) == ["no input reached weight 'far' and 1 more"]
+    assert blind.findings(missed, is_generated=True) == []
+    assert blind.doubts(missed, is_generated=False) == []
+    (finding,) = blind.findings(missed, is_generated=False)
+    assert finding.text.startswith(
+        "no input reached weight 'far' and 1 more, which keeps 12 bits or more; pass"
+    )
+    assert blind.findings({}, is_generated=False) == []

@@ -1,5 +1,7 @@
 """Weights that move no output: some cancel out on any input, others are only not reached by these."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,19 @@ def test_what_cancels_out_does_so_whatever_its_values_are(
 ) -> None:
     trials, layers, probes = bench
     assert cancels_out(trials, name, layers[name].weight, probes, LEAST) == expected
+
+
+def test_noise_of_the_original_is_not_taken_for_the_effect_of_a_weight(
+    bench: tuple[TrialSession, dict[str, Layer], list[Probe]],
+) -> None:
+    trials, layers, probes = bench
+    noise = np.float32(1 + 1e-5)
+    noisy = [
+        replace(p, reference=tuple({k: a * noise for k, a in run.items()} for run in p.reference))
+        for p in probes
+    ]
+    assert moves((trials, layers, noisy), "w_gone") == 0
+    assert unreached(trials, list(layers.values()), ["w_behind"], noisy, LEAST) == ["w_behind"]
 
 
 def test_the_others_are_unreached(
