@@ -5,6 +5,7 @@ The heavy modules are imported in the functions, so that `import onnxzip` answer
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from os import PathLike
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from onnxzip.inputs.given.arrays import ArrayLike
     from onnxzip.inputs.given.from_python import CalibrationSource
     from onnxzip.report.record import Inspection, Report
+
+_log = logging.getLogger(__name__)
 
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 WholeNumber: TypeAlias = int | np.integer[Any]
@@ -105,7 +108,8 @@ def compress(
             overwrite: whether `output` may exist.
 
     Returns:
-        `.model`, a ModelProto, and `.report`, the record that `read_report` reads;
+        `.model`, a ModelProto, and `.report`, the record that `read_report` reads; what is not proven,
+        and `report.warnings`, are logged as warnings under "onnxzip", which Python prints by default;
         `result.report.write("report.html")` writes it as a page with plots, or as .md or .json.
 
     Raises:
@@ -119,13 +123,25 @@ def compress(
     from onnxzip import pipeline
 
     named = {"source": source, **({} if output is None else {"output": output})}
-    return pipeline.compress(
+    result = pipeline.compress(
         _model(source),
         _path(output),
         options=options,
         progress=progress,
         command=described_call("compress", {**named, **settings}, len(named)),
     )
+    _warn(result.report)
+    return result
+
+
+def _warn(report: Report) -> None:
+    """Log why a verdict may not hold."""
+    from onnxzip.report.tables.verdicts import unproven_reasons
+
+    for reason in unproven_reasons(report.checks):
+        _log.warning("%s: not proven: %s", report.source, reason)
+    for finding in report.warnings:
+        _log.warning("%s: %s", report.source, finding.text)
 
 
 def verify(

@@ -338,3 +338,17 @@ def test_progress_and_logging(
     assert all(name.startswith("onnxzip.") for name, _, _ in said)
     assert capfd.readouterr() == ("", "")
     assert any(isinstance(h, logging.NullHandler) for h in logging.getLogger("onnxzip").handlers)
+
+
+def test_what_is_not_proven_or_odd_is_logged_as_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", "onnxzip"):
+        report = onnxzip.compress(
+            CASES["two_layer_perceptron"].build(),
+            calibration=np.ones((64, 64), np.float32),
+            passes=("scalar",),
+            level=1,
+        ).report
+    told = [record.getMessage() for record in caplog.records if record.name == "onnxzip.api"]
+    assert report.warnings
+    for finding in report.warnings:
+        assert any(finding.text in line for line in told)

@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -23,8 +24,19 @@ def passes() -> dict[str, PassType]:
     """Return every pass class by name, in alphabetical order.
 
     A pass that fails to import is an error, never a silence.
+
+    Raises:
+        UsageError: the sources in the working folder hide the installed package.
     """
-    package = importlib.import_module("onnxzip.passes")
+    try:
+        package = importlib.import_module("onnxzip.passes")
+    except ModuleNotFoundError as error:
+        if error.name != "onnxzip.passes":
+            raise
+        raise UsageError(
+            f"{Path(__file__).parents[1]} holds the sources of onnxzip without its passes, and hides "
+            "what is installed; work in another folder, or install the sources with pip install -e"
+        ) from error
     found: dict[str, PassType] = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
         if not info.name.startswith("_"):

@@ -23,8 +23,8 @@ WAITING = """if True:
     from onnxzip.cli import main as cli
     from onnxzip.disk import replacing
     if {place!r} == "before":
-        from onnxzip import pipeline
-        owner, name, is_after = pipeline, "propose", False
+        from onnxzip.choose import attempt
+        owner, name, is_after = attempt, "propose", False
     elif {place!r} == "during":
         owner, name, is_after = Path, "replace", True
     elif {place!r} == "told":

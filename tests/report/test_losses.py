@@ -93,7 +93,7 @@ def test_a_second_opinion_is_a_line_and_no_verdict() -> None:
 
 def test_files_have_everything() -> None:
     checks = [DRIFT, OPINION]
-    opinion = "second opinion (nrmse), on generated inputs"
+    opinion = "second opinion"
     assert loss_table(checks).columns == ("loss", "nrmse", opinion)
     assert loss_table(checks).rows == (
         ("worst output", "0.0974", "0.213"),

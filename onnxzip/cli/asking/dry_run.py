@@ -47,7 +47,8 @@ def _forecast(request: Request) -> Forecast:
 
     output = request.output if isinstance(request.output, Path) else None
     with show_progress(is_quiet=request.quiet, stage=f"looking at {request.source}"):
-        return forecast(model_at(request.source), request.options, output)
+        options = replace(request.options, overwrite=True)  # of what is there nothing is written over
+        return forecast(model_at(request.source), options, output)
 
 
 def _try(job: Job, whole: Request) -> int:

@@ -104,8 +104,7 @@ def _measured(checks: Sequence[Check]) -> dict[str, Check]:
     }
     for check in opinions:
         where = f" ({check.provider})" if len(opinions) > 1 else ""
-        metric = format_metric_name(check.metric)
-        named[f"second opinion ({metric}), {_place(check)}{where}"] = check
+        named[f"second opinion{where}"] = check
     return named
 
 

@@ -197,10 +197,10 @@ def test_killed(stop: signal.Signals, source: Path, out: Path) -> None:
     """A real signal to a real process: exit code 130 or 143, one line, OUT as it was."""
     existed = out.exists()
     waiting = (
-        "import sys, time; from onnxzip import pipeline; from onnxzip.cli.main import main\n"
+        "import sys, time; from onnxzip.choose import attempt; from onnxzip.cli.main import main\n"
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(*a):\n    print('ready', flush=True); time.sleep(60)\n"
-        "pipeline.propose = wait\nsys.exit(main())"
+        "attempt.propose = wait\nsys.exit(main())"
     )
     command = [sys.executable, "-c", waiting, str(source), str(out), "-f"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
