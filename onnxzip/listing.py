@@ -87,7 +87,7 @@ def _plain_weights(model: Model, n_nodes: int, n_bytes: int) -> list[StoredWeigh
     Together they take `n_bytes` at most: several may lie at the same place of an external file.
     """
     decoder = graph.decoder_inputs(model, n_nodes)
-    found = {n: w for n, w in graph.large_initializers(model).items() if n not in decoder}
+    found = {n: w for n, w in graph.large_constants(model).items() if n not in decoder}
     sizes = apportion_at_most(n_bytes, [n_own_bytes for _, _, n_own_bytes in found.values()])
     return [
         StoredWeight(name, "plain", shape, kind, n_own_bytes, size, 0.0)

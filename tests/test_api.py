@@ -352,3 +352,8 @@ def test_what_is_not_proven_or_odd_is_logged_as_warnings(caplog: pytest.LogCaptu
     assert report.warnings
     for finding in report.warnings:
         assert any(finding.text in line for line in told)
+
+
+def test_a_result_is_its_report_in_a_notebook() -> None:
+    result = onnxzip.compress(CASES["two_layer_perceptron"].build(), **FAST)
+    assert result._repr_html_() == result.report._repr_html_()

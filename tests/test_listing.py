@@ -565,3 +565,12 @@ def test_weights_of_narrow_types_are_kept_and_listed(kind: str, tmp_path: Path) 
     proto.graph.CopyFrom(main)
     with pytest.raises(ToleranceError, match=r"'narrow' \(.*stays as it is; use the model as it is"):
         onnxzip.compress(proto)
+
+
+@pytest.mark.parametrize(("name", "n_weights"), [("if_initializers", 2), ("constant_of_floats", 1)])
+def test_weights_of_bodies_and_constant_nodes_are_listed(name: str, n_weights: int) -> None:
+    found = onnxzip.inspect(CASES[name].build())
+    plain = [weight for weight in found.weights if weight.pass_name == "plain"]
+    assert len(plain) == n_weights
+    assert sum(weight.n_bytes for weight in plain) <= found.n_bytes
+    assert {weight.dtype for weight in plain} == {"float32"}

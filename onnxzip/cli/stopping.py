@@ -97,3 +97,22 @@ def stoppable(*, is_process: bool) -> Iterator[Stops]:
         for number, handler in before.items():
             is_over = is_process and stops.is_done
             signal.signal(number, signal.SIG_IGN if is_over or handler is None else handler)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Keep signals that stop the work waiting; so does a process that is started in the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WORDS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def listen() -> None:
+    """Let signals that stop the work come in, those that have waited at once."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WORDS)

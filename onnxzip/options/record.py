@@ -160,6 +160,10 @@ class Result:
     model: ModelProto | None
     report: Report
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the report."""
+        return self.report._repr_html_()
+
 
 USED_BY_VERIFY = frozenset(
     {"calibration", "labels", "metric", "tolerance", "custom_ops", "providers", "seed"}

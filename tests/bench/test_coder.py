@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from onnxzip.codec.coding.encoder import encode
-from tests.bench.loading import run_child
+from onnxzip.comparison.costs import cost_of_loading
+from onnxzip.runtime.apart import Limits
 from tests.codec.coding.decoder import decode
 from tests.codec.coding.model_builder import ModelBuilder, build_model, wrap
 from tests.codec.coding.test_prefix import assert_same, entropy_bits
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.bench
 DATA = Path(__file__).parents[3] / "shared" / "data"
 N_WEIGHTS = 1 << 24
 SHAPE = (4096, 4096)
-N_RUNS = 5
 LOAD_STEPS = (0.7, 1.0, 1.5)
 
 
@@ -97,10 +97,9 @@ def test_time_and_memory_of_session_creation(kind: str, step: float, tmp_path: P
     builder = ModelBuilder(17)
     name = builder.constant(array.astype(np.float32))
     onnx.save(wrap(builder, [name], [SHAPE], ()), plain)
-    seconds, _, _ = run_child(N_RUNS + 1, 0, plain, coded)
-    plain_time, coded_time = (float(np.median(seconds[i + 2 :: 2])) for i in range(2))
-    extra_time = (coded_time - plain_time) / N_WEIGHTS * 1e9
-    extra_bytes = (run_child(1, 0, coded)[2] - run_child(1, 0, plain)[2]) / N_WEIGHTS
+    before, after = (cost_of_loading(path, Limits(cpu_s=3600)) for path in (plain, coded))
+    extra_time = (after.cpu_s - before.cpu_s) / N_WEIGHTS * 1e9
+    extra_bytes = ((after.n_bytes or 0) - (before.n_bytes or 0)) / N_WEIGHTS
     print(
         f"\n{kind:8} step {step}: {extra_time:.0f} ns and {extra_bytes:.1f} bytes a weight above plain"
     )

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from onnxzip.cli.arguments import Request
 from onnxzip.cli.messages import complete, explain
 from onnxzip.cli.several.one import Told, compress_file
-from onnxzip.cli.stopping import Stopped, stoppable
+from onnxzip.cli.stopping import Stopped, deaf, listen, stoppable
 from onnxzip.cli.streams import open_streams
 from onnxzip.cli.supervision import describe_ending, tidy
 from onnxzip.errors import OnnxzipError
@@ -100,7 +100,8 @@ class _Running:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe(duplex=False)
         self.process: SpawnProcess = context.Process(target=_work, args=(request, other, os.getpid()))
-        self.process.start()
+        with deaf():  # stopped halfway, it would print a traceback; it listens when it has handlers
+            self.process.start()
         other.close()
 
     def receive(self) -> Event:
@@ -139,6 +140,7 @@ def _work(request: Request, pipe: Connection, parent: int) -> None:
 
     with suppress(BrokenPipeError), stoppable(is_process=True) as stops:
         try:
+            listen()
             outcome = _outcome(compress_file(request, stops, show))
         except KeyboardInterrupt as error:
             number = error.number if isinstance(error, Stopped) else signal.SIGINT

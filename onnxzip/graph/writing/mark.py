@@ -24,7 +24,7 @@ import onnx
 from onnxzip.errors import ModelError, VerificationError
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, n_elements, n_raw_bytes, tensor_array
-from onnxzip.graph.reading.weights import MIN_ELEMENTS
+from onnxzip.graph.reading.weights import MIN_ELEMENTS, find_weights
 from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import KEY, decoded_names, decoder_bytes
 from onnxzip.graph.writing.mark_text import (
@@ -203,16 +203,26 @@ def _find_mark(model: Model) -> MarkText:
     return parse_mark(texts[0], model.source)
 
 
-def large_initializers(model: Model) -> dict[str, tuple[str, tuple[int, ...], int]]:
-    """Return type, shape and bytes of the main graph's initializers that could be called weights.
+def large_constants(model: Model) -> dict[str, tuple[str, tuple[int, ...], int]]:
+    """Return type, shape and bytes of the constants that could be called weights, by name.
 
-    Those of types that stay as they are, such as int4 and float8, are among them.
+    Those of types that stay as they are, such as int4 and float8, are among them, and what Constant
+    nodes and nested graphs hold.
     """
     found = {}
     for tensor in model.proto.graph.initializer:
-        plain = PLAIN_TYPES.get(tensor.data_type)
-        kind = plain.name if plain else onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-        n_bytes = n_raw_bytes(tensor) if kind != "string" else 0
-        if n_bytes >= MIN_DETACHED_BYTES if plain else n_bytes and n_elements(tensor) >= MIN_ELEMENTS:
+        kind, n_bytes = _kind(tensor), 0 if _kind(tensor) == "string" else n_raw_bytes(tensor)
+        is_plain = tensor.data_type in PLAIN_TYPES
+        if n_bytes >= MIN_DETACHED_BYTES if is_plain else n_bytes and n_elements(tensor) >= MIN_ELEMENTS:
             found[tensor.name] = (kind, tuple(tensor.dims), n_bytes)
+    for weight in find_weights(model):
+        if weight.scope.path or weight.holder is not None:
+            tensor = weight.tensor
+            found.setdefault(weight.name, (_kind(tensor), tuple(tensor.dims), n_raw_bytes(tensor)))
     return found
+
+
+def _kind(tensor: onnx.TensorProto) -> str:
+    """Return what an element type is called."""
+    plain = PLAIN_TYPES.get(tensor.data_type)
+    return plain.name if plain else onnx.TensorProto.DataType.Name(tensor.data_type).lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,6 +18,9 @@ import pygal
 
 from onnxzip.records.printable import printable
 from onnxzip.report.plots.plot import BarPlot, Group, Plot, Point, XYPlot, has_place
+
+# pygal adds a finder for plug-ins that has no find_spec, which others who ask all finders trip over.
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 _WIDTH, _HEIGHT = 430, 280
 """Units of a drawing. A phone of 390 pixels shows them at 0.77, where page/style.css enlarges texts."""
