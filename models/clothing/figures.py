@@ -15,6 +15,7 @@ from models.clothing.archive import read_examples, read_test
 from models.clothing.comparison import Outcome
 from models.clothing.images import N_PIXELS, coded_bytes, restore
 from models.clothing.pictures import CLASSES
+from onnxzip.report.plots import drawing  # noqa: F401  (takes pygal's finder of plug-ins off again)
 
 SCALE = 3
 """Screen pixels for one of a picture: 28 are an inch across, as a thumbnail is."""
