@@ -211,7 +211,8 @@ def large_constants(model: Model) -> dict[str, tuple[str, tuple[int, ...], int]]
     """
     found = {}
     for tensor in model.proto.graph.initializer:
-        kind, n_bytes = _kind(tensor), 0 if _kind(tensor) == "string" else n_raw_bytes(tensor)
+        kind = _kind(tensor)
+        n_bytes = n_raw_bytes(tensor) if kind != "string" else 0
         is_plain = tensor.data_type in PLAIN_TYPES
         if n_bytes >= MIN_DETACHED_BYTES if is_plain else n_bytes and n_elements(tensor) >= MIN_ELEMENTS:
             found[tensor.name] = (kind, tuple(tensor.dims), n_bytes)
