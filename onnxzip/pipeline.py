@@ -20,9 +20,10 @@ from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
+from onnxzip.propose.acceleration import accelerate
 from onnxzip.propose.proposal import Proposal
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import draft_structure
+from onnxzip.propose.structure import draft_structure, settle_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
 from onnxzip.records.finding import Finding
@@ -77,7 +78,9 @@ def compress(
         show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))
-        made = attempt_within(original, draft, subject, options, show)
+        settled = settle_structure(draft, subject, options)
+        faster = accelerate(settled, subject, options, show)
+        made = attempt_within(original, faster, subject, options, show)
         plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
         show("writing", at("writing"))

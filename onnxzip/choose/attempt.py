@@ -10,8 +10,8 @@ from onnxzip.choose.chooser import Chooser
 from onnxzip.graph import Model, Origin
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options
+from onnxzip.propose.acceleration import Accelerated
 from onnxzip.propose.proposal import Proposal, propose
-from onnxzip.propose.structure import Draft
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan
 from onnxzip.records.progress import ShowProgress, at
@@ -45,7 +45,7 @@ _LEAST = 1
 
 
 def attempt_within(
-    original: Model, draft: Draft, subject: Subject, options: Options, show: ShowProgress
+    original: Model, source: Accelerated, subject: Subject, options: Options, show: ShowProgress
 ) -> Attempt:
     """Propose, choose, emit and prove; entropy code less where decoding takes more than is allowed.
 
@@ -53,10 +53,10 @@ def attempt_within(
     """
     allowed = options.load_memory
     if allowed is None:
-        return _attempt(original, draft, subject, options, show)
+        return _attempt(original, source, subject, options, show)
     allowance = allowed
     for n_left in reversed(range(_MAX_ATTEMPTS)):
-        made = _attempt(original, draft, subject, replace(options, load_memory=allowance), show)
+        made = _attempt(original, source, subject, replace(options, load_memory=allowance), show)
         n_excess = made.load_bytes - allowed
         if n_excess <= 0 or allowance == _LEAST:
             break
@@ -66,27 +66,33 @@ def attempt_within(
 
 
 def _attempt(
-    original: Model, draft: Draft, subject: Subject, options: Options, show: ShowProgress
+    original: Model, source: Accelerated, subject: Subject, options: Options, show: ShowProgress
 ) -> Attempt:
     """Propose, choose, emit and prove."""
-    proposal = propose(draft, subject, options, show)
+    proposal = propose(source.settled, subject, options, show)
     restorer = Restorer(proposal.passes, proposal.codecs)
     chooser = Chooser(proposal, subject, options, restorer, show)
     made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
-    emitter = _emitter(proposal, subject, options, restorer, made_from)
+    emitter = _emitter(proposal, source, subject, options, restorer, made_from)
     plan = _first_plan(chooser, emitter, options)
     plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
     return Attempt(proposal, chooser, plan, emitted, proof)
 
 
 def _emitter(
-    proposal: Proposal, subject: Subject, options: Options, restorer: Restorer, made_from: Origin
+    proposal: Proposal,
+    source: Accelerated,
+    subject: Subject,
+    options: Options,
+    restorer: Restorer,
+    made_from: Origin,
 ) -> Emitter:
     keeps_names = options.keep_names or not proposal.level.renames
     judged = judgement_of(subject)
     emit_stored = proposal.level.emit
     return Emitter(
-        proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged, made_from
+        *(proposal.model, proposal.passes, restorer, emit_stored, keeps_names, judged, made_from),
+        land=source.landed,
     )
 
 

@@ -64,7 +64,7 @@ class Chooser:
         self._refitter = Refitter(proposal, subject)
         others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
         self._prober = Prober(proposal, subject, restorer, others)
-        self._by_macs = options.objective == "speed"
+        self._by_macs = False
         unseen = self._prober.reached_by_none(self._prober.probe_all(show))
         aim = self._prober.aim
         self._is_proportional = aim.is_proportional

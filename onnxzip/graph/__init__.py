@@ -7,7 +7,7 @@ from onnxzip.graph.changing.constants import with_constants, with_copied_constan
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
 from onnxzip.graph.changing.hoisting import companions, freeze_inputs, hoist_weights, make_overridable
-from onnxzip.graph.changing.operand_outputs import with_operand_outputs
+from onnxzip.graph.changing.operand_outputs import with_operand_outputs, with_value_outputs
 from onnxzip.graph.changing.opset import DECODE_OPSET, PACKED_OPSET, raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
@@ -156,6 +156,7 @@ __all__ = [
     "with_first_layers",
     "with_operand_outputs",
     "with_plain_weights",
+    "with_value_outputs",
     "write_mark",
     "write_model",
 ]

@@ -25,7 +25,7 @@ elsewhere, as that of a low rank does, says nothing of higher rates."""
 
 def forms_for(objective: str) -> tuple[Form, ...]:
     """Return the forms that passes should offer: "size" stores, "speed" also computes."""
-    return ("stored", "computed") if objective == "speed" else ("stored",)
+    return ("stored",)
 
 
 def completed(ladder: Sequence[Candidate], codec: Codec) -> list[Candidate]:

@@ -20,7 +20,7 @@ from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed, forms_for
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import Draft, settle_structure
+from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import is_kept
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
@@ -83,15 +83,14 @@ class Proposal:
         release_pages(la.statistics.second_moment for la in self.layers if la.statistics is not None)
 
 
-def propose(draft: Draft, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
-    """Settle the model's structure, and collect every pass's candidates for each of its weights.
+def propose(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
+    """Collect every pass's candidates for each of a model's weights.
 
     Raises:
-        ModelError: an old opset cannot be raised exactly.
         UsageError: a pass or one of its settings does not exist.
     """
     weight_passes, _ = make_passes(options)
-    model, found, rewrites, skips = settle_structure(draft, subject, options)
+    model, found = settled.model, settled.weights
     shapes = {name: array.shape for name, array in subject.samples[0].feeds.feeds[0].items()}
     layers = annotate_layers(model, found.layers, shapes)
     chosen_level = level(options.level)
@@ -111,8 +110,8 @@ def propose(draft: Draft, subject: Subject, options: Options, show: ShowProgress
         weight_passes,
         chosen_level,
         codecs,
-        rewrites,
-        [*skips, *found.skips, *unmeasured, *refusals],
+        settled.rewrites,
+        [*settled.skips, *found.skips, *unmeasured, *refusals],
         options.keep,
     )
 

@@ -108,9 +108,24 @@ def _check_target(target_size: int, *models: Model) -> None:
         )
 
 
-def settle_structure(
-    draft: Draft, subject: Subject, options: Options
-) -> tuple[Model, FoundWeights, list[Rewrite], list[Skip]]:
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A model whose structure is changed as far as that leaves its answers alone.
+
+    Attributes:
+        model: the model.
+        weights: its weights.
+        rewrites: what was done to it.
+        skips: what was refused.
+    """
+
+    model: Model
+    weights: FoundWeights
+    rewrites: Sequence[Rewrite]
+    skips: Sequence[Skip]
+
+
+def settle_structure(draft: Draft, subject: Subject, options: Options) -> Settled:
     """Return the changed model, its weights, what was done and what was refused.
 
     The outputs have to stay what they were. A fold that moves them, or that fails where the original
@@ -124,14 +139,14 @@ def settle_structure(
         raises = _check_raised(draft, subject)
     except ModelError as error:
         skip = _not_raised(draft.original, error)
-        return draft.original, find_weights(draft.original, keep), [], [skip]
+        return Settled(draft.original, find_weights(draft.original, keep), [], [skip])
     if not draft.rewrites:
-        return draft.folded, draft.weights, raises, list(draft.skips)
+        return Settled(draft.folded, draft.weights, raises, draft.skips)
     reason = _why_undone(draft.folded, subject)
     if reason:
         skip = Skip("graph", draft.rewrites[0].pass_name, f"{reason}; undone")
-        return draft.raised, find_weights(draft.raised, keep), raises, [*draft.skips, skip]
-    return draft.folded, draft.weights, [*raises, *draft.rewrites], list(draft.skips)
+        return Settled(draft.raised, find_weights(draft.raised, keep), raises, [*draft.skips, skip])
+    return Settled(draft.folded, draft.weights, [*raises, *draft.rewrites], draft.skips)
 
 
 def _check_raised(draft: Draft, subject: Subject) -> list[Rewrite]:

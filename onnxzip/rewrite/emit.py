@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from onnxzip.graph import (
     UNKNOWN_ORIGIN,
@@ -32,6 +33,10 @@ from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import emit_rounded, settled
 
 _log = logging.getLogger(__name__)
+
+Land: TypeAlias = Callable[[Model, Callable[[str], Array | None]], Model]
+"""Returns a model whose nodes read weights in the form in which they run (`accelerate`), from one with
+float weights and what returns a plan's values of a weight by name, None for one that it leaves alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,7 @@ class Emitter:
         keeps_names: whether internal names stay.
         judged: what the file is judged by; None for the defaults.
         made_from: the original, and what is not proven.
+        land: returns the model that weights are emitted into, knowing what each planned one is.
     """
 
     model: Model
@@ -76,17 +82,25 @@ class Emitter:
     keeps_names: bool
     judged: Judgement | None = None
     made_from: Origin = UNKNOWN_ORIGIN
+    land: Land = lambda model, weights: model
 
     def settled(self, plan: Plan) -> Model:
-        """Return the model with the values that the plan's small tensors decode to."""
-        return with_constants(self.model, settled(plan))
+        """Return the model that the plan is emitted into, its small tensors decoded."""
+        return self._landed(with_constants(self.model, settled(plan)), plan)
+
+    def _landed(self, model: Model, plan: Plan) -> Model:
+        return self.land(model, lambda name: self._restored(plan, name))
+
+    def _restored(self, plan: Plan, name: str) -> Array | None:
+        candidate = plan.chosen.get(name)
+        return None if candidate is None else self.restorer.restore(candidate)
 
     def emit(self, plan: Plan) -> Emitted:
         """Return a copy of the model with every chosen candidate's graph in it, and the mark.
 
         A file in which nothing is decoded has no mark: it is a plain model.
         """
-        changed = with_constants(self.model, plan.constants).copy()
+        changed = self._landed(with_constants(self.model, plan.constants), plan).copy()
         layers = [candidate.layer for candidate in plan.chosen.values()]
         builder = GraphBuilder(changed, layers, self.emit_stored, plan.rounding.layers)
         for candidate in plan.chosen.values():

@@ -47,6 +47,7 @@ class GraphEditor:
         graph = model.proto.graph
         self._fresh = FreshNames(model.names())
         self._nodes = dict(enumerate(sorted_nodes(graph, model.source)))
+        self._last_key = max(self._nodes, default=-1)
         self._outputs = {v.name for v in graph.output}
         overridable = {v.name for v in graph.input} if model.proto.ir_version >= 4 else set()
         constants = {t.name: t for t in graph.initializer if t.name not in overridable}
@@ -128,14 +129,13 @@ class GraphEditor:
         self, op_type: str, inputs: Sequence[str], hint: str, attributes: Mapping[str, AttributeValue]
     ) -> str:
         """Add a node of the standard before all that reads it; return its output's new unique name."""
-        output = self._fresh.new(hint)
-        key = max(self._nodes, default=-1) + 1
-        node = onnx.helper.make_node(op_type, inputs, [output], output)
+        node = onnx.helper.make_node(op_type, inputs, [])
         node.attribute.extend(onnx.helper.make_attribute(k, value) for k, value in attributes.items())
-        self._nodes[key] = node
-        self._register(key)
-        self._has_new_nodes = True
-        return output
+        return self._add(node, hint, 1)[0]
+
+    def add_wide_node(self, op_type: str, inputs: Sequence[str], hint: str, n_outputs: int) -> list[str]:
+        """Likewise with several outputs."""
+        return self._add(onnx.helper.make_node(op_type, inputs, []), hint, n_outputs)
 
     def set_inputs(self, node: NodeView, inputs: Sequence[str]) -> None:
         """Change a node's inputs."""
@@ -171,6 +171,16 @@ class GraphEditor:
         replace_all(graph.node, self._nodes.values())
         if self._has_new_nodes:
             replace_all(graph.node, sorted_nodes(graph, self._model.source))
+
+    def _add(self, node: onnx.NodeProto, hint: str, n_outputs: int) -> list[str]:
+        outputs = [self._fresh.new(hint) for _ in range(n_outputs)]
+        node.name = outputs[0]
+        node.output.extend(outputs)
+        self._last_key += 1
+        self._nodes[self._last_key] = node
+        self._register(self._last_key)
+        self._has_new_nodes = True
+        return outputs
 
     def _register(self, key: int) -> None:
         for name in reads_of(self._nodes[key]):

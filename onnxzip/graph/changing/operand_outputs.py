@@ -17,12 +17,17 @@ def with_operand_outputs(model: Model, operands: Sequence[Operand]) -> tuple[Mod
     Returns:
         The model, and each value's name in it; graph inputs and constants are left out.
     """
+    return with_value_outputs(model, [operand.value for operand in operands])
+
+
+def with_value_outputs(model: Model, values: Sequence[str]) -> tuple[Model, dict[str, str]]:
+    """Return a copy of the model whose only outputs are values of its main graph; see above."""
     exposed = model.copy()
     graph = exposed.proto.graph
     fresh = FreshNames(exposed.names())
     made = {output for node in graph.node for output in node.output}
     names: dict[str, str] = {}
-    for value in dict.fromkeys(operand.value for operand in operands):
+    for value in dict.fromkeys(values):
         if value.startswith(RECURRENT_STATES):
             names[value] = _name_states(graph, value.removeprefix(RECURRENT_STATES), fresh)
         elif value in made:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from onnxzip.graph import (
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.moments.damping import SPATIAL_DAMPING, damped, noise_share
 from onnxzip.measure.moments.sampled_columns import ColumnView, OuterSum, draw, is_finite, n_wanted
+from onnxzip.measure.moments.value_groups import ValueGroups
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import MAX_EXPONENT, Layer, Statistics
 from onnxzip.records.plan import Skip
@@ -34,12 +36,6 @@ from onnxzip.runtime.session import Session, open_session
 
 _UNREAD_SHARE = 0.5
 """Share of the row weights that all rows of a table have alike: other inputs will read other rows."""
-
-_MAX_GROUP_BYTES = 16 << 20
-"""Values that are taken from a run at once: a guess that costs runs, or memory."""
-
-_FIRST_GROUP = 4
-"""The same in values, before one run has told their sizes."""
 
 ShowFraction = Callable[[float], None]
 
@@ -200,11 +196,9 @@ def _measure(
         else _MomentSum(s, not feeds.is_like_real)
         for s in sources
     }
-    outputs = list(names.values())
-    groups = [outputs[i : i + _FIRST_GROUP] for i in range(0, len(outputs), _FIRST_GROUP)]
+    groups = ValueGroups(session, list(names.values()))
     for i_run, run in enumerate(feeds):
-        sizes: dict[str, int] = {}
-        for values in (run, *(session.run(run, group) for group in groups)):
+        for values in chain([run], groups.run(run)):
             for i, source in enumerate(sources):
                 array = values.get(names.get(source.operand.value, source.operand.value))
                 total = sums[source]
@@ -215,24 +209,8 @@ def _measure(
                 elif array.dtype.kind in "fV":
                     rng = np.random.default_rng((i_run, i))
                     total.add(draw(source, array, n_wanted(source.n_columns, len(feeds)), rng).columns)
-            sizes.update({name: array.nbytes for name, array in values.items()})
-        if i_run == 0:
-            groups = _group([(name, sizes[name]) for name in outputs])
         show((i_run + 1) / len(feeds))
     return sums
-
-
-def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
-    """Put values together that take at most _MAX_GROUP_BYTES in a run."""
-    groups: list[list[str]] = []
-    room = 0
-    for name, n_bytes in sizes:
-        if n_bytes > room:
-            groups.append([])
-            room = _MAX_GROUP_BYTES
-        groups[-1].append(name)
-        room -= n_bytes
-    return groups
 
 
 def _combine(sums: Sequence[_MomentSum]) -> Statistics | None:
