@@ -79,7 +79,7 @@ def compress(
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))
         settled = settle_structure(draft, subject, options)
-        faster = accelerate(settled, subject, options, show)
+        faster = accelerate(original, settled, subject, options, show)
         made = attempt_within(original, faster, subject, options, show)
         plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)

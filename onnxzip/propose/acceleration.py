@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxzip.graph import GraphEditor, Model
+from onnxzip.graph import Model, with_node_names
 from onnxzip.measure.moments.value_ranges import measure_ranges
+from onnxzip.measure.speed.stopwatch import Stopwatch, stopwatch_for
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
-from onnxzip.propose.quantising.grid import grid_of
-from onnxzip.propose.quantising.region import find_region, multiplications_of
-from onnxzip.propose.quantising.surgery import Landing, land, steps_of, with_rounded_values
+from onnxzip.propose.quantising.builds import Workbench, landed
+from onnxzip.propose.quantising.choice import Chooser
+from onnxzip.propose.quantising.surgery import Landing
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import find_weights
 from onnxzip.records.aliases import Array
-from onnxzip.records.plan import Rewrite
+from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
 
 
@@ -28,10 +29,12 @@ class Accelerated:
     Attributes:
         settled: the model while weights are chosen: they are float32, what they meet is rounded.
         landings: the weights that end as int8.
+        stopwatch: what times are measured with; None where none are.
     """
 
     settled: Settled
-    landings: Sequence[Landing] = field(default_factory=tuple)
+    landings: Sequence[Landing] = ()
+    stopwatch: Stopwatch | None = None
 
     def landed(self, model: Model, restored: Callable[[str], Array | None]) -> Model:
         """Return the model with weights as they run.
@@ -42,40 +45,55 @@ class Accelerated:
         """
         if not self.landings:
             return model
-        originals = {t.name: t for t in model.proto.graph.initializer}
-        steps = {}
+        tensors = {t.name: t for t in model.proto.graph.initializer}
+        weights: dict[str, Array] = {}
         for landing in self.landings:
-            weight = restored(landing.weight)
-            array = model.array(originals[landing.weight]) if weight is None else weight
-            steps[landing.weight] = steps_of(np.asarray(array), landing.axis)
-        return land(model, self.landings, steps)
+            planned = restored(landing.weight)
+            array = model.array(tensors[landing.weight]) if planned is None else planned
+            weights[landing.weight] = np.asarray(array)
+        return landed(model, self.landings, weights)
 
 
-def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Accelerated:
-    """Let nodes compute in int8, where that was asked for."""
+def accelerate(
+    original: Model, settled: Settled, subject: Subject, options: Options, show: ShowProgress
+) -> Accelerated:
+    """Let nodes compute in int8 where that is faster, if that was asked for.
+
+    Raises:
+        UsageError: the model does not take as many samples in a run as `batch` says.
+    """
     if options.objective != "speed":
         return Accelerated(settled)
-    model = settled.model
-    editor = GraphEditor(model.copy())
-    names = {layer.name for layer in settled.weights.layers}
-    chosen = [m for m in multiplications_of(editor) if m.weight in names]
-    region = find_region(editor, chosen, lambda node: True)
+    stopwatch = stopwatch_for(original, subject, options)
+    model = with_node_names(settled.model)
+    bench = Workbench(model, {layer.name for layer in settled.weights.layers})
+    if not bench.candidates:
+        reason = "no node multiplies by a float32 weight of the main graph in a form that runs in int8"
+        return _unchanged(settled, [Skip("graph", "int8", reason)], stopwatch)
     ranges = measure_ranges(
         model,
-        list(dict.fromkeys(region.rounded.values())),
+        bench.values,
         subject.known_feeds,
         subject.custom_ops,
         lambda fraction: show("ranges", at("statistics", fraction)),
     )
-    grids = {value: grid_of(found, cuts=not subject.is_generated) for value, found in ranges.items()}
-    rounded, landings = with_rounded_values(model, region, grids)
+    bench.set_ranges(ranges, cuts=not subject.is_generated)
+    choice = Chooser(model, subject, stopwatch, show).choose(bench)
+    if choice.build is None:
+        return _unchanged(settled, choice.skips, stopwatch)
+    build = choice.build
     rewrites = [
-        Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8") for m in region.multiplications
+        Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8")
+        for m in build.region.multiplications
     ]
-    changed = replace(
-        settled,
-        model=rounded,
-        weights=find_weights(rounded, options.keep),
-        rewrites=[*settled.rewrites, *rewrites],
+    changed = Settled(
+        build.model,
+        find_weights(build.model, options.keep),
+        [*settled.rewrites, *rewrites],
+        [*settled.skips, *choice.skips],
     )
-    return Accelerated(changed, landings)
+    return Accelerated(changed, build.landings, stopwatch)
+
+
+def _unchanged(settled: Settled, skips: Sequence[Skip], stopwatch: Stopwatch) -> Accelerated:
+    return Accelerated(replace(settled, skips=[*settled.skips, *skips]), (), stopwatch)

@@ -1,0 +1,223 @@
+"""Chooses which nodes compute in int8: those that are faster for it, as far as the loss allows.
+
+Whole models are timed side by side, on the inputs, threads and samples that the user names, as what a
+node gains by itself it may lose on the way into int8 and back. The loss is that of the rounded values,
+with the weights as they are; that of coded weights adds to it in squares, and has what is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from onnxzip.errors import CalibrationError, ModelError
+from onnxzip.graph import Model, loadable
+from onnxzip.measure.aim import Aim
+from onnxzip.measure.speed.stopwatch import Stopwatch
+from onnxzip.measure.subject import Subject
+from onnxzip.measure.trial_session import TrialSession
+from onnxzip.propose.quantising.builds import Build, Workbench
+from onnxzip.propose.quantising.fusion import unfused
+from onnxzip.propose.quantising.region import Multiplication
+from onnxzip.records.plan import Skip
+from onnxzip.records.progress import ShowProgress, at
+from onnxzip.runtime.session import open_session
+from onnxzip.runtime.timing.ratio import ratio_of
+
+_log = logging.getLogger(__name__)
+
+_SHARE = 0.4
+"""Of the loss allowed, in squares, that rounded values may take: weights then have 0.37 bits more each,
+a bit for each halving of their error. A guess about what bytes are worth to who asks for speed."""
+
+_DEFAULT_LOSS = 0.1
+"""Nrmse that stands for the loss allowed where no limit tells it: the default one (metrics/nrmse.py)."""
+
+_N_REPAIRS = 4
+"""Times that nodes are left in float32 until the loss is within its share; single nodes' losses do not
+quite add up. A guess that costs some sessions."""
+
+_MARGIN = 0.9
+"""Share of the loss that may be left then, more narrowly each time."""
+
+_N_FUSIONS = 3
+"""Times that nodes are left in float32 because they, or what is beside them, stay what they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen, and why not more.
+
+    Attributes:
+        build: the model some of whose nodes compute in int8; None where that is not faster.
+        skips: why nodes stay in float32.
+        loss: of the rounded values, as a share of what is allowed.
+    """
+
+    build: Build | None
+    skips: Sequence[Skip]
+    loss: float = 0.0
+
+
+class Chooser:
+    """Chooses for a model whose nodes have names."""
+
+    def __init__(
+        self, model: Model, subject: Subject, stopwatch: Stopwatch, show: ShowProgress
+    ) -> None:
+        self._model, self._subject, self._stopwatch, self._show = model, subject, stopwatch, show
+        self._aim = Aim(subject)
+        self._reasons: dict[str, str] = {}
+
+    def choose(self, bench: Workbench) -> Choice:
+        """Return the fastest build that keeps its share of the loss."""
+        chosen = self._fused(bench, bench.candidates)
+        chosen, gains = self._gaining(bench, chosen)
+        chosen, loss = self._within_loss(bench, chosen, gains)
+        build = self._fastest(bench, chosen)
+        skips = [Skip(name, "int8", reason) for name, reason in self._reasons.items()]
+        return Choice(build, skips, loss if build is not None else 0.0)
+
+    def _fused(self, bench: Workbench, chosen: Sequence[Multiplication]) -> list[Multiplication]:
+        """Leave out what onnxruntime does not run in int8, whatever the graph says."""
+        left = list(chosen)
+        for _ in range(_N_FUSIONS):
+            if not left:
+                break
+            lost = unfused(bench.build(left, bench.refused), self._subject.custom_ops)
+            if not lost:
+                break
+            bench.refused |= lost
+            left = self._without(left, lost, "onnxruntime has no int8 kernel for it here")
+        return left
+
+    def _without(
+        self, chosen: Sequence[Multiplication], lost: Collection[str], reason: str
+    ) -> list[Multiplication]:
+        """Leave out the nodes of some outputs."""
+        for multiplication in chosen:
+            if multiplication.node.outputs[0] in lost:
+                self._reasons[multiplication.weight] = reason
+        return [m for m in chosen if m.node.outputs[0] not in lost]
+
+    def _gaining(
+        self, bench: Workbench, chosen: Sequence[Multiplication]
+    ) -> tuple[list[Multiplication], dict[str, float]]:
+        """Leave out nodes that are no faster by themselves; return the seconds that others gain."""
+        if not chosen:
+            return [], {}
+        before = self._stopwatch.node_seconds(self._model)
+        after = self._stopwatch.node_seconds(bench.build(chosen, bench.refused).landed)
+        gains = {
+            m.node.outputs[0]: before.get(m.node.name, 0.0) - after.get(m.node.name, 0.0) for m in chosen
+        }
+        losing = {output for output, gain in gains.items() if gain <= 0}
+        if not losing:
+            return list(chosen), gains
+        for m in chosen:
+            if m.node.outputs[0] in losing:
+                self._reasons[m.weight] = (
+                    f"takes {1e6 * after.get(m.node.name, 0.0):.0f} us in int8, "
+                    f"{1e6 * before.get(m.node.name, 0.0):.0f} us in float32"
+                )
+        return [m for m in chosen if m.node.outputs[0] not in losing], gains
+
+    def _within_loss(
+        self, bench: Workbench, chosen: Sequence[Multiplication], gains: dict[str, float]
+    ) -> tuple[list[Multiplication], float]:
+        """Leave nodes in float32 that lose much for the time they gain, until the rest has its share."""
+        left, allowed = list(chosen), math.sqrt(_SHARE)
+        alone: dict[str, float] = {}
+        for _ in range(_N_REPAIRS):
+            if not left:
+                return [], 0.0
+            loss = self._loss(bench.build(left, bench.refused))
+            _log.info("int8 in %d nodes: %.3f of the loss allowed", len(left), loss)
+            if loss <= math.sqrt(_SHARE):
+                return left, loss
+            alone = alone or self._alone(bench, left)
+            squares = {m.node.outputs[0]: alone[m.node.outputs[0]] ** 2 for m in left}
+            allowed *= _MARGIN
+            left = self._relieved(left, squares, gains, (allowed / loss) ** 2)
+        self._without(left, {m.node.outputs[0] for m in left}, "all nodes together lose too much in int8")
+        return [], 0.0
+
+    def _relieved(
+        self,
+        chosen: Sequence[Multiplication],
+        squares: dict[str, float],
+        gains: dict[str, float],
+        share: float,
+    ) -> list[Multiplication]:
+        """Leave out the nodes that lose most for what they gain, until a share of the squares is left."""
+        total = sum(squares.values())
+        left, kept = list(chosen), total
+        order = sorted(
+            squares, key=lambda output: squares[output] / max(gains[output], 1e-9), reverse=True
+        )
+        lost: set[str] = set()
+        for output in order:
+            if kept <= share * total:
+                break
+            lost.add(output)
+            kept -= squares[output]
+        for m in left:
+            if m.node.outputs[0] in lost:
+                loss = math.sqrt(squares[m.node.outputs[0]])
+                gain = 1e6 * gains[m.node.outputs[0]]
+                self._reasons[m.weight] = f"loses {loss:.2g} nrmse alone in int8, for {gain:.0f} us"
+        return [m for m in left if m.node.outputs[0] not in lost]
+
+    def _alone(self, bench: Workbench, chosen: Sequence[Multiplication]) -> dict[str, float]:
+        """Return the loss of each node if it alone computes in int8."""
+        losses: dict[str, float] = {}
+        for i, multiplication in enumerate(chosen):
+            self._show(f"int8 {i + 1} of {len(chosen)}", at("statistics", i / len(chosen)))
+            build = bench.build([multiplication], bench.refused)
+            losses[multiplication.node.outputs[0]] = self._nrmse(build)
+        return losses
+
+    def _nrmse(self, build: Build) -> float:
+        """Return the worst output's nrmse on a few runs."""
+        with open_session(loadable(build.landed), custom_ops=self._subject.custom_ops) as session:
+            try:
+                return max(
+                    probe.loss(list(probe.feeds.answers(session.run))) for probe in self._subject.probes
+                )
+            except (ModelError, CalibrationError):
+                return math.inf
+
+    def _loss(self, build: Build) -> float:
+        """Return the loss of a build as a share of what is allowed."""
+        if self._aim.tolerance is None or self._aim.tolerance == math.inf:
+            return self._nrmse(build) / _DEFAULT_LOSS
+        subject = self._subject
+        trials = TrialSession(build.landed, (), subject.samples[0].feeds.feeds[0], subject.custom_ops)
+        try:
+            return self._aim.outcome(trials, {}).loss / self._aim.tolerance
+        finally:
+            trials.close()
+
+    def _fastest(self, bench: Workbench, chosen: Sequence[Multiplication]) -> Build | None:
+        """Return the faster of two builds, of all nodes and of those rounded beforehand; or None."""
+        static = [m for m in chosen if not m.is_dynamic]
+        choices = [list(chosen), *([static] if 0 < len(static) < len(chosen) else [])]
+        builds = [bench.build(choice, bench.refused) for choice in choices if choice]
+        if not builds:
+            return None
+        first, *others = self._stopwatch.latencies([self._model, *(b.landed for b in builds)])
+        ratios = [ratio_of(first, other) for other in others]
+        for build, ratio in zip(builds, ratios, strict=True):
+            n_nodes = len(build.region.multiplications)
+            _log.info(
+                *("int8 in %d nodes: %.3f of the time", n_nodes, ratio.value),
+                *("(%.3f to %.3f)", ratio.low, ratio.high),
+            )
+        ratio, build = min(zip(ratios, builds, strict=True), key=lambda pair: pair[0].value)
+        if ratio.high < 1:
+            return build
+        reason = f"all in int8 take {ratio.value:.2f} of the time ({ratio.low:.2f} to {ratio.high:.2f})"
+        self._without(chosen, {m.node.outputs[0] for m in chosen}, reason)
+        return None
