@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
+from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
@@ -26,6 +27,7 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import draft_structure, settle_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
+from onnxzip.records.costs.latency import Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
@@ -83,15 +85,16 @@ def compress(
         made = attempt_within(original, faster, subject, options, show)
         plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
+        speed = faster.compare(original, emitted.model)
         show("writing", at("writing"))
         proposal, chooser = made.proposal, made.chooser
         skips = (*proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, chooser.findings, options, command, started),
+            *(shown, subject, chooser.findings, options, command, started, speed),
         )
-        if chooser.refused and not options.best_effort:
-            raise found.refusal(chooser.refused)
+        if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
+            raise found.refusal(reason)
         result = _write(emitted.model, place, found, approve or (lambda report: None))
     show("done", 1.0)
     return result
@@ -115,6 +118,14 @@ class _Found:
     options: Options
     command: str
     started: float
+    speed: Speed | None
+
+    @property
+    def why_not_faster(self) -> str:
+        """Why the model is no faster where that was asked for; "" where it is, or was not."""
+        if self.speed is None or self.speed.is_faster:
+            return ""
+        return why_not_faster(self.original.source, self.speed)
 
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
@@ -156,7 +167,7 @@ class _Found:
                 f"where nothing is entropy coded, more than `load_memory` {n_allowed}; allow more"
             )
         of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
-        report = with_load_bytes(report, of_layers, n_needed)
+        report = replace(with_load_bytes(report, of_layers, n_needed), speed=self.speed)
         return self.shown.added_to(report, self.command, to_toml(self.options))
 
 

@@ -18,6 +18,7 @@ from onnxzip.propose.quantising.surgery import Landing
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import find_weights
 from onnxzip.records.aliases import Array
+from onnxzip.records.costs.latency import Speed
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
 
@@ -52,6 +53,11 @@ class Accelerated:
             array = model.array(tensors[landing.weight]) if planned is None else planned
             weights[landing.weight] = np.asarray(array)
         return landed(model, self.landings, weights)
+
+
+    def compare(self, original: Model, emitted: Model) -> Speed | None:
+        """Time the compressed model beside its original; None where speed was not asked for."""
+        return None if self.stopwatch is None else self.stopwatch.compare(original, emitted)
 
 
 def accelerate(

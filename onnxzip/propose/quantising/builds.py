@@ -62,6 +62,7 @@ class Workbench:
     Attributes:
         candidates: the nodes that may be chosen, in topological order.
         values: what may have to be rounded.
+        refused: outputs of nodes that serve none of them.
     """
 
     def __init__(self, model: Model, weights: Collection[str]) -> None:
@@ -74,9 +75,10 @@ class Workbench:
         self._model = model
         self._editor = GraphEditor(model.copy())
         self._grids: dict[str, Grid] = {}
+        self.refused: set[str] = set()
         found = multiplications_of(self._editor)
         self.candidates = [m for m in found if m.weight in weights]
-        region = self._region(self.candidates, frozenset())
+        region = self._region(self.candidates)
         self.values = list(dict.fromkeys((*region.rounded, *(m.data for m in self.candidates))))
 
     def set_ranges(self, ranges: Mapping[str, ValueRange], *, cuts: bool) -> None:
@@ -89,28 +91,23 @@ class Workbench:
         self._grids = {value: grid_of(found, cuts=cuts) for value, found in ranges.items()}
         self.candidates = [m for m in self.candidates if m.data in self._grids and self._is_able(m)]
 
-    def build(self, chosen: Sequence[Multiplication], refused: Collection[str] = ()) -> Build:
-        """Return the build of a choice.
-
-        Args:
-            chosen: some of the candidates.
-            refused: outputs of nodes that serve none of them.
-        """
-        region = self._region(chosen, frozenset(refused))
+    def build(self, chosen: Sequence[Multiplication]) -> Build:
+        """Return the build of a choice, some of the candidates."""
+        region = self._region(chosen)
         model, landings = with_rounded_values(self._model, region, self._grids)
         return Build(region, model, landings)
 
-    def _region(self, chosen: Sequence[Multiplication], refused: Collection[str]) -> Region:
+    def _region(self, chosen: Sequence[Multiplication]) -> Region:
         def may_carry(node: NodeView) -> bool:
             values = (*node.inputs, *node.outputs)
             known = not self._grids or all(self._is_known(value) for value in values)
-            return known and node.outputs[0] not in refused
+            return known and node.outputs[0] not in self.refused
 
         return find_region(self._editor, chosen, may_carry)
 
     def _is_able(self, candidate: Multiplication) -> bool:
         """Whether all that it rounds by itself has a grid."""
-        return all(value in self._grids for value in self._region([candidate], ()).rounded)
+        return all(value in self._grids for value in self._region([candidate]).rounded)
 
     def _is_known(self, value: str) -> bool:
         constant = self._editor.constant(value) if value else np.zeros(0)

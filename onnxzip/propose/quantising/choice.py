@@ -86,7 +86,7 @@ class Chooser:
         for _ in range(_N_FUSIONS):
             if not left:
                 break
-            lost = unfused(bench.build(left, bench.refused), self._subject.custom_ops)
+            lost = unfused(bench.build(left), self._subject.custom_ops)
             if not lost:
                 break
             bench.refused |= lost
@@ -109,7 +109,7 @@ class Chooser:
         if not chosen:
             return [], {}
         before = self._stopwatch.node_seconds(self._model)
-        after = self._stopwatch.node_seconds(bench.build(chosen, bench.refused).landed)
+        after = self._stopwatch.node_seconds(bench.build(chosen).landed)
         gains = {
             m.node.outputs[0]: before.get(m.node.name, 0.0) - after.get(m.node.name, 0.0) for m in chosen
         }
@@ -133,7 +133,7 @@ class Chooser:
         for _ in range(_N_REPAIRS):
             if not left:
                 return [], 0.0
-            loss = self._loss(bench.build(left, bench.refused))
+            loss = self._loss(bench.build(left))
             _log.info("int8 in %d nodes: %.3f of the loss allowed", len(left), loss)
             if loss <= math.sqrt(_SHARE):
                 return left, loss
@@ -175,7 +175,7 @@ class Chooser:
         losses: dict[str, float] = {}
         for i, multiplication in enumerate(chosen):
             self._show(f"int8 {i + 1} of {len(chosen)}", at("statistics", i / len(chosen)))
-            build = bench.build([multiplication], bench.refused)
+            build = bench.build([multiplication])
             losses[multiplication.node.outputs[0]] = self._nrmse(build)
         return losses
 
@@ -204,7 +204,7 @@ class Chooser:
         """Return the faster of two builds, of all nodes and of those rounded beforehand; or None."""
         static = [m for m in chosen if not m.is_dynamic]
         choices = [list(chosen), *([static] if 0 < len(static) < len(chosen) else [])]
-        builds = [bench.build(choice, bench.refused) for choice in choices if choice]
+        builds = [bench.build(choice) for choice in choices if choice]
         if not builds:
             return None
         first, *others = self._stopwatch.latencies([self._model, *(b.landed for b in builds)])
