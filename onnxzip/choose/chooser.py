@@ -67,6 +67,8 @@ class Chooser:
         self._by_macs = False
         unseen = self._prober.reached_by_none(self._prober.probe_all(show))
         aim = self._prober.aim
+        if not proposal.is_exact:
+            aim.set_floor(self._prober.trials)
         self._is_proportional = aim.is_proportional
         aimed = aim.tolerance if aim.is_proportional and options.target_size is None else None
         self._first_budget = aimed or _FIRST_BUDGET

@@ -9,7 +9,7 @@ from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
 from onnxzip.graph.changing.fresh_names import with_node_names
 from onnxzip.graph.changing.hoisting import companions, freeze_inputs, hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs, with_value_outputs
-from onnxzip.graph.changing.opset import DECODE_OPSET, PACKED_OPSET, raise_opset
+from onnxzip.graph.changing.opset import DECODE_OPSET, INT8_OPSET, PACKED_OPSET, raise_opset
 from onnxzip.graph.changing.partition import Partition, PartitionedModel, partition_model
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
@@ -73,6 +73,7 @@ from onnxzip.graph.writing.uses import is_short_name, uses_of
 
 __all__ = [
     "DECODE_OPSET",
+    "INT8_OPSET",
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
     "MIN_INTEGER_BYTES",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxzip.measure.metric import Metric, SumMetric
 from onnxzip.measure.subject import Sample, Subject
@@ -60,6 +60,16 @@ class Aim:
         self.is_proportional = metric.is_proportional or self._guides is not None
         self._fitted: Sequence[Sample] = subject.fitted
         self._is_floor_known = False
+        self._floor = 0.0
+
+    def set_floor(self, trials: TrialSession) -> None:
+        """Aim with what is above the loss that the model has with its own weights, in squares.
+
+        What else is changed in it loses that, whatever the weights become.
+        """
+        floor = self.outcome(trials, {}).loss
+        if self.tolerance is not None and self.is_proportional and floor < self.tolerance:
+            self._floor, self.tolerance = floor, math.sqrt(self.tolerance**2 - floor**2)
 
     def outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
         """Run the whole model with other weights; the worst family of inputs counts.
@@ -67,6 +77,12 @@ class Aim:
         Without a guide, what passes on the samples that are searched on has to pass on those that were
         fitted to as well. A guide has seen them.
         """
+        found = self._outcome(trials, weights)
+        if not (self._floor and found.loss < math.inf):
+            return found
+        return replace(found, loss=math.sqrt(max(found.loss**2 - self._floor**2, 0.0)))
+
+    def _outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
         if self._guides is not None:
             return self._guided(trials, weights, self._guides)
         found = _worst(trials, weights, self._subject.searched)
@@ -91,7 +107,7 @@ class Aim:
     def _guided(
         self, trials: TrialSession, weights: Mapping[str, Array], guides: Sequence[SumMetric | None]
     ) -> Outcome:
-        assert self.tolerance is not None
+        assert guides[0] is not None
         values, shares = [], []
         for sample, guide in zip(self._subject.searched, guides, strict=True):
             assert guide is not None
@@ -100,7 +116,7 @@ class Aim:
             shares.append(loss / guide.limit)
         metric = self._subject.metric
         worst = max(values, key=metric.badness)
-        return Outcome(worst, max(shares) * self.tolerance, metric.passes(worst) and max(shares) <= 1)
+        return Outcome(worst, max(shares) * guides[0].limit, metric.passes(worst) and max(shares) <= 1)
 
 
 def _guides(subject: Subject) -> list[SumMetric | None]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from onnxzip.graph import Model, with_node_names
+from onnxzip.graph import INT8_OPSET, Model, with_node_names
+from onnxzip.inputs.feedset import interleaved
 from onnxzip.measure.moments.value_ranges import measure_ranges
 from onnxzip.measure.speed.stopwatch import Stopwatch, stopwatch_for
 from onnxzip.measure.subject import Subject
@@ -44,16 +43,7 @@ class Accelerated:
             model: `settled.model`, with other constants at most.
             restored: returns what a plan makes of a weight by name, None where it leaves it alone.
         """
-        if not self.landings:
-            return model
-        tensors = {t.name: t for t in model.proto.graph.initializer}
-        weights: dict[str, Array] = {}
-        for landing in self.landings:
-            planned = restored(landing.weight)
-            array = model.array(tensors[landing.weight]) if planned is None else planned
-            weights[landing.weight] = np.asarray(array)
-        return landed(model, self.landings, weights)
-
+        return landed(model, self.landings, restored) if self.landings else model
 
     def compare(self, original: Model, emitted: Model) -> Speed | None:
         """Time the compressed model beside its original; None where speed was not asked for."""
@@ -71,6 +61,8 @@ def accelerate(
     if options.objective != "speed":
         return Accelerated(settled)
     stopwatch = stopwatch_for(original, subject, options)
+    if settled.model.opset < INT8_OPSET:
+        return _unchanged(settled, [], stopwatch)  # a skip says so already
     model = with_node_names(settled.model)
     bench = Workbench(model, {layer.name for layer in settled.weights.layers})
     if not bench.candidates:
@@ -79,7 +71,7 @@ def accelerate(
     ranges = measure_ranges(
         model,
         bench.values,
-        subject.known_feeds,
+        interleaved([s.feeds for s in subject.samples]) if subject.is_generated else subject.known_feeds,
         subject.custom_ops,
         lambda fraction: show("ranges", at("statistics", fraction)),
     )
@@ -97,6 +89,7 @@ def accelerate(
         find_weights(build.model, options.keep),
         [*settled.rewrites, *rewrites],
         [*settled.skips, *choice.skips],
+        is_exact=False,
     )
     return Accelerated(changed, build.landings, stopwatch)
 

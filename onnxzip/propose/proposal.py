@@ -50,6 +50,7 @@ class Proposal:
         rewrites: what the structural passes did.
         skips: what was refused, and why.
         keep: patterns of the names of what has to stay as it is.
+        is_exact: whether the model answers what the original answers.
     """
 
     model: Model
@@ -62,6 +63,7 @@ class Proposal:
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
     keep: Sequence[str] = ()
+    is_exact: bool = True
 
     @property
     def n_plain_bytes(self) -> int:
@@ -113,6 +115,7 @@ def propose(settled: Settled, subject: Subject, options: Options, show: ShowProg
         settled.rewrites,
         [*settled.skips, *found.skips, *unmeasured, *refusals],
         options.keep,
+        settled.is_exact,
     )
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from onnxzip.errors import InputError, ModelError, ToleranceError
 from onnxzip.graph import (
     DECODE_OPSET,
+    INT8_OPSET,
     PACKED_OPSET,
     Model,
     bare_bytes,
@@ -67,7 +68,8 @@ def draft_structure(original: Model, options: Options) -> Draft:
         raise ModelError(
             f"{original.source}: was compressed by onnxzip already; decompress it first (onnxzip -d)"
         )
-    raised, unraised = _raise_opset(original)
+    opset = INT8_OPSET if options.objective == "speed" else DECODE_OPSET
+    raised, unraised = _raise_opset(original, opset)
     passes = make_passes(options)[1] if raised.opset >= DECODE_OPSET else []
     folded, rewrites, skips = fold_structure(raised, passes, partial(is_kept, patterns=options.keep))
     weights = find_weights(folded, options.keep)
@@ -83,10 +85,10 @@ def draft_structure(original: Model, options: Options) -> Draft:
     return Draft(original, raised, folded, rewrites, [*unraised, *skips], weights)
 
 
-def _raise_opset(original: Model) -> tuple[Model, list[Skip]]:
+def _raise_opset(original: Model, opset: int) -> tuple[Model, list[Skip]]:
     """Raise the opset, or say why it stays, where weights can be packed at that opset as well."""
     try:
-        return raise_opset(original), []
+        return raise_opset(original, opset), []
     except ModelError as error:
         return original, [_not_raised(original, error)]
 
@@ -95,7 +97,8 @@ def _not_raised(original: Model, error: ModelError) -> Skip:
     if original.opset < PACKED_OPSET:
         raise error
     finding = error.finding.removeprefix(f"{original.source}: ")
-    return Skip("graph", "opset", f"not raised, so that weights are packed only: {finding}")
+    so = "weights are packed only" if original.opset < DECODE_OPSET else "nothing computes in int8"
+    return Skip("graph", "opset", f"not raised, so that {so}: {finding}")
 
 
 def _check_target(target_size: int, *models: Model) -> None:
@@ -117,12 +120,14 @@ class Settled:
         weights: its weights.
         rewrites: what was done to it.
         skips: what was refused.
+        is_exact: whether it answers what the original answers.
     """
 
     model: Model
     weights: FoundWeights
     rewrites: Sequence[Rewrite]
     skips: Sequence[Skip]
+    is_exact: bool = True
 
 
 def settle_structure(draft: Draft, subject: Subject, options: Options) -> Settled:

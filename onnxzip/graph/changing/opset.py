@@ -29,8 +29,12 @@ _CONVERTER_ERRORS = (  # what onnx.version_converter was seen to raise; they hav
 )
 
 
-def raise_opset(model: Model) -> Model:
-    """Return the model at opset 11 or above; the model itself when it is there already.
+INT8_OPSET = 13
+"""QuantizeLinear takes a step for each channel from here on (ONNX's Changelog.md)."""
+
+
+def raise_opset(model: Model, opset: int = DECODE_OPSET) -> Model:
+    """Return the model at an opset or above, 11 at least; the model itself when it is there already.
 
     onnx's version converter does the work. It has an adapter for every operator whose meaning
     changed, and refuses the ones it has none for; whether the result computes the same is checked
@@ -39,18 +43,20 @@ def raise_opset(model: Model) -> Model:
     Raises:
         ModelError: the converter refuses, or the model has operators it knows nothing about.
     """
-    if model.opset >= DECODE_OPSET:
+    if model.opset >= opset:
         return model
-    where = f"{model.source}: opset {model.opset} has to be raised to {DECODE_OPSET} to decode weights"
+    purpose = "decode weights" if opset == DECODE_OPSET else "compute in int8"
+    where = f"{model.source}: opset {model.opset} has to be raised to {opset} to {purpose}"
     foreign = {n.domain for b in iter_bodies(model.proto) for n in b.node} - {"", "ai.onnx"}
     if foreign or model.proto.functions:
         raise ModelError(
-            f"{where}, but it has operators of {sorted(foreign)}; export at opset 11 or above"
+            f"{where}, but it has operators of {sorted(foreign)}; export at opset {opset} or above"
         )
-    changed = _changed_in_bodies(model)
+    changed = _changed_in_bodies(model, opset)
     if changed:
         raise ModelError(
-            f"{where}, but {changed} in a nested graph changed until then; export at opset 11 or above"
+            f"{where}, but {changed} in a nested graph changed until then; export at opset {opset} or "
+            "above"
         )
     raised = model.copy()
     graph = raised.proto.graph
@@ -60,18 +66,19 @@ def raise_opset(model: Model) -> Model:
     attached = {t.name: onnx.TensorProto.FromString(t.SerializeToString()) for t in graph.initializer}
     drop_initializers(raised, set(model.arrays))
     try:
-        converted = onnx.version_converter.convert_version(raised.proto, DECODE_OPSET)
+        converted = onnx.version_converter.convert_version(raised.proto, opset)
     except _CONVERTER_ERRORS as error:
-        raise ModelError(f"{where}, but: {finding_of(error)}; export at opset 11 or above") from error
+        advice = f"export at opset {opset} or above"
+        raise ModelError(f"{where}, but: {finding_of(error)}; {advice}") from error
     return _reassemble(model, converted, attached, inputs)
 
 
-def _changed_in_bodies(model: Model) -> str:
-    """Return an operator in a nested graph that opset 11 redefines: the converter leaves it alone."""
+def _changed_in_bodies(model: Model, opset: int) -> str:
+    """Return an operator in a nested graph that an opset redefines: the converter leaves it alone."""
     for body in iter_bodies(model.proto):
         for node in body.node if body is not model.proto.graph else ():
             try:
-                schemas = [onnx.defs.get_schema(node.op_type, v) for v in (model.opset, DECODE_OPSET)]
+                schemas = [onnx.defs.get_schema(node.op_type, v) for v in (model.opset, opset)]
             except onnx.defs.SchemaError:
                 return str(node.op_type)
             if schemas[0].since_version != schemas[1].since_version:

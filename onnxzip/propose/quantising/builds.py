@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from onnxzip.graph import GraphEditor, Model
 from onnxzip.measure.moments.value_ranges import ValueRange
-from onnxzip.passbase import NodeView
 from onnxzip.propose.quantising.grid import Grid, grid_of
 from onnxzip.propose.quantising.region import (
     Multiplication,
@@ -39,20 +36,24 @@ class Build:
     @cached_property
     def landed(self) -> Model:
         """The model as it runs, with the weights as they are."""
-        tensors = {t.name: t for t in self.model.proto.graph.initializer}
-        weights = {la.weight: self.model.array(tensors[la.weight]) for la in self.landings}
-        return landed(self.model, self.landings, weights)
+        return landed(self.model, self.landings, lambda name: None)
 
 
-def landed(model: Model, landings: Sequence[Landing], weights: Mapping[str, Array]) -> Model:
+def landed(model: Model, landings: Sequence[Landing], restored: Callable[[str], Array | None]) -> Model:
     """Return a model whose weights are integers.
 
     Args:
         model: one of rounded values.
         landings: how its weights end.
-        weights: what these are, float32, by name.
+        restored: returns what a plan makes of a weight by name, float32; None where it leaves it alone.
     """
-    steps = {la.weight: steps_of(weights[la.weight], la.axis) for la in landings}
+    editor = GraphEditor(model)
+    steps: dict[str, Array] = {}
+    for landing in landings:
+        planned = restored(landing.weight)
+        weight = editor.constant(landing.weight) if planned is None else planned
+        assert weight is not None  # all of them were
+        steps[landing.weight] = steps_of(weight, landing.axis)
     return land(model, landings, steps)
 
 
@@ -98,17 +99,13 @@ class Workbench:
         return Build(region, model, landings)
 
     def _region(self, chosen: Sequence[Multiplication]) -> Region:
-        def may_carry(node: NodeView) -> bool:
-            values = (*node.inputs, *node.outputs)
-            known = not self._grids or all(self._is_known(value) for value in values)
-            return known and node.outputs[0] not in self.refused
-
-        return find_region(self._editor, chosen, may_carry)
+        return find_region(
+            self._editor,
+            chosen,
+            lambda node: node.outputs[0] not in self.refused,
+            lambda value: not self._grids or value in self._grids,
+        )
 
     def _is_able(self, candidate: Multiplication) -> bool:
         """Whether all that it rounds by itself has a grid."""
         return all(value in self._grids for value in self._region([candidate]).rounded)
-
-    def _is_known(self, value: str) -> bool:
-        constant = self._editor.constant(value) if value else np.zeros(0)
-        return value in self._grids or constant is not None

@@ -19,8 +19,8 @@ from onnxzip.measure.speed.stopwatch import Stopwatch
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.propose.quantising.builds import Build, Workbench
-from onnxzip.propose.quantising.fusion import unfused
 from onnxzip.propose.quantising.region import Multiplication
+from onnxzip.prove.structure import unfused
 from onnxzip.records.plan import Skip
 from onnxzip.records.progress import ShowProgress, at
 from onnxzip.runtime.session import open_session
@@ -64,9 +64,7 @@ class Choice:
 class Chooser:
     """Chooses for a model whose nodes have names."""
 
-    def __init__(
-        self, model: Model, subject: Subject, stopwatch: Stopwatch, show: ShowProgress
-    ) -> None:
+    def __init__(self, model: Model, subject: Subject, stopwatch: Stopwatch, show: ShowProgress) -> None:
         self._model, self._subject, self._stopwatch, self._show = model, subject, stopwatch, show
         self._aim = Aim(subject)
         self._reasons: dict[str, str] = {}
@@ -86,7 +84,7 @@ class Chooser:
         for _ in range(_N_FUSIONS):
             if not left:
                 break
-            lost = unfused(bench.build(left), self._subject.custom_ops)
+            lost = set(unfused(bench.build(left).landed, self._subject.custom_ops))
             if not lost:
                 break
             bench.refused |= lost
@@ -141,7 +139,9 @@ class Chooser:
             squares = {m.node.outputs[0]: alone[m.node.outputs[0]] ** 2 for m in left}
             allowed *= _MARGIN
             left = self._relieved(left, squares, gains, (allowed / loss) ** 2)
-        self._without(left, {m.node.outputs[0] for m in left}, "all nodes together lose too much in int8")
+        self._without(
+            left, {m.node.outputs[0] for m in left}, "all nodes together lose too much in int8"
+        )
         return [], 0.0
 
     def _relieved(
@@ -151,7 +151,7 @@ class Chooser:
         gains: dict[str, float],
         share: float,
     ) -> list[Multiplication]:
-        """Leave out the nodes that lose most for what they gain, until a share of the squares is left."""
+        """Leave out the nodes that lose most for what they gain, down to a share of the squares."""
         total = sum(squares.values())
         left, kept = list(chosen), total
         order = sorted(
@@ -212,8 +212,8 @@ class Chooser:
         for build, ratio in zip(builds, ratios, strict=True):
             n_nodes = len(build.region.multiplications)
             _log.info(
-                *("int8 in %d nodes: %.3f of the time", n_nodes, ratio.value),
-                *("(%.3f to %.3f)", ratio.low, ratio.high),
+                *("int8 in %d nodes: %.3f of the time (%.3f to %.3f)", n_nodes, ratio.value),
+                *(ratio.low, ratio.high),
             )
         ratio, build = min(zip(ratios, builds, strict=True), key=lambda pair: pair[0].value)
         if ratio.high < 1:

@@ -123,6 +123,7 @@ class _Finder:
     editor: Editor
     chosen: Sequence[Multiplication]
     may_carry: Callable[[NodeView], bool]
+    has_grid: Callable[[str], bool]
     nodes: Sequence[NodeView] = field(init=False)
     readers: dict[str, list[NodeView]] = field(default_factory=dict)
     rounded: dict[str, str] = field(default_factory=dict)
@@ -203,9 +204,10 @@ class _Finder:
             is_carrier = (
                 node.op_type in _CARRIERS and node.domain in _STANDARD and len(node.outputs) == 1
             )
-            if not is_carrier or not self.may_carry(node) or not _sources(node, self.editor):
+            sources, output = _sources(node, self.editor), self._tail_of(node)
+            is_able = is_carrier and bool(sources) and self.may_carry(node)
+            if not is_able or not all(map(self.has_grid, (*sources, output))):
                 continue
-            output = self._tail_of(node)
             readers = self.readers.get(output, ())
             if self._is_inner(output) and any(r.key in wanted or self._is_static(r) for r in readers):
                 wanted.add(node.key)
@@ -213,7 +215,10 @@ class _Finder:
 
 
 def find_region(
-    editor: Editor, chosen: Sequence[Multiplication], may_carry: Callable[[NodeView], bool]
+    editor: Editor,
+    chosen: Sequence[Multiplication],
+    may_carry: Callable[[NodeView], bool],
+    has_grid: Callable[[str], bool],
 ) -> Region:
     """Return the region in which chosen multiplications, and whatever serves them, are in int8.
 
@@ -221,8 +226,9 @@ def find_region(
         editor: the graph.
         chosen: the multiplications.
         may_carry: whether a node may be a carrier.
+        has_grid: whether it is known how to round a value.
     """
-    return _Finder(editor, chosen, may_carry).find()
+    return _Finder(editor, chosen, may_carry, has_grid).find()
 
 
 def _static(found: Multiplication) -> Multiplication:
