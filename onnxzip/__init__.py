@@ -20,6 +20,7 @@ with loading():
     )
     from onnxzip.options import Options, Result
     from onnxzip.records.check import Check
+    from onnxzip.records.costs.latency import Speed
     from onnxzip.records.finding import Finding
     from onnxzip.records.plan import Skip
     from onnxzip.report.example import Example, Shown
@@ -54,6 +55,7 @@ __all__ = [
     "Result",
     "Shown",
     "Skip",
+    "Speed",
     "ToleranceError",
     "TrialReport",
     "UsageError",

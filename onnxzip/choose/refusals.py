@@ -12,7 +12,10 @@ from onnxzip.choose.search import Trial
 from onnxzip.measure.subject import Subject
 from onnxzip.propose.proposal import Proposal
 from onnxzip.propose.weights import why_none
+from onnxzip.records.costs.latency import Speed
 from onnxzip.records.plan import Plan
+from onnxzip.report.numbers import format_latency
+from onnxzip.report.tables.latency import speed_line
 
 _N_NAMED = 3
 """Layers that a message names: as many as one reads in a line."""
@@ -90,3 +93,21 @@ def advice(subject: Subject, tolerance: str = "") -> str:
     if feeds.seed is None:
         return more
     return f"{more}, or pass real inputs with `calibration` (this is on {feeds.note})"
+
+
+def why_not_faster(source: str, speed: Speed) -> str:
+    """Say that the best model is not faster than its original, with what was measured.
+
+    Args:
+        source: what the original is called in messages.
+        speed: of the model that is not written.
+    """
+    before, after = format_latency(speed.before.median), format_latency(speed.after.median)
+    certainly = "" if speed.ratio.low >= 1 else " for certain"
+    lacks_int8 = speed.provider == "CPU" and not speed.processor.int8
+    where = ", a processor with int8 instructions (this one has none known)" if lacks_int8 else ""
+    return (
+        f"{source}: the fastest model that was found is not faster{certainly}: it {speed_line(speed)}, "
+        f"{after} at the median and the original {before}; ask for `objective` size, or try another "
+        f"`batch`, other `threads`{where} or a larger `tolerance`"
+    )

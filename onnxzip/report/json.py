@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxzip.errors import InputError
 from onnxzip.records.check import Check, SampleLosses
+from onnxzip.records.costs.latency import Latency, Processor, Ratio, Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.example import Example, Shown
@@ -60,6 +61,8 @@ def from_json(text: str) -> Report:
         record["examples"] = tuple(_read_example(example) for example in record.get("examples", ()))
         seconds = record.get("load_seconds")
         record["load_seconds"] = None if seconds is None else LoadSeconds(**seconds)
+        speed = record.get("speed")
+        record["speed"] = None if speed is None else _read_speed(speed)
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
@@ -120,6 +123,21 @@ def _read_shown(record: Mapping[str, Any]) -> Shown:
     if record["look"] != "values":  # numbers, of which nan and infinities were written as texts
         values = {key: tuple(map(float, found)) for key, found in values.items()}
     return Shown(**{**record, **lists, **values})
+
+
+def _read_speed(record: Mapping[str, Any]) -> Speed:
+    before, after = (_read_latency(record[key]) for key in ("before", "after"))
+    ratio = Ratio(*(float(record["ratio"][key]) for key in ("value", "low", "high")))
+    processor = Processor(record["processor"]["name"], tuple(record["processor"]["int8"]))
+    found = {"before": before, "after": after, "ratio": ratio, "processor": processor}
+    return Speed(**{**record, **found})
+
+
+def _read_latency(record: Mapping[str, Any]) -> Latency:
+    seconds = tuple(map(float, record["seconds"]))
+    if len(seconds) < 2:
+        raise ValueError(f"times of {len(seconds)} runs")
+    return Latency(seconds)
 
 
 def _number(value: Any) -> float | None:

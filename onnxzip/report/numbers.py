@@ -86,5 +86,13 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 60 else format_seconds(seconds)
 
 
+def format_latency(seconds: float) -> str:
+    """Return the time of a run in three digits, e.g. "51.3 µs", "12.0 ms" or "1.25 s"."""
+    for unit, name in ((1e-6, "µs"), (1e-3, "ms")):
+        if seconds < _LEAST_ROUNDED_UP * unit:
+            return f"{seconds / unit:#.3g}".rstrip(".") + f" {name}"
+    return f"{seconds:.3g} s"
+
+
 _LEAST_SECONDS = 0.9995
 """From here on milliseconds have four digits."""

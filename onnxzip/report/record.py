@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.check import Check
+from onnxzip.records.costs.latency import Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.comparison.record import Comparison
@@ -182,7 +183,8 @@ class Report:
     `load_bytes` are what all decode nodes put out when a session is created, also for small tensors.
     `command` repeats it all: a line for a shell, or a call in Python. `task` says which of both it was:
     of a test `bytes_before` is what the file takes with plain weights. `config` are the options as a
-    file for `--config`, "" where all have their defaults.
+    file for `--config`, "" where all have their defaults. `speed` is how long runs take, None where that
+    was not measured.
     """
 
     schema: int
@@ -211,6 +213,7 @@ class Report:
     command: str = ""
     config: str = ""
     task: Literal["compress", "test"] = "compress"
+    speed: Speed | None = None
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the report to a .html, .md or .json file; one that is there is replaced.

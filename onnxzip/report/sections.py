@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxzip.records.check import Check
+from onnxzip.records.costs.latency import Speed
 from onnxzip.report.comparison.record import Comparison
 from onnxzip.report.comparison.sections import comparison_sections, comparison_title
 from onnxzip.report.numbers import (
@@ -23,9 +24,11 @@ from onnxzip.report.plots.figures import (
     trial_plot,
     weight_plot,
 )
+from onnxzip.report.plots.latency import latency_plot
 from onnxzip.report.plots.samples import example_blocks
 from onnxzip.report.record import Report, Reported
 from onnxzip.report.section import Block, Section
+from onnxzip.report.tables.latency import format_share, latency_points, latency_table, speed_line
 from onnxzip.report.tables.losses import (
     family_table,
     loss_table,
@@ -57,7 +60,11 @@ def title_of(report: Reported) -> str:
         return comparison_title(report)
     if report.task == "test":
         return f"{report.source}, tested"
-    return f"{report.source}: {format_ratio(report.bytes_before, report.bytes_after)} smaller"
+    smaller = f"{report.source}: {format_ratio(report.bytes_before, report.bytes_after)} smaller"
+    if report.speed is None or not report.speed.is_faster:
+        return smaller
+    ratio = report.speed.ratio
+    return f"{smaller}, runs in {format_share(ratio.value, ratio)} of the time"
 
 
 def sections(report: Reported) -> list[Section]:
@@ -66,6 +73,7 @@ def sections(report: Reported) -> list[Section]:
         return comparison_sections(report)
     every = (
         *_verdict_sections(report),
+        *_speed_sections(report.speed),
         *_result_sections(report),
         *_loss_sections(report),
         *_detail_sections(report),
@@ -83,6 +91,14 @@ def _verdict_sections(report: Report) -> tuple[Section, ...]:
         Section("Verdict", verdict_table(checks), told),
         Section("Summary", summary_table(report), _load_facts(report), is_tiles=True),
     )
+
+
+def _speed_sections(speed: Speed | None) -> tuple[Section, ...]:
+    if speed is None:
+        return ()
+    line, plots = speed_line(speed), (latency_plot(speed),)
+    lead = f"{line[0].upper()}{line[1:]}."
+    return (Section("Latency", latency_table(speed), latency_points(speed), lead, plots),)
 
 
 def _result_sections(report: Report) -> tuple[Section, ...]:

@@ -16,9 +16,10 @@ from onnxzip.report.comparison.record import Comparison
 from onnxzip.report.comparison.table import comparison_table, explanations, remarks, setting_table
 from onnxzip.report.record import Inspection, Report
 from onnxzip.report.tables.folding import folded_in_the_middle
+from onnxzip.report.tables.latency import latency_table, speed_line
 from onnxzip.report.tables.losses import loss_lines, opinion_lines, sensitivity_table
 from onnxzip.report.tables.ports import data_hint, port_table
-from onnxzip.report.tables.table import Table
+from onnxzip.report.tables.table import NO_TABLE, Table
 from onnxzip.report.tables.verdicts import check_table, notes, summary_table, tone_of, verdict_table
 from onnxzip.report.tables.weights import layer_table, methods, rewrite_table, skip_table, weight_table
 
@@ -39,7 +40,9 @@ _MOST_LINES = 3
 
 def render_report(report: Report, verbose: bool = False) -> RenderableType:
     """Return what the terminal shows of a report; `verbose` adds weights, rewrites, skips, checks."""
+    latency = NO_TABLE if report.speed is None else latency_table(report.speed)
     details = (
+        ("Latency", latency),
         ("Weights", layer_table(report)),
         ("Sensitivities", sensitivity_table(report.sensitivities, is_brief=True)),
         ("Rewrites", rewrite_table(report.rewrites)),
@@ -51,7 +54,8 @@ def render_report(report: Report, verbose: bool = False) -> RenderableType:
         if content.rows:
             parts += [Text(title, "bold"), _Fitted(content), ""]
     parts += [_Fitted(summary_table(report)), "", render_checks(report.checks, verbose), ""]
-    return Group(*parts, Text(f"weights compressed: {methods(report)}"))
+    speed = [] if report.speed is None else [Text(speed_line(report.speed))]
+    return Group(*parts, *speed, Text(f"weights compressed: {methods(report)}"))
 
 
 def render_checks(checks: Sequence[Check], verbose: bool = False) -> RenderableType:

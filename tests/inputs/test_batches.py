@@ -64,7 +64,7 @@ def test_what_is_fixed() -> None:
     feeds = [{"x": np.ones((4, 8))}]
     assert with_batch(feeds, inputs, None, "m") == (feeds, 4)
     assert with_batch(feeds, inputs, 4, "m") == (feeds, 4)
-    with pytest.raises(UsageError, match="^batch 1: m is fixed to 4 samples a run; leave it out"):
+    with pytest.raises(UsageError, match=r"^batch 1: m is fixed to 4 samples a run; leave it out"):
         with_batch(feeds, inputs, 1, "m")
-    with pytest.raises(UsageError, match="^batch 1: m has no axis that counts samples; leave it out"):
+    with pytest.raises(UsageError, match=r"^batch 1: m has no axis that counts samples; leave it out"):
         with_batch([{"x": np.ones((3, 8))}], [spec("x", "tokens", 8)], 1, "m")

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from onnxzip.records.check import Check, SampleLosses
+from onnxzip.records.costs.latency import Latency, Processor, Ratio, Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite
 from onnxzip.report.example import Example, Shown
@@ -58,6 +59,13 @@ EXAMPLE = Example(
         Shown("wave", "float32", (3,), "curve", "", (0, 1, 2), (0.0, 1.0, 0.0), (0.1, 0.9, 0.0)),
     ),
 )
+SPEED = Speed(
+    Latency(tuple(0.0008 + 0.0001 * (i % 7) for i in range(64))),
+    Latency(tuple(0.0004 + 0.00005 * (i % 5) for i in range(64))),
+    *(Ratio(0.4544, 0.431, 0.4696), 1, 16, "CPU", Processor("Some CPU 9", ("AVX-512 VNNI",))),
+)
+"""Runs of a file that is twice as fast."""
+
 FULL = replace(
     REPORT,
     source="a/very_long_folder_name_without_any_break/resnet20_fp32_opset17_simplified_final.onnx",
@@ -83,6 +91,7 @@ FULL = replace(
     ),
     examples=(EXAMPLE, replace(EXAMPLE, sample=40, rank="one in twenty loses more", n_left_out=2)),
     config='tolerance = 0.05\ncalibration = "my images.npz"\n',
+    speed=SPEED,
     command="onnxzip --tolerance 0.05 -c 'my images.npz' --report r.html in.onnx out.onnx",
 )
 """40 layers with long names; a verdict of every kind; pictures, scores, lines and lists."""

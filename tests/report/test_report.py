@@ -17,6 +17,7 @@ from rich.console import Console, RenderableType
 
 from onnxzip.errors import InputError
 from onnxzip.records.check import Check, SampleLosses
+from onnxzip.records.costs.latency import Latency, Processor, Ratio, Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.report.example import Example, Shown
@@ -293,7 +294,8 @@ def test_json_reads_back() -> None:
 def test_json_without_load_memory_is_read() -> None:
     """Reports of before it was counted do not say that there is none, nor what was tried and shown."""
     record = json.loads(to_json(REPORT))
-    for name in ("load_bytes", "trials", "examples", "load_seconds", "command", "config", "task"):
+    later = ("load_bytes", "trials", "examples", "load_seconds", "command", "config", "task", "speed")
+    for name in later:
         del record[name]
     for layer in record["layers"]:
         del layer["load_bytes"]
@@ -351,7 +353,8 @@ SHOWN = st.one_of(
     ),
     st.builds(
         *(Shown, NAMES, NAMES, st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
-        st.tuples(COUNTS | NAMES | st.booleans(), FLOATS),
+        # A list may hold texts: what is infinite in it comes back as one.
+        st.tuples(COUNTS | NAMES | st.booleans(), st.floats(allow_nan=False, allow_infinity=False)),
     ),
     st.builds(
         *(Shown, NAMES, NAMES, st.just((8, 8)), st.just("picture"), NAMES),
@@ -363,6 +366,12 @@ EXAMPLES = st.builds(
     st.lists(SHOWN, max_size=2).map(tuple),
     st.lists(SHOWN, max_size=2).map(tuple),
     COUNTS,
+)
+SECONDS = st.floats(0, 1e9)
+LATENCIES = st.builds(Latency, st.lists(SECONDS, min_size=2, max_size=9).map(tuple))
+SPEEDS = st.builds(
+    *(Speed, LATENCIES, LATENCIES, st.builds(Ratio, FLOATS, FLOATS, FLOATS), COUNTS, st.none() | COUNTS),
+    *(NAMES, st.builds(Processor, NAMES, st.lists(NAMES, max_size=2).map(tuple))),
 )
 TRIALS = st.builds(
     *(TrialReport, st.sampled_from(["planned", "refitted", "sized", "proved"]), COUNTS),
@@ -415,6 +424,7 @@ REPORTS = st.builds(
     load_seconds=st.none() | st.builds(LoadSeconds, st.floats(0, 100), st.floats(0, 100)),
     command=NAMES,
     task=st.sampled_from(["compress", "test"]),
+    speed=st.none() | SPEEDS,
 )
 
 
@@ -436,6 +446,7 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
         ('{"schema": 99}', "schema 99, but this onnxzip reads 3; upgrade"),
         ('{"schema": 1}', "schema 1, but this onnxzip reads 3; .* compress the model again"),
         (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
+        (to_json(REPORT).replace('"speed": null', '"speed": {}'), "not a report"),
         (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),
     ],
 )

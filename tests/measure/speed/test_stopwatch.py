@@ -100,7 +100,7 @@ def conv(n_out: int, *, is_quantised: bool, middle: int = 0) -> tuple[Model, Fee
 
 
 def products(n: int, *, is_dynamic: bool) -> tuple[Model, Feeds]:
-    """Return products of one quantised value, each with a bias; of fixed sizes a Gemm is made of both."""
+    """Return products of one quantised value, each with a bias; with fixed sizes they become Gemms."""
     draft = Draft()
     value = draft.dynamic("x") if is_dynamic else draft.quantised("in", "x")
     bias = draft.constant("bias", NORMAL[0])

@@ -2,9 +2,9 @@
 
 Tried on 1.32: QLinearMatMul, MatMulIntegerToFloat, DynamicQuantizeMatMul and FusedConv have the name of
 the Conv or MatMul in them, QLinearConv with what makes it unique where the optimiser for channels that
-come last has made it anew ("conv_token_1"). A fusion may add a word ("fc/MatMulAddFusion", a Gemm, or
-"fused fc", with its activation), and a kernel for blocks of channels has the name of the value that it
-makes ("relu_out_nchwc").
+come last has made it anew ("conv_token_1"; 1.17 leaves no more than "QLinearConv"). A fusion may add a
+word ("fc/MatMulAddFusion", a Gemm, or "fused fc", with its activation), and a kernel for blocks of
+channels has the name of the value that it makes ("relu_out_nchwc").
 """
 
 from __future__ import annotations
