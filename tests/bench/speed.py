@@ -7,12 +7,12 @@ and data of NAMEs, ../shared/data and ../tmp/zoo by default; tests/bench/zoo/fet
 NAME whose files none of them has is skipped, as stderr tells. What stands behind -- goes to onnxzip, and
 overrules the options that an exam has.
 
-`time` is the median time of a run over the original's, and its 95 % interval: the original and all that
-is made of it run by turns in this process, with one thread. `bytes` is over the original's too. `loss` is
-on data that nothing was fitted to. onnxruntime's int8 is what --bench makes of it with the same data: the
-smallest file within onnxzip's limit, or where no setting stays within it, what loses least. Needs the
-extra "bench", and the package tokenizers for all-MiniLM-L6-v2. Where onnxzip refuses a model, its row
-says why.
+`time` is the median time of a run over the original's, and its 95 % interval: the original and all
+that is made of it run by turns in this process, with one thread. `bytes` is over the original's too, and
+`loss` on data that nothing was fitted to. onnxruntime's int8 is what --bench makes of it with the same
+data: the smallest file within onnxzip's limit, or where no setting stays within it, what loses least.
+Needs the extra "bench", and the package tokenizers for all-MiniLM-L6-v2. Where onnxzip refuses a model,
+its row says why.
 """
 
 from __future__ import annotations
