@@ -34,6 +34,9 @@ _OVERRULED = {
 """What a file's options mean nothing beside, by those of the command line: a tolerance is one of its
 file's metric."""
 
+_TIMED_WITH = frozenset({"threads", "batch"})
+"""Likewise, where nothing is timed."""
+
 
 def read_config(
     path: Path, parser: Parser, read: Callable[[list[str]], dict[str, Any]]
@@ -71,6 +74,7 @@ def merged(
         allowed: fields that mean something in the mode.
     """
     overruled = {other for key in given for other in _OVERRULED.get(key, ())}
+    overruled |= _TIMED_WITH if given.get("objective") == "size" else set()
     kept = {key: value for key, value in from_file.items() if key in allowed and key not in overruled}
     return {**kept, **given}
 

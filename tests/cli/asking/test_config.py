@@ -108,6 +108,13 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("onnxzip: absent.toml: cannot be read; ")
 
 
+def test_what_runs_are_timed_with_goes_where_nothing_is_timed(config: Path) -> None:
+    config.write_text(to_toml(Options(objective="speed", threads=2, batch=4)))
+    timed = parse(["a", "b", "--threads", "3", "--config", str(config)]).options
+    assert timed == Options(objective="speed", threads=3, batch=4)
+    assert parse(["a", "b", "--objective", "size", "--config", str(config)]).options == Options()
+
+
 def test_what_options_are_written_as_repeats_them(config: Path) -> None:
     settings = {"dct": {"block": 8}}
     options = Options(

@@ -143,6 +143,15 @@ def test_a_fused_kernel_belongs_to_the_node_that_does_the_work(op_type: str) -> 
     assert name in {owners.owner(*kernel) for kernel in found if kernel.op_type == op_type}
 
 
+def test_a_kernel_of_blocks_belongs_to_what_makes_its_value() -> None:
+    owners = KernelOwners(conv(16, is_quantised=False)[0])
+    assert owners.owner("relu_out_nchwc", "Conv") == "conv"
+    assert owners.owner("InsertedPrecisionFreeCast_relu_out_nchwc_token_2", "Conv") == "conv"
+    assert owners.owner("relu_out_nchwc", "MaxPool") == "relu"
+    assert owners.owner("relu_out", "Conv") == "relu_out"
+    assert owners.owner("other_nchwc", "Conv") == "other_nchwc"
+
+
 def test_times_of_nodes_are_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     model, feeds = conv(16, is_quantised=False)
     told = {Kernel("relu_out_nchwc", "Conv"): 2.0, Kernel("ReorderOutput", "ReorderOutput"): 0.5}

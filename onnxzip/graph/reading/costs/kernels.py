@@ -4,7 +4,7 @@ Tried on 1.32: QLinearMatMul, MatMulIntegerToFloat, DynamicQuantizeMatMul and Fu
 the Conv or MatMul in them, QLinearConv with what makes it unique where the optimiser for channels that
 come last has made it anew ("conv_token_1"; 1.17 leaves no more than "QLinearConv"). A fusion may add a
 word ("fc/MatMulAddFusion", a Gemm, or "fused fc", with its activation), and a kernel for blocks of
-channels has the name of the value that it makes ("relu_out_nchwc").
+channels has the name of the value that it makes ("relu_out_nchwc"), float16 with a word before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnxzip.graph.reading.scope import iter_bodies
 
 _UNIQUE = re.compile(r"_token_\d+$")
 _FUSED = re.compile(r"/\w*Fusion(?:/.*)?$")
-_ACTIVATED, _BLOCKED = "fused ", "_nchwc"
+_ACTIVATED, _BLOCKED, _CAST = "fused ", "_nchwc", "InsertedPrecisionFreeCast_"
 
 
 class KernelOwners:
@@ -45,15 +45,21 @@ class KernelOwners:
         for found in (name, plain, _FUSED.sub("", plain.removeprefix(_ACTIVATED))):
             if found in self._names:
                 return found
-        return self._maker(plain.removesuffix(_BLOCKED), op_type) or plain
+        value = plain.removesuffix(_BLOCKED).removeprefix(_CAST)
+        is_blocked = plain.endswith(_BLOCKED) and value in self._makers
+        return self._maker(value, op_type) if is_blocked else plain
 
     def _maker(self, value: str, op_type: str) -> str:
-        """Return the node of an operator that makes a value, other nodes may be fused behind it."""
-        seen: set[str] = set()
-        while value in self._makers and value not in seen:
-            seen.add(value)
+        """Return the node of an operator behind which a value is made by what may be fused with it.
+
+        Where there is none, it is the node that makes the value: one that multiplies and adds by channel
+        becomes a Conv of blocks of channels, too.
+        """
+        last, seen = self._makers[value], set[str]()
+        while value in self._makers and value not in seen:  # names of two branches may go in a circle
             node = self._makers[value]
             if node.op_type == op_type or not node.input:
-                return str(node.name) if node.op_type == op_type else ""
+                break
+            seen.add(value)
             value = node.input[0]
-        return ""
+        return str(node.name if node.op_type == op_type else last.name)
