@@ -127,7 +127,9 @@ def node_attributes(
     return {"transA": attributes.get("transA", 0), "transB": 1}
 
 
-def _conv_attributes(attributes: Mapping[str, AttributeValue], stage: Stage) -> dict[str, AttributeValue]:
+def _conv_attributes(
+    attributes: Mapping[str, AttributeValue], stage: Stage
+) -> dict[str, AttributeValue]:
     """Return the Conv's attributes on the axes that the stage carries, neutral ones elsewhere."""
     n_axes = len(stage.shape) - 2
     result: dict[str, AttributeValue] = {"kernel_shape": stage.shape[2:]}
