@@ -59,6 +59,8 @@ class Settings(VerifySettings, total=False):
     target_size: WholeNumber | str | None
     load_memory: WholeNumber | str | None
     objective: Literal["size", "speed"]
+    threads: WholeNumber | None
+    batch: WholeNumber | None
     freeze_inputs: bool
     passes: str | Sequence[str] | None
     skip: str | Sequence[str]
@@ -97,6 +99,7 @@ def compress(
             target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
             load_memory: bytes that decoding may add while a session is created, or a text: "60MB".
             objective: "size" or "speed".
+            threads, batch: threads and samples of the runs that "speed" times.
             freeze_inputs: whether initializers that are also graph inputs become constants.
             passes, skip, keep: names of passes to use, of passes to leave out, patterns of the names of
                 weights to leave alone; one or several.

@@ -75,6 +75,12 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
         [-1, 2**63, 10**310, True, 1.5, "1"],
         "whole number from 0",
     ),
+    "threads": (
+        [(None, None)],
+        [0, -1, True, 1.0, "2", 10**5000, HUGE],
+        "is not a whole number from 1",
+    ),
+    "batch": ([(None, None)], [0, -1, True, 1.0, "2", 2**21, HUGE], "is not a whole number from 1"),
     "freeze_inputs": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "keep_names": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "overwrite": ([(np.True_, True)], [1, "no", None, HUGE], "is not True or False"),
@@ -145,6 +151,8 @@ def test_metrics() -> None:
         ({"metric": "top1", "tolerance": 1}, "0.01 is one point"),
         ({"metric": loss}, "loss has no default limit; pass tolerance"),
         ({"metric": "m:f"}, "m:f has no default limit; pass tolerance"),
+        ({"threads": 2}, "threads says what objective speed times runs with"),
+        ({"batch": 2, "objective": "size"}, "batch says what objective speed times runs with"),
         ({"passes": []}, "passes is empty"),
         ({"providers": ()}, "providers is empty"),
         ({"passes": ["a", 3]}, "passes holds what is no name: 3"),
@@ -156,6 +164,13 @@ def test_metrics() -> None:
 def test_what_does_not_go_together(given: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Options(**given)
+
+
+def test_what_runs_are_timed_with() -> None:
+    options = Options(objective="speed", threads=np.int64(2), batch=np.uint8(16))
+    assert (options.threads, options.batch) == (2, 16)
+    assert type(options.threads) is type(options.batch) is int
+    assert (Options(objective="speed").threads, Options(objective="speed").batch) == (None, None)
 
 
 ANYTHING = st.recursive(
@@ -197,6 +212,7 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         "target_size": {"target_size": "4MB"},
         "load_memory": {"load_memory": "60MB"},
         "objective": {"objective": "speed"},
+        **{name: {name: 2, "objective": "speed"} for name in ("threads", "batch")},
         "pass_settings": {"pass_settings": {"dct": {"block": (8, 4)}}},
         "custom_ops": {"custom_ops": "lib.so"},
         "level": {"level": 3},

@@ -147,6 +147,19 @@ def _add_method_options(parser: argparse.ArgumentParser) -> None:
         "replaced by cheaper ones where that runs fewer operations",
     )
     group.add_argument(
+        "--threads",
+        type=read_int,
+        metavar="N",
+        help="threads that --objective speed times runs with (default 1)",
+    )
+    group.add_argument(
+        "--batch",
+        type=read_int,
+        metavar="N",
+        help="samples in a run that --objective speed times; by default 1, or as many as the model is "
+        "fixed to",
+    )
+    group.add_argument(
         "--freeze-inputs",
         action="store_true",
         help="treat initializers that are also graph inputs as constants (old exporters)",

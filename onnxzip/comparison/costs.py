@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from onnxzip.records.aliases import Feeds
@@ -18,19 +17,13 @@ from onnxzip.report.comparison.record import LoadCost
 from onnxzip.runtime.apart import Limits, run_apart
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import PROBE_MODEL, open_session
+from onnxzip.runtime.timing.rounds import time_models
 
 _N_LOADS = 3
 """Processes that load a model: the least of each figure counts, as others only add to it."""
 
-_N_WARM_UP, _MIN_RUNS, _MAX_RUNS = 3, 5, 300
-"""Rounds that are not counted, and those that are: medians of 300 repeat to within 1 % (resnet44, two
-cores)."""
-
 _LOADS_S, _MAX_LOADS = 0.1, 25
 """Seconds of CPU time, and how often a small model is loaded for them: some clocks tick every 10 ms."""
-
-_RUNS_S = 6.0
-"""Seconds after which no further round begins."""
 
 
 def cost_of_loading(model: Path, limits: Limits, custom_ops: Path | None = None) -> LoadCost:
@@ -56,8 +49,8 @@ def latency_ratio(
         LostProcessError: it takes more than it may, or ends the process that runs it.
     """
     sources = [LoadableModel(path, path.name) for path in (plain, model)]
-    before, after = run_apart(limits, median_latencies, sources, feeds, custom_ops)
-    return after / before
+    before, after = run_apart(limits, time_models, sources, [feeds], custom_ops=custom_ops)
+    return after.median / before.median
 
 
 def load_cost(source: LoadableModel, custom_ops: Path | None = None) -> LoadCost:
@@ -97,30 +90,3 @@ def _peak_bytes() -> int | None:
     except ImportError:  # Windows
         return None
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # bytes, on macOS
-
-
-def median_latencies(
-    sources: Sequence[LoadableModel], feeds: Feeds, custom_ops: Path | None = None
-) -> list[float]:
-    """Run models by turns on the same inputs; return the median of each one's seconds.
-
-    Raises:
-        ModelError: onnxruntime refuses one, or it fails.
-        ProviderError: it has an unknown operator.
-    """
-    times: list[list[float]] = [[] for _ in sources]
-    with ExitStack() as stack:
-        sessions = [
-            stack.enter_context(open_session(source, custom_ops=custom_ops, n_threads=1))
-            for source in sources
-        ]
-        begun = time.perf_counter()
-        for turn in range(_N_WARM_UP + _MAX_RUNS):
-            is_late = time.perf_counter() - begun > _RUNS_S
-            if is_late and turn >= _N_WARM_UP + _MIN_RUNS:
-                break
-            for session, own in zip(sessions, times, strict=True):
-                started = time.perf_counter()
-                session.run(feeds)
-                own.append(time.perf_counter() - started)
-    return [statistics.median(own[_N_WARM_UP:]) for own in times]

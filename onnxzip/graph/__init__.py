@@ -6,6 +6,7 @@ from onnxzip.disk.own_copy import release_pages, share_with_disk
 from onnxzip.graph.changing.constants import with_constants, with_copied_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
+from onnxzip.graph.changing.fresh_names import with_node_names
 from onnxzip.graph.changing.hoisting import companions, freeze_inputs, hoist_weights, make_overridable
 from onnxzip.graph.changing.operand_outputs import with_operand_outputs, with_value_outputs
 from onnxzip.graph.changing.opset import DECODE_OPSET, PACKED_OPSET, raise_opset
@@ -13,6 +14,7 @@ from onnxzip.graph.changing.partition import Partition, PartitionedModel, partit
 from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.changing.short_names import shorten_names
 from onnxzip.graph.reading.bare_size import bare_bytes
+from onnxzip.graph.reading.costs.kernels import KernelOwners
 from onnxzip.graph.reading.costs.run_cost import run_cost
 from onnxzip.graph.reading.indices.ranges import index_ranges, part_ranges
 from onnxzip.graph.reading.inputs.dependence import (
@@ -80,6 +82,7 @@ __all__ = [
     "GraphBuilder",
     "GraphEditor",
     "Judgement",
+    "KernelOwners",
     "Model",
     "ModelLike",
     "ModelProto",
@@ -154,6 +157,7 @@ __all__ = [
     "with_constants",
     "with_copied_constants",
     "with_first_layers",
+    "with_node_names",
     "with_operand_outputs",
     "with_plain_weights",
     "with_value_outputs",

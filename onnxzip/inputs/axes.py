@@ -43,14 +43,49 @@ def samples_per_run(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int,
     for spec, axis in called or free:
         if kind_among(inputs, spec, axis) == "batch":
             return shapes[spec.name][axis]
+    return max(fixed_batch(inputs) or 1, 1)
+
+
+def fixed_batch(inputs: Sequence[InputSpec]) -> int | None:
+    """Return the size of the first axis that counts samples if any does, of those that are fixed."""
     for spec in inputs:
-        if (
-            len(spec.shape) > 1
-            and isinstance(spec.shape[0], int)
-            and not STATE_NAME.search(spec.name.lower())
-        ):
-            return max(spec.shape[0], 1)
-    return 1
+        is_state = STATE_NAME.search(spec.name.lower())
+        if len(spec.shape) > 1 and isinstance(spec.shape[0], int) and not is_state:
+            return spec.shape[0]
+    return None
+
+
+def sample_axis(spec: InputSpec, inputs: Sequence[InputSpec]) -> int:
+    """Return the axis that counts samples: 0, or for a state (layers, batch, hidden) its batch axis.
+
+    So it is for (past, batch, heads, size), where an axis behind a free one is called the batch.
+    """
+    if not isinstance(spec.shape[0], int):
+        called = (axis for axis in range(len(spec.shape)) if is_called_batch(spec.shape[axis]))
+        return next(called, 0)
+    others = [other for other in inputs if other.shape and not STATE_NAME.search(other.name.lower())]
+    batch_symbols = {other.shape[0] for other in inputs if other.shape} - {None}
+    # Where all others have a fixed batch, the free axis of (1, heads, past, size) is no batch.
+    is_free = not others or any(not isinstance(other.shape[0], int) for other in others)
+    for axis, dim in enumerate(spec.shape):
+        if isinstance(dim, int):
+            continue
+        is_batch = is_free and axis_kind(spec, axis) == "batch"
+        if dim in batch_symbols or is_called_batch(dim) or is_batch:
+            return axis
+    return 0
+
+
+def batch_axes(inputs: Sequence[InputSpec]) -> dict[str, int]:
+    """Return the axis that counts samples in any number, of the inputs that have one."""
+    axes = {spec.name: sample_axis(spec, inputs) for spec in inputs if spec.shape}
+    return {
+        spec.name: axes[spec.name]
+        for spec in inputs
+        if spec.shape
+        and not isinstance(spec.shape[axes[spec.name]], int)
+        and kind_among(inputs, spec, axes[spec.name]) == "batch"
+    }
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:

@@ -69,6 +69,9 @@ class Options:
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         load_memory: bytes that decoding may add while a session is created; what does not fit is packed.
         objective: "size" keeps weights in stored form, "speed" also uses the computed form.
+        threads: that runs are timed with for the objective "speed"; None for 1.
+        batch: samples in a run that is timed, likewise; None for the shapes that the inputs have, with 1
+            sample where a model takes any number of them.
         freeze_inputs: take initializers that are also graph inputs, which callers could override (IR 4
             and above, as old exporters write them), for constants.
         passes: names of the passes to use; None for all.
@@ -97,6 +100,8 @@ class Options:
     target_size: int | None = None
     load_memory: int | None = None
     objective: Literal["size", "speed"] = "size"
+    threads: int | None = None
+    batch: int | None = None
     freeze_inputs: bool = False
     passes: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
@@ -212,6 +217,9 @@ def _optional(read: Reader) -> Reader:
 _MAX_JOBS = 8192
 """The most cores that Linux knows (NR_CPUS of x86): who asks for more has mistyped it."""
 
+_MAX_BATCH = 1 << 20
+"""A million samples in a run: who asks for more has mistyped it."""
+
 _MAX_SEED = 2**63 - 1
 """What int64 holds: other programs read the seeds in reports, and no pass takes larger ones."""
 
@@ -224,6 +232,8 @@ _READERS: Mapping[str, Reader] = {
     "target_size": _optional(read_size),
     "load_memory": _optional(read_size),
     "objective": read_objective,
+    "threads": _optional(lambda name, value: read_whole(name, value, 1, _MAX_JOBS)),
+    "batch": _optional(lambda name, value: read_whole(name, value, 1, _MAX_BATCH)),
     "freeze_inputs": read_flag,
     "passes": _optional(read_some_names),
     "skip": read_names,
@@ -242,6 +252,7 @@ _READERS: Mapping[str, Reader] = {
 
 def _check_combination(options: Options) -> None:
     """Refuse settings that contradict each other, or that need another one."""
+    _check_timing(options)
     is_top1 = options.metric == "top1"
     has_default = isinstance(options.metric, str) and ":" not in options.metric
     if options.target_size is not None and options.tolerance is not None:
@@ -256,3 +267,12 @@ def _check_combination(options: Options) -> None:
         )
     if not has_default and options.tolerance is None and options.target_size is None:
         raise UsageError(f"`metric` {options.metric_name} has no default limit; pass `tolerance`")
+
+
+def _check_timing(options: Options) -> None:
+    """Refuse what says how runs are timed, where none is."""
+    for name in ("threads", "batch"):
+        if getattr(options, name) is not None and options.objective != "speed":
+            raise UsageError(
+                f"`{name}` says what `objective` speed times runs with; ask for that, or leave it out"
+            )

@@ -131,8 +131,8 @@ def test_nothing_given_means_nothing_set() -> None:
 def test_all_options_of_compress() -> None:
     line = (
         "a -c x.npz --labels y.npy --metric top1 --tolerance 0.01 --objective speed "
-        "--passes zoom,plain --skip plain --keep head.* --keep *.bias --custom-ops lib.so "
-        "--providers CPU,CUDA -j 2 --seed 7 -f -v --report r.json b"
+        "--threads 4 --batch 16 --passes zoom,plain --skip plain --keep head.* --keep *.bias "
+        "--custom-ops lib.so --providers CPU,CUDA -j 2 --seed 7 -f -v --report r.json b"
     )
     request = parse(line.split())
     assert request == Request(
@@ -144,6 +144,8 @@ def test_all_options_of_compress() -> None:
         metric="top1",
         tolerance=0.01,
         objective="speed",
+        threads=4,
+        batch=16,
         passes=("zoom", "plain"),
         skip=("plain",),
         keep=("head.*", "*.bias"),
@@ -264,8 +266,11 @@ REFUSED = {
     "-t a --zoom-levels 2": "a setting of a pass has no meaning here",
     "-t a --tolerance 0.1": "--tolerance needs --against",
     "-t a --providers CPU": "--providers needs --against",
-    "a b --threads 2": "unrecognized arguments: --threads",
-    "a b --batch 2": "unrecognized arguments: --batch",
+    "a b --threads 2": "--threads says what --objective speed times runs with; ask for that",
+    "a b --batch 2 --objective size": "--batch says what --objective speed times runs with",
+    "a b --objective speed --threads 0": "--threads 0 is not a whole number from 1 to 8192",
+    "a b --objective speed --batch x": "argument --batch",
+    "-t a --threads 2": "--threads has no meaning here; it belongs to compressing",
     "a b --toler 1": "unrecognized arguments: --toler",
     "a b --tolerence 1": "did you mean --tolerance?",
     "a b --json": "--json has no meaning here; it belongs to -l, -t and --bench",

@@ -31,7 +31,7 @@ from onnxzip.inputs.generated.readings import (
 )
 from onnxzip.inputs.generated.states import pair_states
 from onnxzip.records.aliases import Feeds
-from onnxzip.records.run_cost import RunCost
+from onnxzip.records.costs.run_cost import RunCost
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.session import Session
 

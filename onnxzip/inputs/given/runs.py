@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from onnxzip.errors import CalibrationError
-from onnxzip.inputs.axes import STATE_NAME, axis_kind, is_called_batch, samples_per_run
+from onnxzip.inputs.axes import STATE_NAME, sample_axis, samples_per_run
 from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.input_spec import InputSpec
 
@@ -110,7 +110,7 @@ def _role(place: str, spec: InputSpec, array: Array, inputs: Sequence[InputSpec]
     if array.ndim == rank + 1:
         check_shape(place, spec, array.shape[1:])
         return _Cut(array, "item", len(array))
-    axis = _sample_axis(spec, inputs)
+    axis = sample_axis(spec, inputs)
     dim = spec.shape[axis]
     if array.ndim != rank:
         raise CalibrationError(
@@ -134,27 +134,6 @@ def _scalar_role(array: Array) -> _Cut:
         return _Cut(array.reshape(-1)[0:1].reshape(()), "every")
     # One value for each run; with more axes it can only be an input of unknown rank.
     return _Cut(array, "item" if array.ndim == 1 else "slice", len(array))
-
-
-def _sample_axis(spec: InputSpec, inputs: Sequence[InputSpec]) -> int:
-    """Return the axis that counts samples: 0, or for a state (layers, batch, hidden) its batch axis.
-
-    So it is for (past, batch, heads, size), where an axis behind a free one is called the batch.
-    """
-    if not isinstance(spec.shape[0], int):
-        called = (axis for axis in range(len(spec.shape)) if is_called_batch(spec.shape[axis]))
-        return next(called, 0)
-    others = [other for other in inputs if other.shape and not STATE_NAME.search(other.name.lower())]
-    batch_symbols = {other.shape[0] for other in inputs if other.shape} - {None}
-    # Where all others have a fixed batch, the free axis of (1, heads, past, size) is no batch.
-    is_free = not others or any(not isinstance(other.shape[0], int) for other in others)
-    for axis, dim in enumerate(spec.shape):
-        if isinstance(dim, int):
-            continue
-        is_batch = is_free and axis_kind(spec, axis) == "batch"
-        if dim in batch_symbols or is_called_batch(dim) or is_batch:
-            return axis
-    return 0
 
 
 def _repeat_empty(cuts: Mapping[str, _Cut]) -> dict[str, _Cut]:

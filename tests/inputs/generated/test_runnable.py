@@ -16,7 +16,7 @@ from onnxzip.inputs.generated.families import MAX_FAMILIES, Shapes
 from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.inputs.generated.states import n_steps_of
 from onnxzip.records.aliases import Feeds
-from onnxzip.records.run_cost import RunCost
+from onnxzip.records.costs.run_cost import RunCost
 from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.session import Session, open_session
 

@@ -11,7 +11,7 @@ from onnxzip.graph.reading.costs.liveness import most_in_use
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import sorted_nodes
 from onnxzip.graph.reading.shapes import infer_shapes
-from onnxzip.records.run_cost import RunCost
+from onnxzip.records.costs.run_cost import RunCost
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -1,0 +1,1 @@
+"""What models take of a user's time: whole ones beside their original, and their nodes."""

@@ -1,0 +1,1 @@
+"""What runs of models cost, counted and measured."""
