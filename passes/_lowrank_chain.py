@@ -49,7 +49,8 @@ def emit_chain(
                 value = builder.run_node("MatMul", inputs, output)
                 continue
             operands = [value, weight, site.bias] if is_last and site.bias else [value, weight]
-            attributes = node_attributes(site.op_type, site.attributes, stage, is_last)
+            ends = {"is_first": stage is chain[0], "is_last": is_last}
+            attributes = node_attributes(site.op_type, site.attributes, stage, **ends)
             if site.op_type == "Gemm":
                 attributes["transB"] = int(not stage.is_wide)  # the factor as it is coded
             value = builder.run_node(site.op_type, operands, output, **attributes)

@@ -3,6 +3,9 @@
 from onnx import ModelProto
 
 from onnxzip.disk.own_copy import release_pages, share_with_disk
+from onnxzip.graph.changing.chaining.lone_node import INPUT, lone_node
+from onnxzip.graph.changing.chaining.replacing import with_chains
+from onnxzip.graph.changing.chaining.sites import Site, find_sites
 from onnxzip.graph.changing.constants import with_constants, with_copied_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
@@ -77,6 +80,7 @@ __all__ = [
     "MIN_INTEGER_BYTES",
     "PACKED_OPSET",
     "UNKNOWN_ORIGIN",
+    "INPUT",
     "EmitStored",
     "FirstLayer",
     "GraphBuilder",
@@ -91,6 +95,7 @@ __all__ = [
     "Partition",
     "PartitionedModel",
     "PlainModel",
+    "Site",
     "RoundedValues",
     "StoredValue",
     "annotate_layers",
@@ -110,6 +115,7 @@ __all__ = [
     "endless_loop",
     "find_layers",
     "find_operands",
+    "find_sites",
     "find_small_layers",
     "first_scalings",
     "freeze_inputs",
@@ -125,6 +131,7 @@ __all__ = [
     "largest_output",
     "load_bytes",
     "loadable",
+    "lone_node",
     "make_overridable",
     "most_bytes_in_use",
     "n_bytes_of",
@@ -154,6 +161,7 @@ __all__ = [
     "varying_outputs",
     "weights_behind",
     "weights_checksum",
+    "with_chains",
     "with_constants",
     "with_copied_constants",
     "with_first_layers",

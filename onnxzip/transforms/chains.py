@@ -7,12 +7,13 @@ without bias maps the zeros of the padding to zeros.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from onnxzip.records.aliases import AttributeValue, Scalar
+from onnxzip.records.aliases import Array, AttributeValue, Scalar
 from onnxzip.records.layer import Layer
 
 
@@ -61,6 +62,12 @@ def stages(layer: Layer, settings: Mapping[str, Scalar]) -> tuple[Stage, ...]:
     return first, Stage("left", (n_out, rank, *flat), (), True)
 
 
+def whole(layer: Layer) -> Stage:
+    """Return the only stage of a chain that is the layer's own node."""
+    _, n_out, n_in, kernel = layer.sizes
+    return Stage("weight", (n_out, n_in, *kernel), tuple(range(len(kernel))), True)
+
+
 def relative_macs(layer: Layer, settings: Mapping[str, Scalar]) -> int:
     """Return the multiply-accumulates of the chain for each output position of the layer's node.
 
@@ -107,7 +114,12 @@ def is_left(layer: Layer) -> bool:
 
 
 def node_attributes(
-    op_type: str, attributes: Mapping[str, AttributeValue], stage: Stage, is_last: bool
+    op_type: str,
+    attributes: Mapping[str, AttributeValue],
+    stage: Stage,
+    *,
+    is_first: bool,
+    is_last: bool,
 ) -> dict[str, AttributeValue]:
     """Return the attributes of a stage's node; the weight of a Gemm is (out, in).
 
@@ -115,16 +127,15 @@ def node_attributes(
         op_type: "Conv", "Gemm" or "MatMul".
         attributes: of the node that the chain stands for.
         stage: one of the chain.
+        is_first: whether it is the first one, which reads what the node read.
         is_last: whether it is the last one, which adds the bias.
     """
     if op_type == "Conv":
         return _conv_attributes(attributes, stage)
     if op_type == "MatMul":
         return {}
-    if is_last:
-        scales = {name: attributes[name] for name in ("alpha", "beta") if name in attributes}
-        return {**scales, "transB": 1}
-    return {"transA": attributes.get("transA", 0), "transB": 1}
+    kept = ("transA",) * is_first + ("alpha", "beta") * is_last
+    return {**{name: attributes[name] for name in kept if name in attributes}, "transB": 1}
 
 
 def _conv_attributes(
@@ -150,3 +161,27 @@ def list_of(
     """Return a list attribute, or its default value on every axis."""
     values = attributes.get(name)
     return tuple(int(v) for v in values) if isinstance(values, tuple) and values else (default,) * length
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """What stands for the nodes that read a layer's weight.
+
+    Attributes:
+        layer: the layer.
+        stages: in the order in which they run.
+        factors: the weight of each, (out, in, *kernel) float32.
+    """
+
+    layer: Layer
+    stages: tuple[Stage, ...]
+    factors: tuple[NDArray[np.float32], ...]
+
+    def links(self) -> Iterator[tuple[str, Array, dict[str, AttributeValue]]]:
+        """Yield each stage's name, its weight in the order and type that its node wants, its attributes."""
+        layer = self.layer
+        is_turned = layer.op_type == "MatMul" and not is_left(layer)
+        for stage, factor in zip(self.stages, self.factors, strict=True):
+            weight = np.ascontiguousarray(factor.T if is_turned else factor, layer.weight.dtype)
+            ends = {"is_first": stage is self.stages[0], "is_last": stage is self.stages[-1]}
+            yield stage.key, weight, node_attributes(layer.op_type, layer.attributes, stage, **ends)
