@@ -75,12 +75,12 @@ from onnxzip.graph.writing.uses import is_short_name, uses_of
 
 __all__ = [
     "DECODE_OPSET",
+    "INPUT",
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
     "MIN_INTEGER_BYTES",
     "PACKED_OPSET",
     "UNKNOWN_ORIGIN",
-    "INPUT",
     "EmitStored",
     "FirstLayer",
     "GraphBuilder",
@@ -95,8 +95,8 @@ __all__ = [
     "Partition",
     "PartitionedModel",
     "PlainModel",
-    "Site",
     "RoundedValues",
+    "Site",
     "StoredValue",
     "annotate_layers",
     "bare_bytes",

@@ -178,7 +178,7 @@ class Chain:
     factors: tuple[NDArray[np.float32], ...]
 
     def links(self) -> Iterator[tuple[str, Array, dict[str, AttributeValue]]]:
-        """Yield each stage's name, its weight in the order and type that its node wants, its attributes."""
+        """Yield each stage's name, its weight in the order and type of its node, and its attributes."""
         layer = self.layer
         is_turned = layer.op_type == "MatMul" and not is_left(layer)
         for stage, factor in zip(self.stages, self.factors, strict=True):

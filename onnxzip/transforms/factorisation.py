@@ -4,8 +4,8 @@ With the second moment H = E[x xᵀ] of the vectors x (in*k) that W meets, facto
 share |(W - V) H^(1/2)|² / |W H^(1/2)|² of its outputs' energy. The methods are those of lowrank.py:
 
     out      V = U Uᵀ W with the leading eigenvectors U of W H Wᵀ, which loses least of all V of a rank.
-    in       z_t = L x_t at each tap t; L from the leading left singular vectors of C^(1/2) W, unfolded to
-             (in, out*k), with C = mean_t E[x_t x_tᵀ]: the least loss where taps are alike and
+    in       z_t = L x_t at each tap t; L from the leading left singular vectors of C^(1/2) W, unfolded
+             to (in, out*k), with C = mean_t E[x_t x_tᵀ]: the least loss where taps are alike and
              independent of each other.
     spatial  the same with the rows (in*k_1) and the taps (k_2 ..).
     tucker   both: what `in` answers, in the directions of `out`.
@@ -60,9 +60,9 @@ class Kernel:
         """Return the rank at which a method loses nothing; of Tucker-2 that of its outputs."""
         n_out, n_columns = self._plane.shape
         if method in ("out", "tucker"):
-            return min(n_out, n_columns)
+            return int(min(n_out, n_columns))
         n_rows = self._n_rows(method)
-        return min(n_rows, n_out * n_columns // n_rows)
+        return int(min(n_rows, n_out * n_columns // n_rows))
 
     def error(self, method: Method, rank: int, rank_in: int = 0) -> float:
         """Return the relative error of the outputs, 0 ... 1.
@@ -112,7 +112,7 @@ class Kernel:
         return self._fits[n_rows]
 
     def _n_rows(self, method: Method) -> int:
-        return self.weight.shape[1] * (self.weight.shape[2] if method == "spatial" else 1)
+        return int(self.weight.shape[1] * (self.weight.shape[2] if method == "spatial" else 1))
 
     @cached_property
     def _plane(self) -> Doubles:
@@ -173,8 +173,8 @@ class _Fit:
         self._explained = solve_triangular(self._lower, self._seen, lower=True)
 
     def explained(self, rank: int) -> Doubles:
-        """Return what the first components explain of the outputs, (rank * taps, out); squares are energy."""
-        return self._explained[: rank * self._n_taps]
+        """Return what the first components explain, (rank * taps, out); its squares are energy."""
+        return np.asarray(self._explained[: rank * self._n_taps])
 
     def second(self, rank: int) -> Doubles:
         """Return R, (out, rank, taps)."""

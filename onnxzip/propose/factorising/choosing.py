@@ -1,7 +1,7 @@
 """Which layers become chains, and which chains: the least time within a loss of the whole model.
 
 A chain's loss is measured alone first. Losses are taken to add up in squares, as those of candidates are
-(choose/lagrangian.py); for a budget of predicted loss one Lagrangian over all layers finds what takes the
+(choose/lagrangian.py); for a budget of predicted loss one Lagrangian over all layers finds what takes
 least time, and the budget is bisected until the loss of the whole, measured, is within what is allowed.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxzip.propose.factorising.options import Option
 from onnxzip.transforms.allocation import cheapest
@@ -103,8 +104,8 @@ def _is_finite(choice: Choice) -> bool:
 
 def _table(
     choices: Sequence[Sequence[Choice]], own_seconds: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds and squared losses, a row for each layer; behind its choices stands the layer's own.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return seconds and squared losses, a row for each layer, its own nodes behind its choices.
 
     Further columns, and choices that ruin the model, take forever.
     """

@@ -69,6 +69,4 @@ class Judge:
 
     def _weights(self, chains: Sequence[Chain]) -> Mapping[str, Array]:
         layers = self._layers
-        return {
-            c.layer.name: layers[c.layer.name].from_canonical(product(c.factors)) for c in chains
-        }
+        return {c.layer.name: layers[c.layer.name].from_canonical(product(c.factors)) for c in chains}

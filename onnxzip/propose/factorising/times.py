@@ -85,21 +85,30 @@ class OptionTimes:
     def _measure(
         self, layer: Layer, places: Sequence[Place], form: RunForm, options: Sequence[Option]
     ) -> dict[Option | None, Time]:
-        whole: list[Option | None] = [None, *options]
-        chains = [sample_chain(layer, option) for option in whole]
-        seconds, highest = np.zeros(len(whole)), np.zeros(len(whole))
+        chains = [None, *(sample_chain(layer, option) for option in (None, *options))]
+        seconds, highest = np.zeros(len(options) + 1), np.zeros(len(options) + 1)
         distinct = {place.key: place for place in places}
         for key, n_places in Counter(place.key for place in places).items():
             place = distinct[key]
-            models = [lone_node(chain, place.site, place.shape, form) for chain in chains]
-            own, *others = self._time(models, _numbers(place.shape, form, layer.weight.dtype))
+            fed = _numbers(place.shape, form, layer.weight.dtype)
+            idle, *latencies = self._time([lone_node(c, place.site, fed, form) for c in chains], fed)
+            own, *others = (_without(latency, idle.median) for latency in latencies)
             seconds += [n_places * latency.median for latency in (own, *others)]
             highs = [ratio_of(own, other).high for other in others]
             highest += n_places * own.median * np.array([1.0, *highs])
         return {
             option: Time(float(s), float(s / seconds[0]), float(h / seconds[0]))
-            for option, s, h in zip(whole, seconds, highest, strict=True)
+            for option, s, h in zip((None, *options), seconds, highest, strict=True)
         }
+
+
+_LEAST_SECONDS = 1e-7
+"""What is left of the time of a node that takes no longer than a session that computes nothing."""
+
+
+def _without(latency: Latency, idle: float) -> Latency:
+    """Return what runs take beyond the call of a session, which nodes of a larger model share."""
+    return Latency(tuple(max(seconds - idle, _LEAST_SECONDS) for seconds in latency.seconds))
 
 
 def timer_for(stopwatch: Stopwatch) -> TimeModels:

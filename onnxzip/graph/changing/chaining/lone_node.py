@@ -1,17 +1,19 @@
 """A node of a model, or a chain that stands for it, alone in a model of its own, to be timed.
 
-In int8 it is what a runtime fuses to kernels in int8, and what those around it hand it: uint8 in and out,
+In int8 it is what a runtime fuses to kernels in int8, between others of that kind: uint8 in and out,
 weights of int8 with a step for each output channel, biases of int32. Steps are made up, as no kernel's
 time depends on them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 from onnxzip.graph.changing.chaining.sites import Site, weight_index
 from onnxzip.graph.reading.model import Model, add_initializer
@@ -29,18 +31,27 @@ _STEP = 1 / 64
 """Of all uint8 values."""
 
 
-def lone_node(chain: Chain, site: Site, shape: tuple[int, ...], form: RunForm) -> Model:
+def lone_node(chain: Chain | None, site: Site, fed: Array, form: RunForm) -> Model:
     """Return a model of a chain alone; a node itself is a chain of one stage.
 
     Args:
-        chain: what runs.
+        chain: what runs; None for nothing, to know what a call of a session takes by itself.
         site: what is around it.
-        shape: of what it is fed with.
+        fed: what it is fed with.
         form: what it computes in.
     """
     draft = _Draft(form)
-    element = element_type(chain.layer.weight.dtype)
-    is_static = form == "int8"
+    value = draft.node("Identity", INPUT) if chain is None else _emit(chain, site, draft)
+    element = element_type(fed.dtype)
+    graph = draft.model.proto.graph
+    graph.input.append(helper.make_tensor_value_info(INPUT, element, fed.shape))
+    graph.output.append(helper.make_empty_tensor_value_info(value))
+    return draft.model
+
+
+def _emit(chain: Chain, site: Site, draft: _Draft) -> str:
+    """Add a chain and what runtimes compute with it; return the name of what it makes."""
+    is_static = draft.form == "int8"
     value = draft.rounded(INPUT) if is_static else INPUT
     links = list(chain.links())
     for i, (_, weight, attributes) in enumerate(links):
@@ -51,12 +62,7 @@ def lone_node(chain: Chain, site: Site, shape: tuple[int, ...], form: RunForm) -
         if is_static:
             value = draft.quantized(value, is_positive=is_last and site.is_rectified)
             value = value if is_last else draft.rounded(value)
-    graph = draft.model.proto.graph
-    graph.input.append(
-        helper.make_tensor_value_info(INPUT, TensorProto.UINT8 if is_static else element, shape)
-    )
-    graph.output.append(helper.make_empty_tensor_value_info(value))
-    return draft.model
+    return value
 
 
 @dataclass
@@ -73,12 +79,23 @@ class _Draft:
         self.model = Model(proto)
         self._n_names = 0
 
-    def node(self, op_type: str, *inputs: str, n_outputs: int = 1, **attributes: AttributeValue) -> str:
-        """Add a node; return the name of its output, of several the common part of their names."""
-        name = self._new_name()
-        outputs = [name] if n_outputs == 1 else [f"{name}_{i}" for i in range(n_outputs)]
-        self.model.proto.graph.node.append(helper.make_node(op_type, inputs, outputs, **attributes))
-        return name
+    def node(self, op_type: str, *inputs: str, **attributes: AttributeValue) -> str:
+        """Add a node; return the name of its output."""
+        return self.nodes(op_type, inputs, 1, attributes)[0]
+
+    def nodes(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        n_outputs: int,
+        attributes: Mapping[str, AttributeValue] = MappingProxyType({}),
+    ) -> list[str]:
+        """Add a node; return the names of its outputs."""
+        outputs = [self._new_name() for _ in range(n_outputs)]
+        node = helper.make_node(op_type, inputs, outputs)
+        node.attribute.extend(helper.make_attribute(k, value) for k, value in attributes.items())
+        self.model.proto.graph.node.append(node)
+        return outputs
 
     def constant(self, array: Array) -> str:
         name = self._new_name()
@@ -97,7 +114,7 @@ class _Draft:
         chain: Chain,
         value: str,
         weight: Array,
-        attributes: dict[str, AttributeValue],
+        attributes: Mapping[str, AttributeValue],
         *,
         has_bias: bool,
     ) -> str:
@@ -105,14 +122,14 @@ class _Draft:
         op_type, index = chain.layer.op_type, weight_index(chain.layer)
         axis = 1 if op_type == "MatMul" and index == 1 else 0
         if self.form == "dynamic int8":
-            name = self.node("DynamicQuantizeLinear", value, n_outputs=3)
-            value = self.node("DequantizeLinear", *(f"{name}_{i}" for i in range(3)))
+            value = self.node("DequantizeLinear", *self.nodes("DynamicQuantizeLinear", [value], 3))
         others = tuple(i for i in range(weight.ndim) if i != axis)
         steps = np.maximum(np.abs(weight).max(axis=others), 1e-6).astype(np.float32) / np.float32(63)
         operands = [value, self._weight(weight, steps, axis)]
         if has_bias:
             operands.append(self._bias(steps, weight.dtype))
-        return self.node(op_type, *(operands if index == 1 else operands[::-1]), **attributes)
+        operands = operands if index == 1 else operands[::-1]
+        return self.nodes(op_type, operands, 1, attributes)[0]
 
     def _weight(self, weight: Array, steps: Array, axis: int) -> str:
         if self.form == "float32":

@@ -34,7 +34,7 @@ def weight_index(layer: Layer) -> int:
 
 
 def reads_weight(node: NodeView, layer: Layer) -> bool:
-    """Whether a node multiplies by a layer's weight where `weight_index` says, and reads it only there."""
+    """Whether a node multiplies by a layer's weight as `weight_index` says, and reads it only there."""
     index = weight_index(layer)
     places = [i for i, name in enumerate(node.inputs) if name == layer.name]
     return node.op_type == layer.op_type and places == [index]
@@ -59,9 +59,7 @@ def find_sites(model: Model, layers: Sequence[Layer]) -> dict[str, list[Site]]:
     return found
 
 
-def _site(
-    node: NodeView, layer: Layer, editor: GraphEditor, readers: dict[str, list[NodeView]]
-) -> Site:
+def _site(node: NodeView, layer: Layer, editor: GraphEditor, readers: dict[str, list[NodeView]]) -> Site:
     output, index = node.outputs[0], weight_index(layer)
     behind = readers.get(output, [])
     is_rectified = editor.n_uses(output) == 1 and [n.op_type for n in behind] == ["Relu"]
