@@ -42,8 +42,9 @@ _LEAST_SAVED = 0.01
 _LEAST_SAVED_IN_ALL = 0.05
 """The same of all chains together: what they lose is better spent on fewer bytes otherwise."""
 
-_LEAST_LOSS = 1e-5
-"""A chain that moves outputs by less is one that the inputs do not reach (`choose.sensitivity`)."""
+_LEAST_SENSITIVITY = 1e-5
+"""Of the outputs' variation, for an error as large as the layer itself: what moves them by less is not
+reached by the inputs (as in `choose.sensitivity`)."""
 
 _LARGEST_DEVIATION = 1e-3
 """Between a chain and the weight that it amounts to: float32 rounds sums of another order to 1e-6 or
@@ -209,7 +210,7 @@ class _Work:
         for choice in frontier([c for c in choices if c.error <= MAX_ERROR]):
             chain = chain_of(layer, kernel, choice.option, found.form)
             loss = judge.alone(chain)
-            if loss < _LEAST_LOSS:
+            if loss <= _LEAST_SENSITIVITY * choice.error:
                 self._skip(layer, f"what it answers moves no output on these inputs ({loss:.1g})")
                 return []
             offered.append((replace(choice, loss=loss), chain))
