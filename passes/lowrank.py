@@ -121,7 +121,7 @@ class LowRankPass(Pass):
             return
         proposals = factory.propose(methods, codec)
         for form in forms:
-            if form == "computed" and (reason := reason_against(layer)):
+            if form == "computed" and (reason := _reason_against(layer)):
                 yield Skip(layer.name, self.name, f"no computed form: {reason}")
                 continue
             picked = pick(layer, proposals, form, self.rungs)
@@ -150,6 +150,12 @@ def _candidate(
         form=form,
         macs=count_macs(layer, settings) if form == "computed" else None,
     )
+
+
+def _reason_against(layer: Layer) -> str:
+    if reason := reason_against(layer):
+        return reason
+    return "" if layer.macs else "the multiply-accumulates of its consumer are unknown"
 
 
 def _refusal_of_matrices(layer: Layer, max_side: int) -> str:

@@ -91,8 +91,6 @@ def reason_against(layer: Layer) -> str:
     attributes, layout = layer.attributes, layer.layout
     if not layer.can_compute or layer.op_type not in ("Conv", "Gemm", "MatMul"):
         return f"{layer.op_type or 'its consumer'} has to stay"
-    if layer.macs is None:
-        return "the multiply-accumulates of its consumer are unknown"
     if layer.weight.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         return f"values between the factors would be rounded to {layer.weight.dtype}"
     if layout.batch or attributes.get("group", 1) != 1:

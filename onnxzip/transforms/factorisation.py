@@ -133,7 +133,9 @@ class Kernel:
         """Energies of the outputs' directions, falling, and those, (out, r)."""
         plane = self._plane.astype(np.float32)
         energies, vectors = output_directions(plane, self.statistics)
-        return energies, vectors.astype(np.float64)
+        # those without energy are made of rounding, and may well repeat those that have it
+        orthogonal = np.linalg.qr(vectors.astype(np.float64))[0]
+        return energies, orthogonal
 
 
 class _Fit:

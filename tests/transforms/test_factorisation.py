@@ -113,6 +113,16 @@ def test_equal_components_keep_the_product(shape: tuple[int, ...]) -> None:
         np.testing.assert_allclose(np.einsum("ra,ab,rb->r", rows, met, rows), 1, rtol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(96, 64), (64, 96), (40, 8, 3, 3), (90, 4, 3, 3)])
+def test_more_components_than_there_are_lose_nothing(shape: tuple[int, ...]) -> None:
+    kernel = kernel_for(shape)
+    rng, n_columns = np.random.default_rng(0), int(np.prod(shape[1:]))
+    weight = rng.standard_normal((shape[0], 4)) @ rng.standard_normal((4, n_columns))
+    poor = Kernel(weight.reshape(shape).astype(np.float32), kernel.statistics)
+    for rank in (4, 16, 24):
+        assert loss(poor, product(poor.factors("out", rank))) < 1e-4
+
+
 def test_a_kernel_of_zeros_stays_one() -> None:
     kernel = Kernel(np.zeros((6, 5, 3, 3), np.float32), Statistics(np.eye(45, dtype=np.float32), 9))
     for method in kernel.methods:

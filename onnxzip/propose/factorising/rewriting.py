@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from onnxzip.graph import (
-    Model,
-    loadable,
-    with_chains,
-)
+from onnxzip.errors import CalibrationError, ModelError, ProviderError
+from onnxzip.graph import Model, loadable, with_chains
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.speed.stopwatch import Stopwatch
@@ -94,22 +91,16 @@ def factorise(
         forms: what the nodes of a layer will compute in, by layer name; float32 where it is left out.
         show: called with the fraction done.
         time: times nodes; by default with the stopwatch.
-
-    Raises:
-        ModelError, ProviderError: a node cannot be run alone.
     """
     if subject.is_generated:
         return Factorised(model, (), [Skip("graph", NAME, _NO_DATA)])
-    places, skips = able_layers(model, layers, subject, stopwatch)
     times = OptionTimes(time or timer_for(stopwatch))
-    work = _Work(model, subject, forms or {}, times, show, skips)
-    chains = work.chosen(work.timed(places), share)
-    if not chains:
-        return Factorised(model, (), work.skips)
-    changed = with_chains(model, chains)
-    if reason := _why_undone(model, changed, chains, subject):
+    work = _Work(model, subject, forms or {}, times, show)
+    try:
+        return work.run(layers, stopwatch, share)
+    except (ModelError, ProviderError, CalibrationError) as error:
+        reason = f"its nodes cannot be looked at: {error.finding}"
         return Factorised(model, (), [*work.skips, Skip("graph", NAME, reason)])
-    return Factorised(changed, work.rewrites, work.skips)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +122,20 @@ class _Work:
     forms: Mapping[str, RunForm]
     times: OptionTimes
     show: Callable[[float], None]
-    skips: list[Skip]
     rewrites: list[Rewrite] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)
+
+    def run(self, layers: Sequence[Layer], stopwatch: Stopwatch, share: float) -> Factorised:
+        """See `factorise`."""
+        places, skips = able_layers(self.model, layers, self.subject, stopwatch)
+        self.skips += skips
+        chains = self.chosen(self.timed(places), share)
+        if not chains:
+            return Factorised(self.model, (), self.skips)
+        changed = with_chains(self.model, chains)
+        if reason := _why_undone(self.model, changed, chains, self.subject):
+            return Factorised(self.model, (), [*self.skips, Skip("graph", NAME, reason)])
+        return Factorised(changed, self.rewrites, self.skips)
 
     def timed(self, places: Mapping[Layer, Sequence[Place]]) -> list[_Timed]:
         """Return the layers that have options that are faster than their nodes, and these."""

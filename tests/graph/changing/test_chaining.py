@@ -159,6 +159,14 @@ def test_a_weight_on_the_left_of_a_gemm_has_no_site() -> None:
     assert find_sites(model, [layer_of(model, "w", x=(5, 18))])["w"] == []
 
 
+def test_a_weight_that_meets_a_constant_has_no_site() -> None:
+    draft = Draft()
+    draft.add("MatMul", [draft.weight("c", 5, 18), draft.weight("w", 18, 24)], "p")
+    draft.add("Add", ["p", "x"], "y")
+    model = read_model(draft.model([value("x", [5, 24])], [value("y", None)]))
+    assert find_sites(model, [layer_of(model, "w", x=(5, 24))])["w"] == []
+
+
 def test_sites_say_what_is_around_a_node() -> None:
     model = read_model(conv_model({}, True, 8, 8, 3, 3))
     (site,) = find_sites(model, [layer_of(model, "w", x=(1, 8, 9, 9))])["w"]

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from onnxzip.errors import ModelError
 from onnxzip.graph import Model, find_layers, read_model, to_proto
 from onnxzip.measure.examination import examine
 from onnxzip.measure.speed.stopwatch import Stopwatch
@@ -151,6 +152,34 @@ def test_a_model_without_such_nodes_stays_as_it_is() -> None:
     found = factorise(model, find_layers(model)[0], subject, stopwatch, share=0.5, time=by_numbers())
     assert (found.model, found.rewrites) == (model, ())
     assert "Gather has to stay" in reasons(found)["table"]
+
+
+def test_sizes_that_only_a_run_tells_are_taken_from_one() -> None:
+    """A Reshape to what was computed leaves shape inference without the shape of what a MatMul meets."""
+    draft, rng = Draft(), np.random.default_rng(0)
+    draft.add("Shape", ["x"], "s")
+    draft.add("Mul", ["s", draft.tensor("one", np.array([1], np.int64))], "t")
+    draft.add("Reshape", ["x", "t"], "r")
+    weight = rng.standard_normal((64, 4)) @ rng.standard_normal((4, 96)) / 16
+    draft.add("MatMul", ["r", draft.tensor("low", weight.astype(np.float32))], "y")
+    proto = draft.model([value("x", ["n", 64])], [value("y", None)])
+    model = read_model(proto)
+    data = {"x": rng.standard_normal((80, 64), np.float32)}
+    subject = examine(model, Options(calibration=data, tolerance=0.1), fits=True)[0]
+    stopwatch = Stopwatch(({"x": data["x"][:1]},), 1)
+    found = factorise(model, find_layers(model)[0], subject, stopwatch, share=0.5, time=by_numbers())
+    assert [r.target for r in found.rewrites] == ["low"]
+
+
+def test_a_node_that_fails_alone_is_no_failure_of_the_whole() -> None:
+    def fail(models: Sequence[Model], fed: Array) -> Sequence[Latency]:
+        raise ModelError("node: it fails; export it again")
+
+    model, subject = examined(network())
+    stopwatch = Stopwatch(({"x": inputs(1)},), 1)
+    found = factorise(model, find_layers(model)[0], subject, stopwatch, share=0.5, time=fail)
+    assert found.model is model
+    assert "nodes cannot be looked at: node: it fails" in reasons(found)["graph"]
 
 
 def test_surgery_that_changes_answers_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,13 @@ class Site:
 
     Attributes:
         operand: what it multiplies.
+        output: what it makes.
         has_bias: whether it adds one.
         is_rectified: whether a Relu alone reads what it makes, which runtimes compute with it.
     """
 
     operand: Operand
+    output: str
     has_bias: bool
     is_rectified: bool
 
@@ -41,9 +43,16 @@ def reads_weight(node: NodeView, layer: Layer) -> bool:
 
 
 def find_sites(model: Model, layers: Sequence[Layer]) -> dict[str, list[Site]]:
-    """Return the sites of each layer; none where some node reads its weight in another way."""
+    """Return the sites of each layer; none where some node reads its weight in another way.
+
+    What a node multiplies must be made in the main graph, or fed.
+    """
     editor = GraphEditor(model.copy())
     nodes = editor.nodes()
+    known = {output for node in nodes for output in node.outputs} | {
+        value.name for value in model.proto.graph.input
+    }
+    known -= {tensor.name for tensor in model.proto.graph.initializer}
     readers: dict[str, list[NodeView]] = {}
     for node in nodes:
         for name in dict.fromkeys(node.inputs):
@@ -51,7 +60,13 @@ def find_sites(model: Model, layers: Sequence[Layer]) -> dict[str, list[Site]]:
     found: dict[str, list[Site]] = {}
     for layer in layers:
         own = readers.get(layer.name, [])
-        is_known = all(reads_weight(node, layer) for node in own)
+        index = weight_index(layer)
+        is_known = all(
+            reads_weight(node, layer)
+            and node.inputs[1 - index] in known
+            and editor.constant(node.inputs[1 - index]) is None
+            for node in own
+        )
         if is_known and len(own) == editor.n_uses(layer.name):  # bodies and outputs read it, too
             found[layer.name] = [_site(node, layer, editor, readers) for node in own]
         else:
@@ -64,4 +79,5 @@ def _site(node: NodeView, layer: Layer, editor: GraphEditor, readers: dict[str, 
     behind = readers.get(output, [])
     is_rectified = editor.n_uses(output) == 1 and [n.op_type for n in behind] == ["Relu"]
     has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
-    return Site(Operand(node.inputs[1 - index], node.op_type, index, ()), has_bias, is_rectified)
+    operand = Operand(node.inputs[1 - index], node.op_type, index, ())
+    return Site(operand, output, has_bias, is_rectified)
