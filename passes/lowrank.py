@@ -19,10 +19,11 @@ from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
+from onnxzip.transforms.chains import reason_against
 
 from . import _lowrank_projected as _projected
 from ._examples import example_layers
-from ._lowrank_chain import count_macs, emit_chain, reason_against
+from ._lowrank_chain import count_macs, emit_chain
 from ._lowrank_factors import count_nodes, emit_product, methods_for, product, shorter_side
 from ._lowrank_proposals import Factory, Proposal, pick
 from ._shared import check_ranges, payload, price, rate_ladder, refusal_of_transforms, rising
@@ -120,8 +121,8 @@ class LowRankPass(Pass):
             return
         proposals = factory.propose(methods, codec)
         for form in forms:
-            if form == "computed" and (reason := reason_against(layer)):
-                yield Skip(layer.name, self.name, reason)
+            if form == "computed" and (reason := _reason_against(layer)):
+                yield Skip(layer.name, self.name, f"no computed form: {reason}")
                 continue
             picked = pick(layer, proposals, form, self.rungs)
             ladder = (_candidate(factory, self.name, p.settings, form, codec) for p in picked)
@@ -149,6 +150,12 @@ def _candidate(
         form=form,
         macs=count_macs(layer, settings) if form == "computed" else None,
     )
+
+
+def _reason_against(layer: Layer) -> str:
+    if reason := reason_against(layer):
+        return reason
+    return "" if layer.macs else "the multiply-accumulates of its consumer are unknown"
 
 
 def _refusal_of_matrices(layer: Layer, max_side: int) -> str:

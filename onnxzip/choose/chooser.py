@@ -64,7 +64,6 @@ class Chooser:
         self._refitter = Refitter(proposal, subject)
         others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
         self._prober = Prober(proposal, subject, restorer, others)
-        self._by_macs = False
         unseen = self._prober.reached_by_none(self._prober.probe_all(show))
         aim = self._prober.aim
         if not proposal.is_exact:
@@ -193,7 +192,7 @@ class Chooser:
 
     def _plan_for(self, budget: float) -> Plan:
         """Return the cheapest plan within a budget of predicted loss."""
-        plan = self._prober.plan_for(self._ladders, budget, by_macs=self._by_macs)
+        plan = self._prober.plan_for(self._ladders, budget)
         constants = {layer.name: layer.weight for layer in self._rounding.layers}
         return replace(plan, constants=constants, rounding=self._rounding)
 

@@ -275,9 +275,9 @@ class Prober:
                 return replace(rounding, error=error)
         return Rounding()
 
-    def plan_for(self, ladders: Ladders, budget: float, *, by_macs: bool) -> Plan:
+    def plan_for(self, ladders: Ladders, budget: float) -> Plan:
         """Return the cheapest plan for a budget, with every layer measured about where it is used."""
-        plan = choose(ladders, self.sensitivities, budget, by_macs=by_macs)
+        plan = choose(ladders, self.sensitivities, budget)
         for _ in range(_MAX_REMEASURINGS):
             found = doubtful(plan, self.sensitivities)
             found = {name: c for name, c in found.items() if name not in self._unseen}
@@ -287,7 +287,7 @@ class Prober:
                 known = self.sensitivities[name]
                 value = self._measure(candidate) or known.at(candidate.error)
                 self.sensitivities[name] = known.with_point(candidate.error, value)
-            plan = choose(ladders, self.sensitivities, budget, by_macs=by_macs)
+            plan = choose(ladders, self.sensitivities, budget)
         return plan
 
     def _part_error(self, candidates: Collection[Candidate]) -> float:

@@ -3,6 +3,9 @@
 from onnx import ModelProto
 
 from onnxzip.disk.own_copy import release_pages, share_with_disk
+from onnxzip.graph.changing.chaining.lone_node import INPUT, lone_node
+from onnxzip.graph.changing.chaining.replacing import with_chains
+from onnxzip.graph.changing.chaining.sites import Site, find_sites
 from onnxzip.graph.changing.constants import with_constants, with_copied_constants
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
@@ -73,6 +76,7 @@ from onnxzip.graph.writing.uses import is_short_name, uses_of
 
 __all__ = [
     "DECODE_OPSET",
+    "INPUT",
     "INT8_OPSET",
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
@@ -95,6 +99,7 @@ __all__ = [
     "PartitionedModel",
     "PlainModel",
     "RoundedValues",
+    "Site",
     "StoredValue",
     "annotate_layers",
     "bare_bytes",
@@ -113,6 +118,7 @@ __all__ = [
     "endless_loop",
     "find_layers",
     "find_operands",
+    "find_sites",
     "find_small_layers",
     "first_scalings",
     "float_nodes",
@@ -130,6 +136,7 @@ __all__ = [
     "largest_output",
     "load_bytes",
     "loadable",
+    "lone_node",
     "make_overridable",
     "most_bytes_in_use",
     "n_bytes_of",
@@ -159,6 +166,7 @@ __all__ = [
     "varying_outputs",
     "weights_behind",
     "weights_checksum",
+    "with_chains",
     "with_constants",
     "with_copied_constants",
     "with_first_layers",

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzip.choose import lagrangian
 from onnxzip.choose import search as planner
 from onnxzip.choose.lagrangian import Sensitivity, choose, moved, n_saved_bytes
 from onnxzip.choose.search import Planner, Trial, aim, best_trial, search
 from onnxzip.choose.sensitivity import PROBE_ERROR, doubtful, fill_unseen, probes
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Candidate, Plan
+from onnxzip.transforms import allocation
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 Ladders = Mapping[str, Sequence[Candidate]]
@@ -73,7 +73,7 @@ SEEDS = st.integers(0, 10**6)
 @SETTINGS
 def test_budget_is_kept(given_ladders: Ladders, seed: int, budget: float) -> None:
     sensitivity = sensitivities_for(given_ladders, seed)
-    plan = choose(given_ladders, sensitivity, budget, by_macs=False)
+    plan = choose(given_ladders, sensitivity, budget)
     assert predicted(plan, sensitivity) <= budget * (1 + 1e-9)
     assert plan.budget == budget
     assert plan.n_bytes == sum(c.n_bytes for c in plan.chosen.values())
@@ -88,9 +88,7 @@ def test_a_larger_budget_never_saves_less(
     given_ladders: Ladders, seed: int, budget: float, factor: float
 ) -> None:
     sensitivity = sensitivities_for(given_ladders, seed)
-    small, large = (
-        choose(given_ladders, sensitivity, b, by_macs=False) for b in (budget, budget * factor)
-    )
+    small, large = (choose(given_ladders, sensitivity, b) for b in (budget, budget * factor))
     assert n_saved_bytes(large) >= n_saved_bytes(small)
 
 
@@ -99,7 +97,7 @@ def test_a_larger_budget_never_saves_less(
 def test_no_other_plan_is_better_in_both(given_ladders: Ladders, seed: int, budget: float) -> None:
     """By brute force: nothing saves more at less predicted loss (but for the price's last digits)."""
     sensitivity = sensitivities_for(given_ladders, seed)
-    plan = choose(given_ladders, sensitivity, budget, by_macs=False)
+    plan = choose(given_ladders, sensitivity, budget)
     options = [[(name, c) for c in (*ladder, None)] for name, ladder in given_ladders.items()]
     for combination in itertools.product(*options):
         chosen = {name: c for name, c in combination if c is not None}
@@ -111,7 +109,7 @@ def test_no_other_plan_is_better_in_both(given_ladders: Ladders, seed: int, budg
 @given(ladders(), SEEDS)
 @SETTINGS
 def test_budget_without_limit_takes_the_smallest(given_ladders: Ladders, seed: int) -> None:
-    plan = choose(given_ladders, sensitivities_for(given_ladders, seed), 1e6, by_macs=False)
+    plan = choose(given_ladders, sensitivities_for(given_ladders, seed), 1e6)
     for name, ladder in given_ladders.items():
         if ladder:
             assert plan.chosen[name].n_bytes <= 1.01 * min(c.n_bytes for c in ladder) + 1
@@ -121,7 +119,7 @@ def test_budget_without_limit_takes_the_smallest(given_ladders: Ladders, seed: i
 @SETTINGS
 def test_choice_is_deterministic(given_ladders: Ladders, seed: int, budget: float) -> None:
     sensitivity = sensitivities_for(given_ladders, seed)
-    first, second = (choose(given_ladders, sensitivity, budget, by_macs=False) for _ in range(2))
+    first, second = (choose(given_ladders, sensitivity, budget) for _ in range(2))
     assert list(first.chosen.items()) == list(second.chosen.items())
 
 
@@ -129,51 +127,34 @@ def test_choice_is_deterministic(given_ladders: Ladders, seed: int, budget: floa
 @given(ladders(), st.integers(0, 99), st.floats(1e-3, 1.0))
 def test_what_is_not_solved_for_could_not_win(given_ladders: Ladders, seed: int, budget: float) -> None:
     sensitivity = sensitivities_for(given_ladders, seed)
-    found = choose(given_ladders, sensitivity, budget, by_macs=False)
+    found = choose(given_ladders, sensitivity, budget)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lagrangian, "_ROUNDING", math.inf)  # every candidate is solved for
-        assert choose(given_ladders, sensitivity, budget, by_macs=False).chosen == found.chosen
+        patch.setattr(allocation, "_ROUNDING", math.inf)  # every candidate is solved for
+        assert choose(given_ladders, sensitivity, budget).chosen == found.chosen
 
 
 def test_sensitive_layers_get_the_bytes() -> None:
     """Of two equal layers the one that matters more is stored more exactly."""
     rungs = [(100, 0.5), (200, 0.2), (400, 0.05), (800, 0.01)]
     both = {name: make_ladder(make_layer(name, 1000), rungs) for name in ("calm", "nervous")}
-    plan = choose(both, constant(calm=0.05, nervous=2.0), 0.1, by_macs=False)
+    plan = choose(both, constant(calm=0.05, nervous=2.0), 0.1)
     assert plan.chosen["calm"].error > plan.chosen["nervous"].error
 
 
 def test_keep_and_candidates_that_save_nothing_are_no_change() -> None:
     layer = make_layer("w", 100)
     kept = {"w": [Candidate(layer, "keep", {}, "stored", 400, 0.0)]}
-    assert choose(kept, constant(w=1.0), 0.1, by_macs=False).chosen == {}
+    assert choose(kept, constant(w=1.0), 0.1).chosen == {}
     larger = {"w": [Candidate(layer, "scalar", {}, "stored", 500, 0.01)]}
-    assert choose(larger, constant(w=1.0), 0.1, by_macs=False).chosen == {}
-    assert choose({"w": []}, constant(w=1.0), 0.1, by_macs=False).chosen == {}
-    assert choose({}, {}, 0.1, by_macs=False).chosen == {}
+    assert choose(larger, constant(w=1.0), 0.1).chosen == {}
+    assert choose({"w": []}, constant(w=1.0), 0.1).chosen == {}
+    assert choose({}, {}, 0.1).chosen == {}
 
 
 def test_candidates_of_infinite_error_are_never_taken() -> None:
     ladder = make_ladder(make_layer("w", 100), [(10, math.inf), (100, 0.05)])
-    plan = choose({"w": ladder}, constant(w=1.0), 0.1, by_macs=False)
+    plan = choose({"w": ladder}, constant(w=1.0), 0.1)
     assert plan.chosen["w"] is ladder[1]
-
-
-def test_speed_prefers_fewer_operations() -> None:
-    """A computed form that runs half the operations wins over a stored one of fewer bytes."""
-    layer = make_layer("w", 1000, macs=10**6)
-    stored = Candidate(layer, "scalar", {}, "stored", 500, 0.01, 10**6)
-    computed = Candidate(layer, "lowrank", {}, "computed", 900, 0.01, 4 * 10**5)
-    assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=False).chosen["w"] is stored
-    assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=True).chosen["w"] is computed
-
-
-def test_a_stored_weight_runs_the_operations_of_its_layer() -> None:
-    """Whatever its candidate says: the node stays what it was."""
-    layer = make_layer("w", 1000, macs=10**6)
-    stored = Candidate(layer, "scalar", {}, "stored", 500, 0.01)
-    computed = Candidate(layer, "lowrank", {}, "computed", 900, 0.01, 4 * 10**5)
-    assert choose({"w": [stored, computed]}, constant(w=1.0), 0.1, by_macs=True).chosen["w"] is computed
 
 
 def test_probes_are_stored_and_near_the_probe_error() -> None:
@@ -218,7 +199,7 @@ def test_doubtful_is_what_was_measured_at_far_smaller_errors_only() -> None:
     }
     known = {name: Sensitivity(((0.05, 0.01),)) for name in layers}
     known["known"] = known["known"].with_point(0.45, 0.01)
-    plan = choose(ladders, known, 1.0, by_macs=False)
+    plan = choose(ladders, known, 1.0)
     assert set(plan.chosen) == set(layers)
     assert set(doubtful(plan, known)) == {"far"}
 
@@ -248,7 +229,7 @@ class Bench:
         self.sensitivities = sensitivities_for(self.ladders, self.seed)
 
     def plan_for(self, budget: float) -> Plan:
-        return choose(self.ladders, self.sensitivities, budget, by_macs=False)
+        return choose(self.ladders, self.sensitivities, budget)
 
     def measure(self, plan: Plan) -> tuple[float, bool]:
         loss = self.loss_of(predicted(plan, self.sensitivities))
@@ -365,9 +346,7 @@ def test_no_plan_is_measured_twice() -> None:
         loss = sum(c.error for c in plan.chosen.values())
         return loss, loss <= 0.1
 
-    trials = search(
-        Planner(lambda b: choose(ladder, constant(w=1.0), b, by_macs=False)), measure, 0.1, 0.1
-    )
+    trials = search(Planner(lambda b: choose(ladder, constant(w=1.0), b)), measure, 0.1, 0.1)
     assert len(seen) == len(set(seen)) == len(trials)
     best = best_trial(trials)
     assert best is not None
@@ -391,7 +370,7 @@ def test_larger_budgets_are_looked_at_where_layers_may_make_up_for_each_other(n_
     measured: list[float] = []
 
     def plan_for(budget: float) -> Plan:
-        return choose(ladders, levels, budget, by_macs=False)
+        return choose(ladders, levels, budget)
 
     def measure(plan: Plan) -> tuple[float, bool]:
         measured.append(plan.budget)
@@ -430,7 +409,7 @@ def test_a_plan_is_moved_to_a_budget_as_it_is(budget: float) -> None:
         name: [replace(c, settings={"rate": 2.0**i}) for i, c in enumerate(ladder)]
         for name, ladder in bench.ladders.items()
     }
-    plan = choose(rated, bench.sensitivities, 0.1, by_macs=False)
+    plan = choose(rated, bench.sensitivities, 0.1)
     found = moved(plan, rated, bench.sensitivities, budget)
     assert found is not None
     assert found.budget == budget
@@ -464,7 +443,7 @@ def test_predictions_that_were_corrected_begin_again() -> None:
         known["w0"] = true["w0"]
         return 0.1
 
-    planned = Planner(lambda budget: choose(bench.ladders, known, budget, by_macs=False), correct)
+    planned = Planner(lambda budget: choose(bench.ladders, known, budget), correct)
     best = best_trial(search(planned, measure, 0.1, 0.1))
     assert best is not None
     assert best.plan.budget > 0.08
@@ -487,7 +466,7 @@ def test_a_dominant_layer_leaves_no_gap_between_two_prices() -> None:
     }
     sizes = {}
     for budget in np.linspace(0.21, 0.5, 30):
-        plan = choose(ladders, constant(large=1.0, small=1.0), budget, by_macs=False)
+        plan = choose(ladders, constant(large=1.0, small=1.0), budget)
         assert sum(c.error**2 for c in plan.chosen.values()) <= budget**2
         sizes[budget] = plan.n_bytes
     best = {

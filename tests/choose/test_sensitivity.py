@@ -73,12 +73,12 @@ def test_layers_that_get_larger_errors_are_measured_there() -> None:
     prober, trials = make_prober({"steep": lambda e: 4 * e**3, "flat": lambda e: 0.1 * e}, ladders)
     prober.probe_all(lambda *_: None)
     trials.measured.clear()
-    plan = prober.plan_for(ladders, 0.1, by_macs=False)
+    plan = prober.plan_for(ladders, 0.1)
     assert {name: c.error for name, c in plan.chosen.items()} == {"steep": 0.2, "flat": 0.6}
     assert sorted(trials.measured) == [("flat", 0.6), ("steep", 0.2), ("steep", 0.6)]
     assert prober.sensitivities["steep"].at(0.6) == pytest.approx(4 * 0.6**2)
     trials.measured.clear()
-    prober.plan_for(ladders, 0.1, by_macs=False)
+    prober.plan_for(ladders, 0.1)
     assert trials.measured == []
 
 
@@ -88,7 +88,7 @@ def test_layers_that_no_feed_reached_are_not_measured_again() -> None:
     prober.probe_all(lambda *_: None)
     before = prober.sensitivities["dark"]
     trials.measured.clear()
-    assert prober.plan_for(ladders, 1.0, by_macs=False).chosen["dark"].error == 0.6
+    assert prober.plan_for(ladders, 1.0).chosen["dark"].error == 0.6
     assert trials.measured == [("seen", 0.6)]
     assert prober.sensitivities["dark"] == before
 
@@ -98,7 +98,7 @@ def test_a_large_error_without_effect_keeps_what_a_small_one_showed() -> None:
     ladders = ladders_of("w")
     prober, _ = make_prober({"w": lambda e: 0.5 * e if e < 0.1 else 0.0}, ladders)
     prober.probe_all(lambda *_: None)
-    prober.plan_for(ladders, 1.0, by_macs=False)
+    prober.plan_for(ladders, 1.0)
     assert prober.sensitivities["w"] == Sensitivity(((PROBE_ERROR, 0.5), (0.6, 0.5)))
 
 

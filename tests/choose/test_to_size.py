@@ -94,7 +94,7 @@ def test_the_plan_and_not_its_refit_tells_whether_it_is_new() -> None:
     made: list[int] = []
 
     def plan_for(budget: float) -> Plan:
-        return choose(ladder, constant(w=1.0), budget, by_macs=False)
+        return choose(ladder, constant(w=1.0), budget)
 
     def refitted_for(budget: float) -> Plan:
         plan = plan_for(budget)
@@ -117,7 +117,7 @@ def test_the_budget_for_a_size_is_the_smallest_that_saves_so_much() -> None:
     ladder = {"w": make_ladder(make_layer("w", 1000), [(100, 0.5), (3000, 0.001)])}
 
     def plan_for(budget: float) -> Plan:
-        return choose(ladder, constant(w=1.0), budget, by_macs=False)
+        return choose(ladder, constant(w=1.0), budget)
 
     for n_to_save, budget in ((1, 0.001), (1000, 0.001), (1001, 0.5), (3900, 0.5), (3901, 1e3)):
         assert budget_for_size(plan_for, n_to_save) == pytest.approx(budget, rel=1e-3)
@@ -128,7 +128,7 @@ def test_a_plan_whose_file_takes_a_little_more_gives_way_to_a_smaller_one() -> N
     ladders = {"w": make_ladder(make_layer("w", 1000), [(500, 0.5), (1500, 0.1)])}
 
     def plan_for(budget: float) -> Plan:
-        return choose(ladders, constant(w=1.0), budget, by_macs=False)
+        return choose(ladders, constant(w=1.0), budget)
 
     def size_of(plan: Plan) -> int:
         return N_GRAPH + plan.n_bytes + 40

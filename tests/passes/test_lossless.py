@@ -77,7 +77,6 @@ def plan_of(candidate: Candidate) -> Plan:
         {candidate.layer.name: [candidate]},
         {candidate.layer.name: Sensitivity(((1.0, 1.0),))},
         0.1,
-        by_macs=False,
     )
 
 
