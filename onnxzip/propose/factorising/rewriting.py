@@ -33,7 +33,7 @@ FASTER = 0.9
 """Upper end of the interval of a chain's time over the node's: a chain that may be less than a tenth
 faster costs accuracy for what other surroundings may well take back."""
 
-_LEAST_SAVED = 0.01
+_LEAST_SAVED = 0.06
 """Share of the time of all nodes that are timed: a chain that saves less is not worth any loss."""
 
 _LEAST_SAVED_IN_ALL = 0.05
