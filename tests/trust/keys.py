@@ -5,14 +5,37 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
-MODEL = Path(__file__).parents[2] / "models" / "digits_autoencoder.onnx"
+_FOLDER = tempfile.TemporaryDirectory()
+MODEL = Path(_FOLDER.name) / "layer.onnx"
+"""One layer, which is compressed in half a second."""
+
 FAST = ["-1", "-q", "--passes", "scalar"]
 PASSWORD = "correct horse"
+
+_WEIGHT = np.random.default_rng(0).standard_normal((64, 128)).astype(np.float32)
+onnx.save(
+    helper.make_model(
+        helper.make_graph(
+            [helper.make_node("MatMul", ["x", "W"], ["h"]), helper.make_node("Relu", ["h"], ["y"])],
+            "layer",
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 64])],
+            [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 128])],
+            [numpy_helper.from_array(_WEIGHT, "W")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    ),
+    MODEL,
+)
 
 
 def pem_pair(folder: Path, name: str = "key", curve: str = "SECP256R1", password: str = "") -> Path:
