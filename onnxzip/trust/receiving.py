@@ -14,7 +14,7 @@ from onnxzip.disk.own_copy import is_device
 from onnxzip.errors import ModelError, UsageError, path_advice, reason_of
 from onnxzip.graph import Model, PlainModel
 from onnxzip.trust.seal import unseal
-from onnxzip.trust.sign import Signed, read_signature
+from onnxzip.trust.sign import Signed, digest_of, read_signature
 
 if TYPE_CHECKING:
     from onnxzip.runtime.loadable import SessionOptions, UsersSession
@@ -75,8 +75,9 @@ def received(
     if identity is None:
         if signed is None:
             return source, None
-        model = graph.read_model(source)
         path = _path(source)
+        signed.check(path, digest_of(path))  # before any of it is parsed
+        model = graph.read_model(source)
         others = [file for file in model.files if file != path]
         return model, Received(signed, signed.check(path, model.digest, others))
     name, data = _content(source)

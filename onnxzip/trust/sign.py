@@ -129,7 +129,7 @@ class Signed:
         """
         self._check_digest(path, path.name, digest)
         for other in others:
-            self._check_digest(other, other.relative_to(path.parent).as_posix(), _digest_of(other))
+            self._check_digest(other, other.relative_to(path.parent).as_posix(), digest_of(other))
         missing = []
         for name in self.files:
             file = path.with_name(name)
@@ -138,7 +138,7 @@ class Signed:
             if not file.exists():
                 missing.append(name)
             else:
-                self._check_digest(file, name, _digest_of(file))
+                self._check_digest(file, name, digest_of(file))
         return tuple(missing)
 
     def _check_digest(self, path: Path, name: str, digest: str) -> None:
@@ -215,9 +215,14 @@ def _original(own: Any) -> Original | None:
     return Original(str(original.get("name", "")), str(original.get("sha256", "")))
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        TrustError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise TrustError(f"{path}: is signed, and cannot be read: {reason_of(error)}") from error
+        raise TrustError(f"{path}: cannot be read: {reason_of(error)}") from error

@@ -80,7 +80,7 @@ def test_signatures_of_the_package_itself_are_accepted(tmp_path: Path) -> None:
 def test_a_changed_byte_fails_with_one_line(
     name: str, place: int, signed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (signed / name).write_bytes(flipped(signed / name, place))
+    (signed / name).write_bytes(flipped(signed / name, place) if place != 1000 else b"cut short")
     assert main(["-t", str(signed / "m.onnx"), "--verify", str(signed / "key.pub")]) == 1
     out, err = capsys.readouterr()
     assert out == ""
