@@ -197,7 +197,8 @@ def load(
 ) -> UsersSession:
     """Load a model that is sealed, or signed, into an onnxruntime session, in memory alone.
 
-    Nothing is written to a disk. The signature is checked on the bytes that are loaded.
+    Nothing is written to a disk, but for what onnxruntime's own telemetry keeps where that was imported
+    before and is on (`onnxzip --guide serving`). The signature is checked on the bytes that are loaded.
 
     Args:
         source: the file.

@@ -128,7 +128,9 @@ def _path(source: PlainModel) -> Path:
         UsageError: it lies in none.
     """
     if not isinstance(source, Path):
-        raise UsageError("`public_key` and `identity` are for files; write the model to one")
+        raise UsageError(
+            "`public_key` needs a file, beside which the signature lies; write the model to one"
+        )
     return source
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from onnxzip.errors import TrustError, reason_of
+from onnxzip.errors import TrustError, path_advice, reason_of
 from onnxzip.trust.delivery import needing, read_small, signature_of
 
 _OWN = "onnxzip"
@@ -128,12 +128,12 @@ class Signed:
             TrustError: a file is not what was signed, or was not signed.
         """
         self._check_digest(path, path.name, digest)
-        for other in others:
-            self._check_digest(other, other.relative_to(path.parent).as_posix(), digest_of(other))
+        names = {(path.parent / name).resolve(): name for name in self.files}
+        for other in others:  # be it named through links, as in the cache of Hugging Face
+            self._check_digest(other, names.get(other.resolve(), other.name), digest_of(other))
         missing = []
-        for name in self.files:
-            file = path.with_name(name)
-            if name == path.name or file in others:
+        for file, name in names.items():
+            if name == path.name:
                 continue
             if not file.exists():
                 missing.append(name)
@@ -196,6 +196,8 @@ def read_signature(path: Path, key: Path) -> Signed:
 
 
 def _check_there(signature: Path, path: Path) -> None:
+    if not path.exists():
+        raise TrustError(f"{path}: there is no such file; {path_advice(path)}")
     if not signature.is_file():
         raise TrustError(f"{path}: has no signature beside it, {signature.name}; fetch that too")
     read_small("public_key", signature)

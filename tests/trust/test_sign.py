@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +147,7 @@ def test_a_report_that_is_not_here_is_told_and_no_fault(
     assert "not here: m.json" in json.loads(capsys.readouterr().out)["signature"]
 
 
-def test_external_data_have_to_be_signed_too(tmp_path: Path) -> None:
+def test_external_data_have_to_be_signed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = pem_pair(tmp_path)
     path = tmp_path / "m.onnx"
     onnx.save(onnx.load(MODEL), path, save_as_external_data=True, location="m.data")
@@ -165,9 +168,30 @@ def test_external_data_have_to_be_signed_too(tmp_path: Path) -> None:
     files["m.data"] = hashlib.sha256((tmp_path / "m.data").read_bytes()).hexdigest()
     write()
     received(path, None, tmp_path / "key.pub")
+    (tmp_path / "blobs").mkdir()
+    for name in ("m.onnx", "m.data"):  # as the cache of Hugging Face is laid out
+        (tmp_path / name).rename(tmp_path / "blobs" / name)
+        (tmp_path / name).symlink_to(Path("blobs") / name)
+    monkeypatch.chdir(tmp_path)
+    _, found = received(Path("m.onnx"), None, tmp_path / "key.pub")
+    assert found is not None
+    assert found.missing == ()
     (tmp_path / "m.data").write_bytes(flipped(tmp_path / "m.data", 10))
     with pytest.raises(TrustError, match=r"m\.data: is not the file"):
         received(path, None, tmp_path / "key.pub")
+
+
+def test_data_above_two_gigabytes_are_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxzip.graph.writing.files.MAX_INLINE_BYTES", 1000)
+    monkeypatch.setattr("onnxzip.graph.MAX_INLINE_BYTES", 1000)
+    key = pem_pair(tmp_path)
+    onnxzip.compress(MODEL, tmp_path / "m.onnx", sign=key, **SETTINGS)
+    (data,) = tmp_path.glob("m.onnx.*.data")
+    assert set(read_signature(tmp_path / "m.onnx", tmp_path / "key.pub").files) == {"m.onnx", data.name}
+    onnxzip.verify(tmp_path / "m.onnx", public_key=tmp_path / "key.pub")
+    data.write_bytes(flipped(data, -1))
+    with pytest.raises(TrustError, match="is not the file that"):
+        onnxzip.verify(tmp_path / "m.onnx", public_key=tmp_path / "key.pub")
 
 
 @pytest.mark.parametrize("name", ["../m.onnx", "/etc/passwd", "a/../../b"])
@@ -176,6 +200,7 @@ def test_files_elsewhere_are_not_looked_at(name: str, tmp_path: Path) -> None:
 
     signature = Signer(pem_pair(tmp_path), None).sign("m.onnx", {name: "00" * 32}, Original("", ""))
     (tmp_path / "m.onnx.sig").write_bytes(signature)
+    (tmp_path / "m.onnx").write_bytes(MODEL.read_bytes())
     with pytest.raises(TrustError, match="signs files that lie elsewhere"):
         read_signature(tmp_path / "m.onnx", tmp_path / "key.pub")
 
@@ -222,6 +247,22 @@ def test_passwords_come_from_the_environment(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert PASSWORD not in (tmp_path / "m.json").read_text()
     assert f"--sign {key}" in onnxzip.read_report(tmp_path / "m.json").command
+
+
+def test_passwords_are_asked_for_at_a_terminal(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="needs terminals of POSIX")
+    key = pem_pair(tmp_path, password=PASSWORD)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "onnxzip", *FAST, MODEL, tmp_path / "m.onnx", "--sign", key]
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs, start_new_session=True) as running:
+        os.close(theirs)
+        said = b""
+        while f"Password of {key}: ".encode() not in said:  # what is typed before is thrown away
+            said += os.read(ours, 1000)
+        os.write(ours, f"{PASSWORD}\n".encode())
+        assert running.wait(timeout=120) == 0
+    os.close(ours)
+    onnxzip.verify(tmp_path / "m.onnx", public_key=tmp_path / "key.pub")
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
