@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,15 +85,20 @@ def needing(setting: str, package: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-def read_small(setting: str, path: Path) -> bytes:
+def read_small(setting: str, path: Path, *, is_read_once: bool = False) -> bytes:
     """Return what a file holds that a setting names: keys.
+
+    Args:
+        setting: its name.
+        path: the file.
+        is_read_once: whether a pipe will do, which `<(command)` of a shell is.
 
     Raises:
         TrustError: it cannot be read, or holds more than any key.
     """
     where = f"`{setting}` {path}"
-    if is_device(path) and not path.is_fifo():  # which `<(command)` of a shell is
-        raise TrustError(f"{where}: is a device; name a file")
+    if is_device(path) and not (is_read_once and path.is_fifo()):
+        raise TrustError(f"{where}: is a device or a pipe; write the key to a file and name that")
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_KEY_BYTES + 1)
@@ -107,10 +112,19 @@ def read_small(setting: str, path: Path) -> bytes:
     return data
 
 
-def read_lines(setting: str, path: Path) -> Iterable[tuple[int, str]]:
-    """Return the lines of a file that age reads, neither empty nor a comment, with their numbers."""
+def lines_of(setting: str, path: Path, data: bytes) -> list[tuple[int, str]]:
+    """Return the lines of a file that age reads, neither empty nor a comment, with their numbers.
+
+    Args:
+        setting: what names the file.
+        path: the file, for messages.
+        data: what it holds.
+
+    Raises:
+        TrustError: it is no text.
+    """
     try:
-        text = read_small(setting, path).decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise TrustError(
             f"`{setting}` {path}: is no text; name a file with a key on each line"

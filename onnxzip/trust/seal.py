@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from onnxzip.errors import TrustError, VerificationError
 from onnxzip.records.file_kinds import is_sealed
-from onnxzip.trust.delivery import is_key, needing, read_lines, read_small
+from onnxzip.trust.delivery import is_key, lines_of, needing, read_small
 
 if TYPE_CHECKING:
     from onnxzip.disk.replacing import Replacement
@@ -41,7 +41,7 @@ def read_recipients(texts: Sequence[str]) -> list[Any]:
             found.append(_recipient(text, "`seal`"))
             continue
         path = Path(text)
-        lines = read_lines("seal", path)
+        lines = lines_of("seal", path, read_small("seal", path, is_read_once=True))
         if not lines:
             raise TrustError(f"`seal` {path}: holds no public key; write one on a line")
         found += [_recipient(line, f"`seal` {path}: line {number}") for number, line in lines]
@@ -77,7 +77,7 @@ def read_identities(given: str | Path) -> list[Any]:
     if isinstance(given, str) and is_key(given):
         return [_identity(given, "`identity`")]
     path = Path(given)
-    data = read_small("identity", path)
+    data = read_small("identity", path, is_read_once=True)
     if is_sealed(data):
         raise TrustError(f"`identity` {path}: is itself sealed; open it first: age -d {path} > KEYFILE")
     if b"PRIVATE KEY-----" in data:
@@ -88,7 +88,8 @@ def read_identities(given: str | Path) -> list[Any]:
                 f"`identity` {path}: the private key of ssh cannot be used: {error}; one without a "
                 "password is needed: ssh-keygen -p on a copy removes it"
             ) from error
-    found = [_identity(line, f"`identity` {path}: line {i}") for i, line in read_lines("identity", path)]
+    lines = lines_of("identity", path, data)
+    found = [_identity(line, f"`identity` {path}: line {number}") for number, line in lines]
     if not found:
         raise TrustError(f"`identity` {path}: holds no key; age-keygen makes one")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -299,3 +300,11 @@ def test_a_sealed_file_is_signed_as_it_is_shipped(made: Path, tmp_path: Path) ->
     onnxzip.load(out, identity)
     with pytest.raises(TrustError, match="is not the file that"):
         onnxzip.load(out, identity, public_key=trusted)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_keys_come_by_pipes_that_are_read_once(made: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", made / "id.txt", pipe]):
+        onnxzip.load(made / "m.onnx.age", pipe)

@@ -219,6 +219,7 @@ def test_keys_that_cannot_be_used_are_refused_before_any_work(tmp_path: Path) ->
         (pem_pair(tmp_path, "ed", "ed25519"), "is no key on P-256, P-384 or P-521"),
         (tmp_path / "absent.pem", "there is no such file"),
         (MODEL, "holds no private key"),
+        (Path(os.devnull), "is a device or a pipe"),
         (tmp_path, "cannot be read"),
         (locked, "has a password; pass it with key_password"),
     ):
