@@ -106,7 +106,7 @@ def read_small(setting: str, path: Path, *, is_read_once: bool = False) -> bytes
         raise TrustError(f"{where}: there is no such file; {path_advice(path)}") from error
     except (OSError, ValueError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else f"{error}; check the path"
-        raise TrustError(f"{where}: cannot be read: {reason}") from error
+        raise TrustError(f"{where}: cannot be read; {reason}") from error
     if len(data) > _MAX_KEY_BYTES:
         raise TrustError(f"{where}: holds more than {_MAX_KEY_BYTES} bytes, and no key; name another")
     return data

@@ -37,7 +37,7 @@ class Papers:
     def __init__(self, delivery: Delivery, output: Path | None, stack: ExitStack) -> None:
         if output is None and not delivery.is_plain:
             setting = "sign" if delivery.sign else "seal" if delivery.seal else "bom"
-            raise UsageError(f"`{setting}` needs a file: name one to write the model to")
+            raise UsageError(f"`{setting}` needs a file; name one to write the model to")
         self._output = output or Path()
         self._signature, self._bom = delivery.signature(self._output), delivery.bom
         self._read = delivery.read
@@ -96,7 +96,7 @@ class Papers:
         """
         if self._signer is not None and path.resolve().parent != self._output.resolve().parent:
             raise UsageError(
-                f"`{setting}` {path}: is signed with {self._output}, and has to lie in the same folder"
+                f"`{setting}` {path}: is signed with {self._output}; name a file in the same folder"
             )
 
     def sign_too(self, path: Path, data: bytes) -> None:
@@ -184,4 +184,4 @@ def _blaming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {reason_of(error)}") from error
+        raise OutputError(f"{path}: cannot be written; {reason_of(error)}") from error

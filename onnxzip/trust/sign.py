@@ -227,4 +227,4 @@ def digest_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise TrustError(f"{path}: cannot be read: {reason_of(error)}") from error
+        raise TrustError(f"{path}: cannot be read; {reason_of(error)}") from error

@@ -282,7 +282,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "reports").mkdir()
     done = run(*FAST, "-f", MODEL, out, "--sign", key, "--report", tmp_path / "reports" / "m.json")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "has to lie in the same folder" in done.stderr
+    assert "name a file in the same folder" in done.stderr
     done = run(
         *FAST, "-f", MODEL, out, "--sign", key, "--report", key.with_name("m.onnx.json"), "-c", key
     )
