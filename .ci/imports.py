@@ -31,6 +31,7 @@ RUNGS = (
     ("measure",),
     ("rewrite", "passes"),
     ("options", "comparison.tools"),
+    ("trust",),
     ("inputs", "graph", "codec"),
     ("runtime", "report", "passbase", "codec.coding", "transforms"),
     ("disk", "guide"),

@@ -22,7 +22,7 @@ MAX_FILES = 12
 """In one folder, without __init__.py."""
 SHELVES = {Path("passes"), Path("onnxzip/measure/metrics"), Path("onnxzip/comparison/tools")}
 """Folders that hold one file a plug-in, as many as there are."""
-MAX_ENTRIES = 22
+MAX_ENTRIES = 23
 """Files and folders in onnxzip/ itself, without those that every package has."""
 PACKAGING = {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from onnxzip.errors import loading
 
 with loading():
-    from onnxzip.api import compress, decompress, inspect, read_report, verify
+    from onnxzip.api import compress, decompress, inspect, load, read_report, verify
     from onnxzip.errors import (
         CalibrationError,
         InputError,
@@ -15,6 +15,7 @@ with loading():
         OutputError,
         ProviderError,
         ToleranceError,
+        TrustError,
         UsageError,
         VerificationError,
     )
@@ -58,12 +59,14 @@ __all__ = [
     "Speed",
     "ToleranceError",
     "TrialReport",
+    "TrustError",
     "UsageError",
     "VerificationError",
     "__version__",
     "compress",
     "decompress",
     "inspect",
+    "load",
     "read_report",
     "verify",
 ]

@@ -10,66 +10,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Unpack
 
 from onnxzip.errors import InputError, UsageError, did_you_mean
 from onnxzip.options import (
     Options,
     Result,
-    UserFunction,
     check_for_verify,
     described_call,
     for_verify,
     read_path,
 )
-from onnxzip.records.aliases import Scalar
+from onnxzip.options.delivered import read_delivery, read_identity
+from onnxzip.options.typed import AnyPath, Settings, VerifySettings
 from onnxzip.records.check import Check
 
 if TYPE_CHECKING:
-    from onnxzip.graph import ModelLike, ModelProto
-    from onnxzip.inputs.given.arrays import ArrayLike
-    from onnxzip.inputs.given.from_python import CalibrationSource
+    from onnxzip.graph import ModelLike, ModelProto, PlainModel
     from onnxzip.report.record import Inspection, Report
+    from onnxzip.runtime.loadable import SessionOptions, UsersSession
 
 _log = logging.getLogger(__name__)
-
-Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
-WholeNumber: TypeAlias = int | np.integer[Any]
-AnyPath: TypeAlias = str | PathLike[str]
-
-
-class VerifySettings(TypedDict, total=False):
-    """Settings of `verify`; see `onnxzip.Options`."""
-
-    calibration: CalibrationSource | None
-    labels: AnyPath | ArrayLike | Sequence[int] | None
-    metric: str | UserFunction
-    tolerance: Number | None
-    custom_ops: AnyPath | None
-    providers: str | Sequence[str] | None
-    seed: WholeNumber
-
-
-class Settings(VerifySettings, total=False):
-    """Settings of `compress`; see `onnxzip.Options`."""
-
-    best_effort: bool
-    target_size: WholeNumber | str | None
-    load_memory: WholeNumber | str | None
-    objective: Literal["size", "speed"]
-    threads: WholeNumber | None
-    batch: WholeNumber | None
-    freeze_inputs: bool
-    passes: str | Sequence[str] | None
-    skip: str | Sequence[str]
-    keep: str | Sequence[str]
-    pass_settings: Mapping[str, Mapping[str, Scalar | Sequence[Scalar]]]
-    level: WholeNumber
-    keep_names: bool
-    n_jobs: WholeNumber
-    overwrite: bool
 
 
 def compress(
@@ -77,6 +38,10 @@ def compress(
     output: AnyPath | None = None,
     *,
     progress: Callable[[str, float], None] | None = None,
+    sign: AnyPath | None = None,
+    key_password: str | bytes | None = None,
+    seal: AnyPath | Sequence[AnyPath] = (),
+    bom: AnyPath | None = None,
     **settings: Unpack[Settings],
 ) -> Result:
     """Compress a model within the loss allowed.
@@ -86,6 +51,12 @@ def compress(
             `.model_proto`, such as the ONNXProgram of torch.onnx.export.
         output: where to write; None only returns the model.
         progress: called with what is going on, and the fraction of the work done, 0 ... 1.
+        sign: PEM file of a private key (P-256, P-384, P-521): the signature of `output`, of `bom` and of
+            the original's digest is written beside `output`, as `output`.sig; needs onnxzip[sign].
+        key_password: that of the key, where it has one.
+        seal: whom `output` is encrypted for, with age: public keys (age1..., ssh-ed25519, ssh-rsa),
+            and files with one on each line; one or several; needs onnxzip[seal].
+        bom: where to write a CycloneDX bill of materials, a .json file; needs onnxzip[bom].
         **settings: the fields of `onnxzip.Options`, which says more about each:
             calibration: data for one input as an array or tensor, for several as a dict of them; an
                 iterable of batches (arrays, (x, y) as a torch DataLoader yields, dicts); an onnxruntime
@@ -124,15 +95,21 @@ def compress(
             f"`progress` of type {type(progress).__name__} is not a callable; pass a function"
         )
     from onnxzip import pipeline
+    from onnxzip.trust.papers import papers_of
 
     named = {"source": source, **({} if output is None else {"output": output})}
-    result = pipeline.compress(
-        _model(source),
-        _path(output),
-        options=options,
-        progress=progress,
-        command=described_call("compress", {**named, **settings}, len(named)),
-    )
+    asked = {"sign": sign, "seal": seal, "bom": bom}
+    written = {**named, **{name: value for name, value in asked.items() if value}, **settings}
+    with papers_of(read_delivery(sign, key_password, seal, bom), _path(output)) as papers:
+        result = pipeline.compress(
+            _model(source),
+            _path(output),
+            options=options,
+            progress=progress,
+            papers=papers,
+            command=described_call("compress", written, len(named)),
+        )
+        papers.put_in_place()
     _warn(result.report)
     return result
 
@@ -152,6 +129,8 @@ def verify(
     against: ModelLike | None = None,
     *,
     report: AnyPath | None = None,
+    public_key: AnyPath | None = None,
+    identity: AnyPath | None = None,
     **settings: Unpack[VerifySettings],
 ) -> tuple[Check, ...]:
     """Test a compressed model: it loads, decodes and folds; with `against`, what it loses.
@@ -160,6 +139,8 @@ def verify(
         source: the compressed model, as `compress` takes it.
         against: the original.
         report: where to write a report on the test, a .html, .md or .json file.
+        public_key: PEM file of the public key that the signature beside `source` has to fit.
+        identity: what opens a sealed `source`, see `load`.
         **settings: calibration, custom_ops, seed; with `against` also labels, metric, tolerance,
             providers. See `compress`.
 
@@ -173,14 +154,18 @@ def verify(
     given = [name for name, value in settings.items() if value is not None]
     check_for_verify(given, has_original=against is not None)
     from onnxzip import listing
+    from onnxzip.graph import plain_model
     from onnxzip.report.writing import report_path
+    from onnxzip.trust.receiving import received
 
     original = None if against is None else _model(against)
     named = {"source": source, **({} if against is None else {"against": against})}
     told: list[Report] = []
     place = None if report is None else report_path(read_path("report", report))
+    key = None if public_key is None else read_path("public_key", public_key)
+    model, _ = received(plain_model(_model(source)), read_identity(identity), key)
     checks = listing.verify(
-        _model(source),
+        model,
         original,
         options=options,
         tell=None if place is None else told.append,
@@ -191,24 +176,70 @@ def verify(
     return checks
 
 
-def inspect(source: ModelLike) -> Inspection:
-    """Say what a model takes and gives, and how it stores each weight."""
+def inspect(source: ModelLike, *, identity: AnyPath | None = None) -> Inspection:
+    """Say what a model takes and gives, and how it stores each weight.
+
+    Args:
+        source: the model, as `compress` takes it.
+        identity: what opens a sealed one, see `load`.
+    """
     from onnxzip import listing
 
-    return listing.inspect(_model(source))
+    return listing.inspect(_opened(source, identity))
+
+
+def load(
+    source: AnyPath,
+    identity: AnyPath | None = None,
+    *,
+    public_key: AnyPath | None = None,
+    sess_options: SessionOptions | None = None,
+    providers: Sequence[str | tuple[str, Mapping[str, Any]]] | None = None,
+) -> UsersSession:
+    """Load a model that is sealed, or signed, into an onnxruntime session, in memory alone.
+
+    Nothing is written to a disk, but for what onnxruntime's own telemetry keeps where that was imported
+    before and is on (`onnxzip --guide serving`). The signature is checked on the bytes that are loaded.
+
+    Args:
+        source: the file.
+        identity: the secret key that opens a sealed file: AGE-SECRET-KEY-1..., a file that age-keygen
+            made, or a private key of ssh without a password; None for a file that is not sealed.
+        public_key: PEM file of the public key that the signature beside the file has to fit; without it
+            none is asked for.
+        sess_options: options of onnxruntime.
+        providers: execution providers, as onnxruntime.InferenceSession takes them.
+
+    Returns:
+        An onnxruntime.InferenceSession.
+
+    Raises:
+        TrustError: no key fits, or the file was changed or cut short.
+        ModelError: it is no model, or one that takes several files.
+    """
+    from onnxzip.trust.receiving import load as load_received
+
+    key = None if public_key is None else read_path("public_key", public_key)
+    path = read_path("source", source)
+    return load_received(path, read_identity(identity), key, sess_options, providers)
 
 
 def decompress(
-    source: ModelLike, output: AnyPath | None = None, *, overwrite: bool = False
+    source: ModelLike,
+    output: AnyPath | None = None,
+    *,
+    overwrite: bool = False,
+    identity: AnyPath | None = None,
 ) -> ModelProto | None:
     """Return (and write) the model with plain weights, bit for bit what the runtime decodes.
 
-    A model that is too large for a ModelProto is only written: then None is returned.
+    A model that is too large for a ModelProto is only written: then None is returned. `identity` opens
+    a sealed one, see `load`.
     """
     options = _options({"overwrite": overwrite})
     from onnxzip import graph, listing
 
-    plain = listing.decompress(_model(source), _path(output), overwrite=options.overwrite)
+    plain = listing.decompress(_opened(source, identity), _path(output), overwrite=options.overwrite)
     is_small = graph.inline_bytes(plain) <= graph.MAX_INLINE_BYTES
     return graph.to_proto(plain) if is_small else None
 
@@ -238,6 +269,14 @@ def read_report(source: AnyPath) -> Report:
 def _model(source: ModelLike) -> ModelLike:
     """Return what a model is given as; of a path one that can be opened."""
     return read_path("source", source) if isinstance(source, str | PathLike) else source
+
+
+def _opened(source: ModelLike, identity: AnyPath | None) -> PlainModel:
+    """Return a model as the stages take it, opened where it is sealed."""
+    from onnxzip.graph import plain_model
+    from onnxzip.trust.receiving import opened
+
+    return opened(plain_model(_model(source)), read_identity(identity))
 
 
 def _path(output: AnyPath | None) -> Path | None:

@@ -5,7 +5,8 @@
     │   ├── ModelError         the model file: unreadable, invalid, unsupported
     │   ├── CalibrationError   calibration arrays, labels, metric
     │   ├── ProviderError      an execution provider or custom operator is missing
-    │   └── OutputError        the output cannot be written
+    │   ├── OutputError        the output cannot be written
+    │   └── TrustError         a key, a signature or a sealed file does not hold what it should
     ├── VerificationError      the rewritten graph is not the graph that was planned; exit 1
     ├── UsageError             arguments that contradict each other; exit 2
     └── ToleranceError         no smaller file meets the tolerance; exit 3
@@ -85,6 +86,10 @@ class ProviderError(InputError):
 
 class OutputError(InputError):
     """The output file cannot be written."""
+
+
+class TrustError(InputError):
+    """A key cannot be used, a signature does not fit, or a sealed file does not open."""
 
 
 class VerificationError(OnnxzipError):

@@ -152,7 +152,7 @@ def _write(plain: Model, place: Path, read: Model, overwrite: bool, approve: Cal
 
 
 def verify(
-    source: ModelLike,
+    source: ModelLike | Model,
     against: ModelLike | None = None,
     *,
     options: Options | None = None,
@@ -165,7 +165,7 @@ def verify(
     after BASIC optimisation, and the model runs.
 
     Args:
-        source: the compressed model.
+        source: the compressed model, which may have been read already.
         against: the original.
         options: what to compare on, and how.
         tell: called with the report on the test, which takes a little longer to make.
@@ -176,7 +176,7 @@ def verify(
             does not load.
     """
     started = time.perf_counter()
-    options, model = options or Options(), _read(source)
+    options, model = options or Options(), source if isinstance(source, Model) else _read(source)
     original = None if against is None else _read(against)
     checks, subject = _tested(model, original, options)
     if tell is not None:

@@ -35,6 +35,7 @@ from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted, layer_load_bytes
 from onnxzip.runtime.own_path import load_by_path
+from onnxzip.trust.papers import Papers
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def compress(
     progress: ShowProgress | None = None,
     approve: Approve | None = None,
     beside: Sequence[Path] = (),
+    papers: Papers | None = None,
     command: str = "",
 ) -> Result:
     """Compress a model within the loss allowed, prove it, and write it.
@@ -61,6 +63,7 @@ def compress(
         approve: called with the report when the model is complete but not in place yet; when it
             raises, nothing is written.
         beside: other files that the caller writes; they must not be read.
+        papers: what is written with the model, in a place that the caller gives it; seals the model.
         command: what repeats it, for the report.
 
     Raises:
@@ -74,15 +77,16 @@ def compress(
     with threadpool_limits(1):  # with several threads BLAS adds up in another order
         show("reading", at("reading"))
         original = _read(source, options)
-        place = _place(output, original, options, beside)
+        place = _place(output, original, options, beside, papers)
         show("folding", at("folding"))
         draft = draft_structure(original, options)
         show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))
         settled = settle_structure(draft, subject, options)
-        faster = accelerate(original, settled, subject, options, show)
-        made = attempt_within(original, faster, subject, options, show)
+        aimed = _aimed(options, papers)
+        faster = accelerate(original, settled, subject, aimed, show)
+        made = attempt_within(original, faster, subject, aimed, show)
         plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
         speed = faster.compare(original, emitted.model)
@@ -95,7 +99,7 @@ def compress(
         )
         if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
             raise found.refusal(reason)
-        result = _write(emitted.model, place, found, approve or (lambda report: None))
+        result = _write(emitted.model, place, found, approve or (lambda report: None), papers)
     show("done", 1.0)
     return result
 
@@ -202,27 +206,49 @@ def _check_smaller(original: Model, n_bytes: int) -> None:
 
 
 def _place(
-    output: str | Path | None, original: Model, options: Options, beside: Sequence[Path]
+    output: str | Path | None,
+    original: Model,
+    options: Options,
+    beside: Sequence[Path],
+    papers: Papers | None,
 ) -> Path | None:
     """Return where to write; refuse what must not be written over, before any work is done."""
     for other in beside:
         graph.check_unread(other, original, options.files)
+    if papers is not None:
+        papers.check(original, options.overwrite, options.files)
     if output is None:
         return None
     return graph.check_output(Path(output), options.overwrite, original, options.files)
 
 
-def _write(model: Model, place: Path | None, found: _Found, approve: Approve) -> Result:
+def _aimed(options: Options, papers: Papers | None) -> Options:
+    """Return the options to search with: a seal takes its share of the size that is asked for."""
+    if papers is None or options.target_size is None:
+        return options
+    n_left = options.target_size - papers.n_added_bytes(options.target_size)
+    return replace(options, target_size=max(n_left, 1))
+
+
+def _write(
+    model: Model, place: Path | None, found: _Found, approve: Approve, papers: Papers | None
+) -> Result:
     """Write the model, or only return it."""
     reports: list[Report] = []
 
-    def finish(n_bytes: int, digest: str) -> None:
-        reports.append(found.report(n_bytes, digest))
-        approve(reports[0])
+    def finish(n_bytes: int, digest: str, data: Path | None) -> None:
+        report = found.report(n_bytes, digest)
+        if papers is not None:
+            report = replace(report, settings={**report.settings, **papers.described()})
+        reports.append(report)
+        approve(report)
+        if papers is not None:
+            papers.write(report, data)
 
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if place is not None:
-        graph.write_model(
+        write = graph.write_model if papers is None else papers.write_model
+        write(
             model,
             place,
             finish,
@@ -232,7 +258,7 @@ def _write(model: Model, place: Path | None, found: _Found, approve: Approve) ->
         )
     elif proto is not None:
         data = proto.SerializeToString(deterministic=True)
-        finish(len(data), hashlib.sha256(data).hexdigest())
+        finish(len(data), hashlib.sha256(data).hexdigest(), None)
     else:
-        finish(graph.inline_bytes(model), "")
+        finish(graph.inline_bytes(model), "", None)
     return Result(proto, reports[0])

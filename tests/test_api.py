@@ -17,11 +17,11 @@ import onnx
 import pytest
 
 import onnxzip
-from onnxzip import api, graph
+from onnxzip import graph
 from onnxzip.errors import CalibrationError, InputError, ModelError, OutputError, UsageError
 from onnxzip.inputs.given.arrays import ArrayLike
 from onnxzip.inputs.given.from_python import CalibrationSource
-from onnxzip.options import USED_BY_VERIFY, Options, record
+from onnxzip.options import USED_BY_VERIFY, Options, record, typed
 from onnxzip.records.aliases import Scalar
 from onnxzip.report.json import export as to_json
 from onnxzip.runtime.outputs import Outputs
@@ -51,20 +51,20 @@ def test_settings_mirror_options() -> None:
     """`Settings` takes what a field holds, and what is brought to it."""
     wider: dict[Any, Any] = {
         Path: str | PathLike[str],
-        float: api.Number,
-        int: api.WholeNumber,
+        float: typed.Number,
+        int: typed.WholeNumber,
         tuple[str, ...]: str | Sequence[str],
         record.PassSettings: Mapping[str, Mapping[str, Scalar | Sequence[Scalar]]],
     }
     fields = get_type_hints(Options, None, NAMES)
-    settings = get_type_hints(api.Settings, None, NAMES)
+    settings = get_type_hints(typed.Settings, None, NAMES)
     assert sorted(settings) == sorted(fields)
     for name, hint in fields.items():
         wanted = {m for member in members(hint) for m in members(wider.get(member, member))}
         extra = {"labels": {Sequence[int]}, "target_size": {str}, "load_memory": {str}}.get(name, set())
         assert members(settings[name]) == wanted | extra, name
     assert settings["objective"] == Literal["size", "speed"]
-    assert set(get_type_hints(api.VerifySettings, None, NAMES)) == USED_BY_VERIFY
+    assert set(get_type_hints(typed.VerifySettings, None, NAMES)) == USED_BY_VERIFY
     assert all(name in (onnxzip.compress.__doc__ or "") for name in settings)
 
 

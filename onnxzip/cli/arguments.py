@@ -24,22 +24,28 @@ from onnxzip.cli.asking.places import (
 )
 from onnxzip.cli.flags import Parser, make_parser
 from onnxzip.cli.pass_flags import add_pass_options, take_settings
+from onnxzip.cli.trusting.flags import PASSWORD, sealed_name
 from onnxzip.errors import UsageError
 from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify, for_verify
+from onnxzip.trust.delivery import Delivery
 
 Mode: TypeAlias = Literal["compress", "list", "test", "decompress", "bench"]
 _GENERAL = frozenset({"mode", "paths", "verbose", "config"})
+_BELONGS = {
+    **{"against": "-t", "json": "-l, -t and --bench"},
+    **{"public_key": "-t", "identity": "-l, -t and -d"},
+}
+"""What compressing does not take, and what does."""
+_DELIVERY = frozenset({"sign", "seal", "bom"})
 _ALLOWED: Mapping[Mode, frozenset[str]] = {
-    "list": _GENERAL | {"json"},
-    "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet", "report", "json"},
-    "decompress": _GENERAL | {"overwrite", "quiet"},
+    "list": _GENERAL | {"json", "identity"},
+    "test": _GENERAL | USED_BY_VERIFY | {"against", "quiet", "report", "json", "identity", "public_key"},
+    "decompress": _GENERAL | {"overwrite", "quiet", "identity"},
 }
 _NOT_OF: Mapping[Mode, frozenset[str]] = {
-    "compress": frozenset({"against", "json"}),
-    "bench": frozenset({"against", "overwrite", "target_size", "dry_run"}),
+    "compress": frozenset(_BELONGS),
+    "bench": frozenset({*_BELONGS, *_DELIVERY, "overwrite", "target_size", "dry_run"}) - {"json"},
 }
-_BELONGS = {"against": "-t", "json": "-l, -t and --bench"}
-"""What compressing does not take, and what does."""
 _PATHS: Mapping[Mode, tuple[str, ...]] = {
     "list": ("FILE",),
     "test": ("FILE",),
@@ -61,6 +67,9 @@ class Request:
         several: files and folders that are compressed into the folder `output`; () for one model.
         is_dry: whether to say only what would be done.
         json: whether to print JSON instead of a table.
+        delivery: what is written with the model.
+        public_key: what the signature of the file has to fit.
+        identity: the file of keys that opens a sealed file.
     """
 
     mode: Mode
@@ -74,6 +83,9 @@ class Request:
     several: tuple[Path, ...] = ()
     is_dry: bool = False
     json: bool = False
+    delivery: Delivery = dataclasses.field(default_factory=Delivery)
+    public_key: Path | None = None
+    identity: Path | None = None
 
 
 def _with_negative_numbers(parser: Parser, arguments: Sequence[str]) -> list[str]:
@@ -170,6 +182,7 @@ def flag_of(key: str) -> str:
     short = {
         **{"overwrite": "-f", "n_jobs": "-j", "quiet": "-q"},
         **{"level": "level (-1 to -9)", "pass_settings": "a setting of a pass"},
+        **{"public_key": "--verify", "identity": "--open", "key_password": PASSWORD},
     }
     return short.get(key, "--" + key.replace("_", "-"))
 
@@ -177,18 +190,20 @@ def flag_of(key: str) -> str:
 def _to_request(given: Mapping[str, Any], texts: Sequence[str]) -> Request:
     mode: Mode = given.get("mode", "compress")
     places = places_of(texts) if mode == "compress" else _places(texts)
-    own = {"quiet", "verbose", "json"} & given.keys()
-    apart = {*own, "mode", "paths", "config", "report", "against", "dry_run"}
+    own = {"quiet", "verbose", "json", "public_key", "identity"} & given.keys()
+    delivered = _DELIVERY & given.keys()
+    apart = {*own, *delivered, "mode", "paths", "config", "report", "against", "dry_run"}
     settings = {key: value for key, value in given.items() if key not in apart}
     request = Request(
         mode=mode,
         source=places.source,
-        output=places.output,
+        output=sealed_name(places, is_sealed="seal" in given, is_named=len(texts) > 1),
         options=Options(**(for_verify(settings) if mode == "test" else settings)),
         report=given.get("report"),
         against=source_of(given["against"]) if "against" in given else None,
         several=places.several,
         is_dry="dry_run" in given,
+        delivery=Delivery(**{key: given[key] for key in delivered}),
         **{key: given[key] for key in own},
     )
     _check_several(request)
@@ -209,6 +224,8 @@ def _check_several(request: Request) -> None:
         return
     if request.options.target_size is not None:
         raise UsageError("`target_size` is that of one model; compress several one by one")
+    if request.delivery.bom is not None:
+        raise UsageError("`bom` is that of one model; compress several one by one")
     if request.report is not None and not is_suffix(request.report):
         suffix = request.report.suffix.lower()
         raise UsageError(

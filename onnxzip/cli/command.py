@@ -22,8 +22,13 @@ def command_of(request: Request) -> str:
         value = getattr(request.options, field.name)
         if value != getattr(default, field.name):
             words += _words(field.name, value)
-    for flag, path in (("--against", request.against), ("--report", request.report)):
-        words += [] if path is None else [flag, _place(path)]
+    words += [word for text in request.delivery.seal for word in ("--seal", text)]
+    for name in ("against", "report", "public_key", "identity"):
+        path = getattr(request, name)
+        words += [] if path is None else [flag_of(name), _place(path)]
+    for name in ("sign", "bom"):
+        path = getattr(request.delivery, name)
+        words += [] if path is None else [flag_of(name), str(path)]
     paths = [_place(path) for path in (request.source, request.output) if path is not None]
     if any(path.startswith("-") and path != "-" for path in paths):
         words.append("--")

@@ -15,6 +15,7 @@ from onnxzip.cli.asking.guide import ShowGuide
 from onnxzip.cli.asking.help_text import EPILOG, USAGE
 from onnxzip.cli.parsers import read_float, read_int, read_names, read_path, read_report_path
 from onnxzip.cli.pass_flags import add_pass_options
+from onnxzip.cli.trusting.flags import add_delivery_options, add_opening_options
 from onnxzip.errors import UsageError, nearest
 from onnxzip.measure.metrics import metrics
 from onnxzip.options import Options
@@ -74,6 +75,7 @@ def make_parser() -> Parser:
     _add_method_options(parser)
     _add_levels(parser)
     _add_run_options(parser)
+    add_delivery_options(parser)
     _add_modes(parser)
     return parser
 
@@ -275,6 +277,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
             *dict.fromkeys((flag, f"--{mode}")), action="store_const", const=mode, dest="mode", help=text
         )
     group.add_argument("--against", metavar="ORIGINAL", help="with -t: the model to compare with")
+    add_opening_options(group)
     group.add_argument("--json", action="store_true", help="with -l, -t and --bench: print JSON")
     group.add_argument(
         "--completion",

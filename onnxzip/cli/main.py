@@ -16,12 +16,12 @@ from onnxzip.cli.asking.places import Stream
 from onnxzip.cli.command import command_of
 from onnxzip.cli.messages import complete, describe_failure, explain, next_step, untouched
 from onnxzip.cli.progress.shown import show_progress
-from onnxzip.cli.report_file import check_report, report_file
+from onnxzip.cli.report_file import check_key_kept, check_report, report_file
 from onnxzip.cli.several.one import check_streams, compress_file, doubts_of, model_at
 from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, Stops, stoppable
 from onnxzip.cli.streams import hushed, open_streams, write_error, write_model, write_output
 from onnxzip.cli.supervision import supervised
-from onnxzip.cli.terminal import print_error, print_table
+from onnxzip.cli.terminal import print_error, print_table, wrapped
 from onnxzip.errors import OnnxzipError, check_room
 
 EXIT_DONE, EXIT_BAD_INPUT = 0, 1
@@ -133,8 +133,9 @@ def _list(request: Request, stops: Stops) -> int:
         from onnxzip import listing
         from onnxzip.report.json import inspection_json
         from onnxzip.report.terminal import render_inspection
+        from onnxzip.trust.receiving import opened
 
-    found = listing.inspect(model_at(request.source))
+    found = listing.inspect(opened(model_at(request.source), request.identity))
     if request.json:
         write_output(inspection_json(found))
     else:
@@ -149,12 +150,14 @@ def _test(request: Request, stops: Stops) -> int:
         from onnxzip import listing
         from onnxzip.report.json import checks_json
         from onnxzip.report.terminal import render_checks
+        from onnxzip.trust.receiving import received
 
+    model, receipt = received(model_at(request.source), request.identity, request.public_key)
     original = None if request.against is None else model_at(request.against)
     showing = show_progress(is_quiet=request.quiet, stage=f"testing {request.source}")
     with showing, report_file(request.report) as file:
         checks = listing.verify(
-            model_at(request.source),
+            model,
             original,
             options=request.options,
             tell=None if request.report is None else file.write,
@@ -162,9 +165,11 @@ def _test(request: Request, stops: Stops) -> int:
         )
         file.put_in_place()
     if request.json:
-        write_output(checks_json(str(request.source), checks))
+        write_output(checks_json(str(request.source), checks, None if receipt is None else receipt.text))
     elif not request.quiet:
         print_table(render_checks(checks, request.verbose))
+        if receipt is not None:
+            write_output(wrapped(receipt.text + "\n"))
     for doubt in doubts_of(request, checks):
         print_error(doubt)
     failed = [check for check in checks if check.failed]
@@ -200,8 +205,10 @@ def _bench(request: Request, stops: Stops) -> int:
 def _decompress(request: Request, stops: Stops) -> int:
     with hushed():
         from onnxzip import graph, listing
+        from onnxzip.trust.receiving import opened
 
-    source, output = model_at(request.source), request.output
+    check_key_kept(request)
+    source, output = opened(model_at(request.source), request.identity), request.output
     with show_progress(is_quiet=request.quiet, stage=f"decompressing {request.source}"):
         if isinstance(output, Path):
             overwrite = request.options.overwrite

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request
-from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file, real_place, replacement
+from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file, real_place, write_beside
 from onnxzip.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from onnxzip.report.record import Reported
+    from onnxzip.trust.papers import Papers
 
 
 def check_report(request: Request, report: Path) -> None:
     """Refuse a report that cannot be written, before any work is done."""
-    for other in (request.source, request.output, request.against, *request.options.files):
+    output = request.output
+    beside = request.delivery.beside(output) if isinstance(output, Path) else ()
+    keys = (*request.delivery.read, request.public_key, request.identity)
+    for other in (request.source, output, request.against, *request.options.files, *beside, *keys):
         if isinstance(other, Path) and is_same_file(other, report):
             raise UsageError(f"`report` {report}: that is {other}; give the report a name of its own")
     if report.is_file():
@@ -35,11 +39,20 @@ def check_report(request: Request, report: Path) -> None:
         raise OutputError(f"{report}: {reason}; name another file for the report")
 
 
+def check_key_kept(request: Request) -> None:
+    """Refuse to write a model over the key that opens it."""
+    output, key = request.output, request.identity
+    if isinstance(output, Path) and key is not None and is_same_file(output, key):
+        raise OutputError(f"{output}: is the key that opens the model; give the output another name")
+
+
 class ReportFile:
     """Writes a report beside its place, and puts it there when the model is in its own."""
 
-    def __init__(self, path: Path | None, stack: ExitStack) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, stack: ExitStack, papers: Papers | None = None) -> None:
+        self._path, self._papers = path, papers
+        if path is not None and papers is not None:
+            papers.check_beside(path, "report")
         self._stack = stack
         self._new: Replacement | None = None
 
@@ -49,10 +62,11 @@ class ReportFile:
             return
         from onnxzip.report.writing import blaming, exported
 
+        content = exported(report, self._path)
         with blaming(self._path):
-            self._new = self._stack.enter_context(replacement(real_place(self._path)))
-            self._new.file.write(exported(report, self._path))
-            self._new.complete()
+            self._new = write_beside(self._stack, self._path, content)
+        if self._papers is not None:
+            self._papers.sign_too(self._path, content)
 
     def put_in_place(self) -> None:
         """Give the report that was written its name."""
@@ -64,7 +78,15 @@ class ReportFile:
 
 
 @contextmanager
-def report_file(path: Path | None) -> Iterator[ReportFile]:
-    """Yield what writes a report; one that is not put in its place goes in the end."""
+def report_file(path: Path | None, papers: Papers | None = None) -> Iterator[ReportFile]:
+    """Yield what writes a report; one that is not put in its place goes in the end.
+
+    Args:
+        path: where it goes.
+        papers: sign it with the model.
+
+    Raises:
+        UsageError: it is to be signed, and does not lie beside the model.
+    """
     with ExitStack() as stack:
-        yield ReportFile(path, stack)
+        yield ReportFile(path, stack, papers)

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,6 +98,24 @@ def replacement(path: Path) -> Iterator[Replacement]:
         raise _folder_gone(path)
     with temporary_file(path.parent) as (file, temporary):
         yield Replacement(path, temporary, file)
+
+
+def write_beside(stack: ExitStack, path: Path, content: bytes) -> Replacement:
+    """Write all of a file beside its place, and return what puts it there.
+
+    Args:
+        stack: removes the file at its end unless it was put in its place.
+        path: the place; links are followed.
+        content: what it holds.
+
+    Raises:
+        OutputError: what lies at the path is no file, or its folder is gone.
+        OSError: the file cannot be written.
+    """
+    new = stack.enter_context(replacement(real_place(path)))
+    new.file.write(content)
+    new.complete()
+    return new
 
 
 def _folder_gone(path: Path) -> OutputError:

@@ -55,8 +55,9 @@ PassSettings: TypeAlias = Mapping[str, Mapping[str, Scalar | tuple[Scalar, ...]]
 class Options:
     """Settings of `compress` and `verify`; the defaults are the command line's.
 
-    The types below are what a stage finds; what may be given is wider (`onnxzip.api.Settings`): numpy's
-    numbers are numbers, "4MB" is a size, a single name stands for a tuple of names, a text for a path.
+    The types below are what a stage finds; what may be given is wider (`Settings` in options/typed.py):
+    numpy's numbers are numbers, "4MB" is a size, a single name stands for a tuple of names, a text for a
+    path.
 
     Attributes:
         calibration: the user's data, see `onnxzip.inputs.given.from_python`; None generates inputs.

@@ -7,6 +7,11 @@ from pathlib import Path
 _LFS = b"version https://git-lfs.github.com/spec/"
 """Begins every Git LFS pointer (docs/spec.md of github.com/git-lfs/git-lfs)."""
 
+_SEALED = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
+"""Begin a file that age has encrypted, and the same as text (age-encryption.org/v1)."""
+
+_OPEN = "is sealed by age; pass a key that opens it with `identity`"
+
 _KINDS = (
     (0, _LFS, "is a Git LFS pointer, not the file itself; fetch that with `git lfs pull`"),
     (
@@ -17,6 +22,8 @@ _KINDS = (
     (0, b"<!doctype html", "is a web page, as a failed download leaves it; fetch the file again"),
     (0, b"<html", "is a web page, as a failed download leaves it; fetch the file again"),
     (0, b"<?xml", "is XML, as a failed download leaves it; fetch the file again"),
+    (0, _SEALED[0], _OPEN),
+    (0, _SEALED[1], _OPEN),
     (0, b"\x1f\x8b", "is packed by gzip; unpack it first"),
     (0, b"PK\x03\x04", "is a zip archive (a PyTorch checkpoint is one too); unpack or export the model"),
     (0, b"\x80\x02", "is a Python pickle, as PyTorch saves it; export the model as ONNX"),
@@ -43,6 +50,11 @@ def kind_of(data: bytes) -> str:
         if head[offset:].startswith(signature) or (signature[:1] == b"<" and text.startswith(signature)):
             return kind
     return ""
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether a file, by its beginning, was encrypted by age."""
+    return data.startswith(_SEALED)
 
 
 def file_kind(path: Path) -> str:

@@ -174,11 +174,18 @@ def inspection_json(inspection: Inspection) -> str:
     return _dumped({"schema": SCHEMA, **fields, **sums})
 
 
-def checks_json(source: str, checks: Sequence[Check]) -> str:
-    """Return the checks that `onnxzip.verify` returns, and whether none of them failed."""
+def checks_json(source: str, checks: Sequence[Check], signature: str | None = None) -> str:
+    """Return the checks that `onnxzip.verify` returns, and whether none of them failed.
+
+    Args:
+        source: the file.
+        checks: what was found.
+        signature: what its signature says, None where none was checked.
+    """
     passed = not any(check.failed for check in checks)
     found = {"source": source, "passed": passed, "checks": jsonable(tuple(checks))}
-    return _dumped({"schema": SCHEMA, **found})
+    told = {} if signature is None else {"signature": signature}
+    return _dumped({"schema": SCHEMA, **found, **told})
 
 
 def _dumped(value: object) -> str:

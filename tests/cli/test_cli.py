@@ -81,6 +81,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         progress: object,
         approve: Callable[[Report], None],
         beside: Sequence[Path],
+        papers: object,
         command: str,
     ) -> SimpleNamespace:
         made.append((source, output, options))

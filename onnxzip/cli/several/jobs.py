@@ -11,6 +11,7 @@ from onnxzip.cli.arguments import Request, is_suffix
 from onnxzip.cli.asking.places import SMALL
 from onnxzip.disk.replacing import is_same_file
 from onnxzip.errors import InputError, UsageError, reason_of
+from onnxzip.trust.delivery import SEALED
 
 _SUFFIX = ".onnx"
 
@@ -36,10 +37,13 @@ class Job:
         report = whole.report
         if report is not None and is_suffix(report):
             report = self.output.with_suffix(report.name)
+        output = self.output
+        if whole.delivery.seal:
+            output = output.with_name(output.name + SEALED)
         return replace(
             whole,
             source=self.source,
-            output=self.output,
+            output=output,
             several=(),
             report=report,
             options=replace(whole.options, n_jobs=n_jobs),

@@ -15,6 +15,7 @@ from onnxzip.cli.report_file import ReportFile, report_file
 from onnxzip.cli.stopping import Stops
 from onnxzip.cli.streams import check_binary, hushed, read_input, write_model
 from onnxzip.cli.terminal import render
+from onnxzip.cli.trusting.passwords import with_password
 from onnxzip.errors import OutputError, ToleranceError, check_room
 from onnxzip.records.progress import ShowProgress
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from onnxzip.options import Result
     from onnxzip.records.check import Check
     from onnxzip.report.record import Report
+    from onnxzip.trust.papers import Papers
 
 
 @dataclass(frozen=True)
@@ -55,25 +57,28 @@ def compress_file(request: Request, stops: Stops, show: ShowProgress | None) -> 
     with hushed():
         from onnxzip import pipeline
         from onnxzip.report.record import Report
+        from onnxzip.trust.papers import papers_of
 
-    is_piped = isinstance(request.output, Stream)
     told: list[Told] = []  # made before anything is replaced: a fault in it leaves OUT as it was
-    with report_file(request.report) as file:
+    request = with_password(request)
+    output = request.output if isinstance(request.output, Path) else None
+    with papers_of(request.delivery, output) as papers, report_file(request.report, papers) as file:
 
         def approve(report: Report) -> None:
             file.write(report)
             told.append(_told(request, report))
-            if not is_piped:
+            if output is not None:
                 stops.hold()
 
         try:
             result = pipeline.compress(
                 model_at(request.source),
-                request.output if isinstance(request.output, Path) else None,
+                output,
                 options=request.options,
                 progress=show,
                 approve=approve,
                 beside=[] if request.report is None else [request.report],
+                papers=papers,
                 command=command_of(request),
             )
         except ToleranceError as error:
@@ -83,12 +88,13 @@ def compress_file(request: Request, stops: Stops, show: ShowProgress | None) -> 
             raise
         if isinstance(request.output, Stream):
             _pipe(result, request.output, stops)
-        _finish(file, stops)
+        _finish(papers, file, stops)
     return told[0]
 
 
-def _finish(file: ReportFile, stops: Stops) -> None:
+def _finish(papers: Papers, file: ReportFile, stops: Stops) -> None:
     try:
+        papers.put_in_place()
         file.put_in_place()
     finally:
         stops.release()

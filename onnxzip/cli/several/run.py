@@ -17,6 +17,7 @@ from onnxzip.cli.several.workers import Outcome, run_all
 from onnxzip.cli.stopping import Stops
 from onnxzip.cli.streams import write_output
 from onnxzip.cli.terminal import print_error, stdout_width, wrapped
+from onnxzip.cli.trusting.passwords import with_password
 from onnxzip.errors import OutputError, reason_of
 from onnxzip.report.numbers import format_seconds
 
@@ -33,6 +34,7 @@ def compress_several(request: Request, stops: Stops) -> int:
     Raises:
         OnnxzipError: nothing can be begun.
     """
+    request = with_password(request)
     assert isinstance(request.output, Path)
     began = time.monotonic()
     found = find_jobs(request.several, request.output)

@@ -72,8 +72,9 @@ MAX_INLINE_BYTES = 2**31 - 2**24
 """Above this, arrays go to a file beside the model: protobuf reads at most 2 GiB, and 16 MiB are left
 for the lengths and tags around the arrays."""
 
-Approve: TypeAlias = Callable[[int, str], None]
-"""Called with a model's size and the SHA-256 of its file; where it raises, nothing is replaced."""
+Approve: TypeAlias = Callable[[int, str, Path | None], None]
+"""Called with a model's size, the SHA-256 of its file, and the file of its external data, None where it
+has none; where it raises, nothing is replaced."""
 
 _N_DIGEST_DIGITS = 16
 """Of SHA-256: 64 bits, so that two contents of one model never share the name of their data file."""
@@ -147,7 +148,8 @@ def write_model(
             if check is not None:
                 _check(check, new)
             if approve is not None:
-                approve(written[0] + (data_path.stat().st_size if data_path else 0), written[1])
+                n_data_bytes = data_path.stat().st_size if data_path else 0
+                approve(written[0] + n_data_bytes, written[1], data_path)
             new.put_in_place(overwrite)
     except BaseException as error:
         if data_path is not None and is_new and not (new is not None and new.is_in_place):

@@ -34,7 +34,7 @@ def test_written_model_is_the_same_model(tmp_path: Path) -> None:
     proto = CASE.build()
     path = tmp_path / "out.onnx"
     sizes: list[int] = []
-    write_model(read_model(proto), path, lambda n_bytes, _: sizes.append(n_bytes))
+    write_model(read_model(proto), path, lambda n_bytes, *_: sizes.append(n_bytes))
     assert sizes == [path.stat().st_size]
     assert onnx.load(path) == proto
     assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
@@ -116,7 +116,7 @@ def test_above_the_limit_arrays_go_beside_the_model(
     path = tmp_path / "out.onnx"
     model = read_model(CASE.build())
     sizes: list[int] = []
-    write_model(model, path, lambda n_bytes, _: sizes.append(n_bytes))
+    write_model(model, path, lambda n_bytes, *_: sizes.append(n_bytes))
     assert sum(sizes) == sum(file.stat().st_size for file in tmp_path.iterdir())
     assert path.stat().st_size < 4096
     model_file, data_file = sorted(tmp_path.iterdir())
