@@ -25,6 +25,7 @@ from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.inputs.unranked import guess_shapes
+from onnxzip.graph.reading.integers.kernels import IntegerNode, float_nodes, integer_nodes
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import annotate_layers, read_ports
@@ -79,6 +80,7 @@ __all__ = [
     "FirstLayer",
     "GraphBuilder",
     "GraphEditor",
+    "IntegerNode",
     "Judgement",
     "Model",
     "ModelLike",
@@ -109,11 +111,13 @@ __all__ = [
     "find_operands",
     "find_small_layers",
     "first_scalings",
+    "float_nodes",
     "freeze_inputs",
     "guess_shapes",
     "hoist_weights",
     "index_ranges",
     "inline_bytes",
+    "integer_nodes",
     "is_intact",
     "is_marked",
     "is_short_name",

@@ -16,7 +16,7 @@ from onnxzip.measure.subject import Subject
 from onnxzip.prove.drift import measure_drift
 from onnxzip.prove.exact import expect, prove_exact
 from onnxzip.prove.opinion import second_opinion
-from onnxzip.prove.structure import growing_nodes
+from onnxzip.prove.structure import float_kernels, growing_nodes
 from onnxzip.records.check import Check
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan
@@ -66,6 +66,7 @@ def prove(
     Raises:
         VerificationError: the emitted model fails, or does not compute what the plan says.
     """
+    findings = float_kernels(folded, subject.custom_ops)
     expected = expect(folded, emitted, plan, restorer, subject)
     release_pages(original.arrays.values())
     with own_fault(original.source):  # what it is compared with has run on every provider by now
@@ -73,7 +74,7 @@ def prove(
         is_within = not any(check.failed for check in drifts)
         exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
         opinion = second_opinion(emitted.model, subject) if is_within else None
-    findings = growing_nodes(emitted.model, emitted.n_nodes)
+    findings += growing_nodes(emitted.model, emitted.n_nodes)
     proof = Proof((*exact, *drifts), findings)
     if opinion is not None:
         proof = Proof((*exact, *drifts, opinion.check), (*findings, *opinion.findings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 from onnxzip.disk.temporary import temporary_folder
 from onnxzip.errors import ModelError, OutputError
@@ -18,13 +19,20 @@ _N_FILES = 4
 """More than are opened here at once: the model, its data, and what onnxruntime opens for a moment."""
 
 
-def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) -> bytes:
-    """Return the graph as a CPU session's basic optimisations leave it, as a serialised ModelProto.
+def optimised_model(
+    source: LoadableModel,
+    *,
+    level: Literal["basic", "extended"] = "basic",
+    custom_ops: Path | None = None,
+) -> bytes:
+    """Return the graph as a CPU session's optimisations leave it, as a serialised ModelProto.
 
-    It has standard operators only, and no data in its large initializers.
+    It has no data in its large initializers.
 
     Args:
         source: the model.
+        level: "basic" leaves standard operators only; "extended" puts in those of onnxruntime that do
+            the work of several, and leaves out what this processor alone wants (layouts of memory).
         custom_ops: shared library of custom operators to register.
 
     Raises:
@@ -32,7 +40,7 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
         ProviderError: an operator is unknown.
         OutputError: there is no room for temporary files.
     """
-    options = session_options("basic", custom_ops)
+    options = session_options(level, custom_ops)
     with temporary_folder() as folder:
         path = folder / "model.onnx"
         options.optimized_model_filepath = str(path)
@@ -48,7 +56,7 @@ def optimised_model(source: LoadableModel, *, custom_ops: Path | None = None) ->
                     f"{source.label}: too many open files; allow more of them (ulimit -n)"
                 ) from error
             # The same model, not written: where it loads, the fault lies with the folder.
-            create_session(source, session_options("basic", custom_ops), "CPU").close()
+            create_session(source, session_options(level, custom_ops), "CPU").close()
             raise OutputError(
                 f"{folder.parent}: has no room for a temporary copy of the model; free some, or let "
                 "TMPDIR name another folder"

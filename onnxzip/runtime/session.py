@@ -6,7 +6,7 @@ Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 a
   external data. The file they point to is never opened and host arrays are not copied.
 * A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped without an
   exception; `get_providers()` of the finished session then lacks it.
-* Errors reach Python as exceptions with no common base class; at log level 4 nothing reaches stderr.
+* Errors are exceptions with no common base class; at log level 4 nothing reaches stderr.
 * A CUDA convolution takes whichever kernel is the fastest when the first input of a shape arrives. With
   TF32, which is on by default, two sessions on the same graph may differ by 7e-4 for that (1.31.1 on an
   H100); without it they stay within 1e-6. The option to turn it off came with 1.18.
@@ -35,8 +35,8 @@ from onnxzip.runtime.loadable import LoadableModel
 from onnxzip.runtime.outputs import Outputs, flatten
 from onnxzip.runtime.providers import long_name, resolve_providers
 
-Optimisation: TypeAlias = Literal["off", "basic", "all"]
-"""How far a session optimises a graph: not, with standard operators only, or as users' sessions do."""
+Optimisation: TypeAlias = Literal["off", "basic", "extended", "all"]
+"""How far: not, with standard operators only, without regard to the processor, or as users' sessions do."""
 
 _KNOWS_TF32 = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 18)
 """Whether this onnxruntime has the option `use_tf32`, see above."""
@@ -44,6 +44,7 @@ _KNOWS_TF32 = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 18)
 _LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 
