@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from onnxzip.graph import GraphEditor, Model
 from onnxzip.measure.moments.value_ranges import measure_ranges
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.quantising.grid import grid_of
+from onnxzip.propose.quantising.landing import Landing, land
 from onnxzip.propose.quantising.region import find_region, multiplications_of
-from onnxzip.propose.quantising.surgery import Landing, land, steps_of, with_rounded_values
+from onnxzip.propose.quantising.surgery import with_rounded_values
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import find_weights
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Rewrite
 from onnxzip.records.progress import ShowProgress, at
+from onnxzip.rewrite.landed import Landed
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Accelerated:
     settled: Settled
     landings: Sequence[Landing] = field(default_factory=tuple)
 
-    def landed(self, model: Model, restored: Callable[[str], Array | None]) -> Model:
+    def landed(self, model: Model, restored: Callable[[str], Array | None]) -> Landed:
         """Return the model with weights as they run.
 
         Args:
@@ -41,14 +41,9 @@ class Accelerated:
             restored: returns what a plan makes of a weight by name, None where it leaves it alone.
         """
         if not self.landings:
-            return model
-        originals = {t.name: t for t in model.proto.graph.initializer}
-        steps = {}
-        for landing in self.landings:
-            weight = restored(landing.weight)
-            array = model.array(originals[landing.weight]) if weight is None else weight
-            steps[landing.weight] = steps_of(np.asarray(array), landing.axis)
-        return land(model, self.landings, steps)
+            return Landed(model)
+        originals = {layer.name: layer.weight for layer in self.settled.weights.layers}
+        return land(model, self.landings, originals, restored)
 
 
 def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Accelerated:

@@ -1,0 +1,95 @@
+"""The int8 steps of a weight that was settled on: how wide, and one for all channels or one each.
+
+Runtimes decode a weight in float32, with rounding errors of their own. Where a number lies within them
+of the middle between two integers, they may round it to different ones. Somewhat wider steps move the
+numbers against the grid: steps are widened until no number lies that near.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.records.aliases import Array
+from onnxzip.records.payload import IntegerGrid
+
+LARGEST = 63
+"""Largest integer of a weight: with 7 bits, sums of two products with uint8 fit the int16 of processors
+without VNNI (2 * 255 * 63 < 2^15; onnxruntime's quantisation page calls this reduced range)."""
+
+_LEAST_PEAK = float(np.finfo(np.float32).tiny) * 2**20
+"""What a channel of zeros is taken for: steps times those of an input are normal numbers still."""
+
+_MARGIN = LARGEST * 2.0**-20
+"""Least distance of a number from the middle between two integers: eight times the rounding error of
+float32 at the largest integer. tests/propose/quantising/test_steps.py measures what decoders make."""
+
+_N_WIDTHS, _WIDEST = 64, 1.125
+"""Steps that are tried, up to so many times the narrowest."""
+
+_MOST_DIVISIONS = 1 << 25
+"""For steps of a whole weight: a tenth of a second."""
+
+_SHARE = 1 / 64
+"""Of the squared error that coding a weight makes, which landing may add where one step serves all
+channels: 1.6 %, less than a step of the search."""
+
+
+def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float32]) -> IntegerGrid:
+    """Return the grid that a weight lands on; no integer exceeds LARGEST.
+
+    Args:
+        weight: as it is decoded, float32.
+        original: as it was: where coding has moved it by more than one step for all of it would, there
+            is just one.
+        axis: of the channels.
+        least: (n_channels,), the least steps that channels may have.
+    """
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    peaks = np.abs(weight).max(axis=others)
+    steps = np.maximum(np.maximum(peaks, _LEAST_PEAK) / LARGEST, least).astype(np.float32)
+    steps = _at_least(steps, peaks)
+    error = float(np.mean(np.square(weight - original, dtype=np.float64)))
+    if float(steps.max()) ** 2 / 12 <= _SHARE * error:
+        found = _common_step(weight, steps.max())
+        if found is not None:
+            return IntegerGrid(found, axis)
+    return IntegerGrid(_channel_steps(np.moveaxis(weight, axis, 0).reshape(len(steps), -1), steps), axis)
+
+
+def _at_least(steps: NDArray[np.float32], peaks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return steps that are not too narrow for being rounded to float32."""
+    return np.where(peaks / steps > LARGEST, np.nextafter(steps, np.float32(np.inf)), steps)
+
+
+def _widths(step: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(step * np.linspace(1, _WIDEST, _N_WIDTHS, dtype=np.float32)[:, None], np.float32)
+
+
+def _common_step(weight: Array, narrowest: np.float32) -> NDArray[np.float32] | None:
+    """Return a step () at which all numbers keep their distance; None where none was found."""
+    n_tries = max(_MOST_DIVISIONS // max(weight.size, 1), 1)
+    for step in _widths(np.array([narrowest]))[:n_tries, 0]:
+        if _distance(weight / step).min() >= _MARGIN:
+            return np.asarray(step, np.float32)
+    return None
+
+
+def _channel_steps(rows: Array, narrowest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return steps for (n_channels, n) numbers, each the best that is tried, or the first good one."""
+    best = np.full(len(rows), -1.0)
+    steps = narrowest.copy()
+    for tried in _widths(narrowest):
+        (open_,) = np.nonzero(best < _MARGIN)
+        if not len(open_):
+            break
+        distances = _distance(rows[open_] / tried[open_, None]).min(axis=1)
+        better = open_[distances > best[open_]]
+        steps[better] = tried[better]
+        best[open_] = np.maximum(best[open_], distances)
+    return steps
+
+
+def _distance(levels: Array) -> Array:
+    """Return how far numbers are from the middle between two integers."""
+    return np.asarray(np.abs(levels - np.floor(levels) - np.float32(0.5)))
