@@ -29,7 +29,15 @@ from onnxzip.records.aliases import Array
 from onnxzip.records.payload import IntegerGrid
 from onnxzip.records.plan import Plan
 from onnxzip.records.shares import apportion
-from onnxzip.rewrite.landed import N_BITS, Landed, StoredBiases, emit_biases, stored_biases
+from onnxzip.rewrite.landed import (
+    N_BITS,
+    Landed,
+    StoredBiases,
+    emit_biases,
+    emit_steps,
+    stored_biases,
+    stored_steps,
+)
 from onnxzip.rewrite.prepare import with_hoisted_weights
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import emit_rounded, settled
@@ -51,7 +59,7 @@ class Emitted:
         homes: name of each planned layer's weight in the main graph, by layer name.
         sizes: the bytes of the file that decode each planned layer, by layer name.
         n_small_bytes: the bytes of the file that decode the small tensors.
-        copies: bytes of the initializers that only pass through an Identity, by name in the model.
+        copies: bytes of what is stored without loss beside the layers, by name in the model.
         grids: what weights that are decoded to integers land on, by layer name.
         biases: the biases that are decoded to integers, by name in the model.
     """
@@ -115,15 +123,18 @@ class Emitter:
         changed, biases = landed.model.copy(), stored_biases(landed)
         layers = [candidate.layer for candidate in plan.chosen.values()]
         builder = GraphBuilder(changed, layers, self.emit_stored, plan.rounding.layers, landed.grids)
+        steps = stored_steps(landed)
+        emit_steps(steps, builder)
         for candidate in plan.chosen.values():
             self.passes[candidate.pass_name].emit(self.restorer.encode(candidate), builder)
         if plan.rounding.layers:
             emit_rounded(plan.rounding, plan.constants, builder)
         emit_biases(biases, builder)
         n_nodes = builder.finish()
-        names = {} if self.keeps_names else shorten_names(changed, n_nodes)
+        copies, names = dict(builder.copies), {} if self.keeps_names else shorten_names(changed, n_nodes)
         homes = {layer: names.get(home, home) for layer, home in builder.homes.items()}
-        copies = {names.get(home, home): n_bytes for home, n_bytes in builder.copies.items()}
+        copies |= {name: array.nbytes for name, array in steps.items()}
+        copies = {names.get(home, home): n_bytes for home, n_bytes in copies.items()}
         n_decoder_bytes = decoder_bytes(changed, n_nodes) - sum(copies.values())
         sizes, n_small_bytes = self._sizes(plan, biases, n_decoder_bytes)
         decoded = {names.get(name, name): array for name, array in biases.values().items()}
@@ -148,7 +159,7 @@ class Emitter:
             The share of each layer by name, and that of the small tensors; they sum up to `n_bytes`.
         """
         n_small_bytes = sum(la.weight.size for la in plan.rounding.layers) * plan.rounding.n_bits // 8
-        n_small_bytes += sum(array.nbytes for array in biases.integers.values())
+        n_small_bytes += biases.n_bytes
         prices = [self.restorer.n_payload_bytes(c) for c in plan.chosen.values()]
         *shares, small_share = apportion(n_bytes, [*prices, n_small_bytes])
         return dict(zip(plan.chosen, shares, strict=True)), small_share

@@ -56,23 +56,24 @@ class _Lander:
     def land(self, landing: Landing, weight: Array, original: Array) -> None:
         """Land a weight, float32, that was `original` before it was coded."""
         uses = [
-            (self._views[output], bias if scale else "", self._number(scale))
+            (self._views[output], bias if scale else "", scale)
             for output, bias, scale in zip(landing.outputs, landing.biases, landing.scales, strict=True)
         ]
         least = np.zeros(weight.shape[landing.axis], np.float32)
         for _, bias, scale in uses:
             if bias:
-                least = np.maximum(least, np.abs(self._constant(bias)) / (_LARGEST_BIAS * scale))
+                least = np.maximum(least, self._least_steps(bias, scale))
         grid = grid_for(weight, original, landing.axis, least)
         self.grids[landing.weight] = grid
-        operands = [self._editor.add_constant(grid.steps, "scale"), self._zero_point(grid.steps.shape)]
+        steps = self._editor.add_constant(grid.steps, "scale")
+        operands = [steps, self._zero_point(grid.steps.shape)]
         axis = {"axis": landing.axis} if grid.steps.ndim else {}
         stored = self._editor.add_constant(grid.integers(weight), landing.weight)
         landed = self._editor.add_node("DequantizeLinear", [stored, *operands], landing.weight, axis)
         for node, bias, scale in uses:
             inputs = [landed if name == landing.weight else name for name in node.inputs]
             if bias:
-                inputs[2] = self._landed_bias(bias, grid.steps, scale)
+                inputs[2] = self._landed_bias(bias, grid.steps, steps, scale)
             self._editor.set_inputs(node, inputs)
 
     def result(self) -> Landed:
@@ -89,25 +90,36 @@ class _Lander:
         }
         return Landed(self.model, grids, tuple(self.biases))
 
-    def _landed_bias(self, bias: str, steps: NDArray[np.float32], of_input: np.float32) -> str:
-        """Return the name of a bias as int32 behind DequantizeLinear."""
-        products = np.asarray(steps * of_input, np.float32)
+    def _least_steps(self, bias: str, of_input: str) -> NDArray[np.float32]:
+        """Return the steps of a weight below which a bias would not fit."""
+        unit = _LARGEST_BIAS * self._constant(of_input).astype(np.float64)
+        return np.asarray(np.abs(self._constant(bias)) / unit, np.float32)
+
+    def _landed_bias(self, bias: str, steps: NDArray[np.float32], name: str, of_input: str) -> str:
+        """Return the name of a bias as int32 behind DequantizeLinear.
+
+        Args:
+            bias: its name.
+            steps: of the weight.
+            name: what they are called.
+            of_input: the name of the input's scale.
+        """
+        products = np.asarray(steps * self._constant(of_input), np.float32)
         values = self._constant(bias)
         levels = np.divide(values, products, out=np.zeros_like(values), where=products > 0)
         integers = np.rint(levels).astype(np.int32)
         self.biases.append(bias)
         stored = self._editor.add_constant(integers, bias)
-        scale = self._editor.add_constant(products, "bias_scale")
-        axis = {"axis": 0} if products.ndim else {}
-        return self._editor.add_node("DequantizeLinear", [stored, scale], bias, axis)
+        if not products.ndim:
+            scale = self._editor.add_constant(products, "bias_scale")
+            return self._editor.add_node("DequantizeLinear", [stored, scale], bias, {})
+        scale = self._editor.add_node("Mul", [name, of_input], bias, {})
+        return self._editor.add_node("DequantizeLinear", [stored, scale], bias, {"axis": 0})
 
     def _zero_point(self, shape: tuple[int, ...]) -> str:
         if shape not in self._zeros:
             self._zeros[shape] = self._editor.add_constant(np.zeros(shape, np.int8), "zero_point")
         return self._zeros[shape]
-
-    def _number(self, name: str) -> np.float32:
-        return np.float32(self._constant(name)) if name else np.float32(0)
 
     def _constant(self, name: str) -> Array:
         array = self._editor.constant(name)

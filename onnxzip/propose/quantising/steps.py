@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.codec.estimates import FLOAT16_NORMAL
 from onnxzip.records.aliases import Array
 from onnxzip.records.payload import IntegerGrid
 
@@ -48,7 +49,7 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
     others = tuple(i for i in range(weight.ndim) if i != axis)
     peaks = np.abs(weight).max(axis=others)
     steps = np.maximum(np.maximum(peaks, _LEAST_PEAK) / LARGEST, least).astype(np.float32)
-    steps = _at_least(steps, peaks)
+    steps = np.where(peaks / steps > LARGEST, np.nextafter(steps, np.float32(np.inf)), steps)
     error = float(np.mean(np.square(weight - original, dtype=np.float64)))
     if float(steps.max()) ** 2 / 12 <= _SHARE * error:
         found = _common_step(weight, steps.max())
@@ -57,13 +58,17 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
     return IntegerGrid(_channel_steps(np.moveaxis(weight, axis, 0).reshape(len(steps), -1), steps), axis)
 
 
-def _at_least(steps: NDArray[np.float32], peaks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return steps that are not too narrow for being rounded to float32."""
-    return np.where(peaks / steps > LARGEST, np.nextafter(steps, np.float32(np.inf)), steps)
-
-
 def _widths(step: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(step * np.linspace(1, _WIDEST, _N_WIDTHS, dtype=np.float32)[:, None], np.float32)
+
+
+def _narrow(steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the next steps that float16 holds to its full precision, if it does so with all of them."""
+    if steps.min() < FLOAT16_NORMAL[0] or steps.max() > FLOAT16_NORMAL[1] / 2:
+        return steps
+    narrow = steps.astype(np.float16)
+    up = np.nextafter(narrow, np.float16(np.inf))
+    return np.where(narrow.astype(np.float32) < steps, up, narrow).astype(np.float32)
 
 
 def _common_step(weight: Array, narrowest: np.float32) -> NDArray[np.float32] | None:
@@ -79,7 +84,7 @@ def _channel_steps(rows: Array, narrowest: NDArray[np.float32]) -> NDArray[np.fl
     """Return steps for (n_channels, n) numbers, each the best that is tried, or the first good one."""
     best = np.full(len(rows), -1.0)
     steps = narrowest.copy()
-    for tried in _widths(narrowest):
+    for tried in map(_narrow, _widths(narrowest)):
         (open_,) = np.nonzero(best < _MARGIN)
         if not len(open_):
             break
