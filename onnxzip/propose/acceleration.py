@@ -67,10 +67,14 @@ def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowP
     rewrites = [
         Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8") for m in region.multiplications
     ]
+    found = find_weights(rounded, options.keep)
+    landing = {
+        bias for to in landings for bias, scale in zip(to.biases, to.scales, strict=True) if scale
+    }
     changed = replace(
         settled,
         model=rounded,
-        weights=find_weights(rounded, options.keep),
+        weights=replace(found, small=[layer for layer in found.small if layer.name not in landing]),
         rewrites=[*settled.rewrites, *rewrites],
     )
     return Accelerated(changed, landings)

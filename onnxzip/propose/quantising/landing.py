@@ -75,6 +75,7 @@ class _Lander:
             if bias:
                 inputs[2] = self._landed_bias(bias, grid.steps, steps, scale)
             self._editor.set_inputs(node, inputs)
+            self._editor.drop_attribute(node, "kernel_shape")  # which the weight's shape says: 22 bytes
 
     def result(self) -> Landed:
         """Return the model, when all has landed."""

@@ -19,7 +19,7 @@ LARGEST = 63
 without VNNI (2 * 255 * 63 < 2^15; onnxruntime's quantisation page calls this reduced range)."""
 
 _LEAST_PEAK = float(np.finfo(np.float32).tiny) * 2**20
-"""What a channel of zeros is taken for: steps times those of an input are normal numbers still."""
+"""What a weight of zeros is taken for: steps times those of an input are normal numbers still."""
 
 _MARGIN = LARGEST * 2.0**-20
 """Least distance of a number from the middle between two integers: eight times the rounding error of
@@ -48,6 +48,8 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
     """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     peaks = np.abs(weight).max(axis=others)
+    if peaks.any():  # a channel of zeros bears any steps, so that it gets some that are like the others
+        peaks = np.where(peaks > 0, peaks, np.median(peaks[peaks > 0]))
     steps = np.maximum(np.maximum(peaks, _LEAST_PEAK) / LARGEST, least).astype(np.float32)
     steps = np.where(peaks / steps > LARGEST, np.nextafter(steps, np.float32(np.inf)), steps)
     error = float(np.mean(np.square(weight - original, dtype=np.float64)))
