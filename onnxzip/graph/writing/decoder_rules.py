@@ -182,9 +182,10 @@ def _gather(call: _Call) -> list[Value]:
 
 def _quantise(call: _Call) -> list[Value]:
     value, steps, zero_point = call.take(3)
-    axis = call.axis(len(value.shape))
-    sizes = (value.shape[axis],) if steps.shape else ()
-    if value.data_type != steps.data_type or not steps.shape == zero_point.shape == sizes:
+    sizes = (value.shape[call.axis(len(value.shape), 1)],) if steps.shape else ()
+    types = (value.data_type, steps.data_type, zero_point.data_type)
+    is_known = types == (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT8)
+    if not is_known or not steps.shape == zero_point.shape == sizes:
         raise ForeignError(f"rounds {list(value.shape)} by steps {list(steps.shape)}")
     return [Value(zero_point.data_type, value.shape)]
 
