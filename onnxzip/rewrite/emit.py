@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from onnxzip.graph import (
+    STEPS,
     UNKNOWN_ORIGIN,
     EmitStored,
     GraphBuilder,
@@ -59,7 +60,8 @@ class Emitted:
         homes: name of each planned layer's weight in the main graph, by layer name.
         sizes: the bytes of the file that decode each planned layer, by layer name.
         n_small_bytes: the bytes of the file that decode the small tensors.
-        copies: bytes of what is stored without loss beside the layers, by name in the model.
+        copies: bytes of the initializers that only pass through an Identity, by name in the model.
+        steps: bytes of decoded steps of integers, likewise.
         grids: what weights that are decoded to integers land on, by layer name.
         biases: the biases that are decoded to integers, by name in the model.
     """
@@ -70,6 +72,7 @@ class Emitted:
     sizes: Mapping[str, int]
     n_small_bytes: int
     copies: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
     grids: Mapping[str, IntegerGrid] = field(default_factory=dict)
     biases: Mapping[str, Array] = field(default_factory=dict)
 
@@ -131,14 +134,15 @@ class Emitter:
             emit_rounded(plan.rounding, plan.constants, builder)
         emit_biases(biases, builder)
         n_nodes = builder.finish()
-        copies, names = dict(builder.copies), {} if self.keeps_names else shorten_names(changed, n_nodes)
+        names = {} if self.keeps_names else shorten_names(changed, n_nodes)
         homes = {layer: names.get(home, home) for layer, home in builder.homes.items()}
-        copies |= {name: array.nbytes for name, array in steps.items()}
-        copies = {names.get(home, home): n_bytes for home, n_bytes in copies.items()}
+        copies = {names.get(home, home): n_bytes for home, n_bytes in builder.copies.items()}
+        n_step_bytes = {names.get(name, name): array.nbytes for name, array in steps.items()}
         n_decoder_bytes = decoder_bytes(changed, n_nodes) - sum(copies.values())
+        n_decoder_bytes -= sum(n_step_bytes.values())
         sizes, n_small_bytes = self._sizes(plan, biases, n_decoder_bytes)
         decoded = {names.get(name, name): array for name, array in biases.values().items()}
-        parts = (homes, sizes, n_small_bytes, copies, landed.grids, decoded)
+        parts = (homes, sizes, n_small_bytes, copies, n_step_bytes, landed.grids, decoded)
         emitted = Emitted(changed, n_nodes, *parts)
         _log.info("emitted: %d nodes decode %d weights", n_nodes, len(plan.chosen))
         n_bits = max(plan.rounding.n_bits if plan.rounding.layers else 0, N_BITS if decoded else 0)
@@ -178,6 +182,7 @@ def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, str, int, floa
         if c.form == "stored"
     }
     origin |= {name: ("lossless", "stored", n_bytes, 0.0) for name, n_bytes in emitted.copies.items()}
+    origin |= {name: (STEPS, "stored", n_bytes, 0.0) for name, n_bytes in emitted.steps.items()}
     n_computed = sum(sizes[name] for name, c in plan.chosen.items() if c.form == "computed")
     if not n_computed:
         return origin
@@ -204,7 +209,7 @@ def layer_load_bytes(emitted: Emitted, plan: Plan, by_value: Mapping[str, int]) 
     homes = emitted.homes
     computed = [name for name, c in plan.chosen.items() if c.form == "computed"]
     found = {name: by_value[homes[name]] for name, c in plan.chosen.items() if c.form == "stored"}
-    others = emitted.small(plan) | set(emitted.copies)
+    others = emitted.small(plan) | set(emitted.copies) | set(emitted.steps)
     others |= {homes[name] for name in found}
     n_computed = sum(n_bytes for name, n_bytes in by_value.items() if name not in others)
     shares = apportion(n_computed, [emitted.sizes[name] for name in computed])
