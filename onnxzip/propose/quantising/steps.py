@@ -14,11 +14,15 @@ from onnxzip.codec.estimates import FLOAT16_NORMAL
 from onnxzip.records.aliases import Array
 from onnxzip.records.payload import IntegerGrid
 
-LARGEST = 63
-"""Largest integer of a weight: with 7 bits, sums of two products with uint8 fit the int16 of processors
-without VNNI (2 * 255 * 63 < 2^15; onnxruntime's quantisation page calls this reduced range)."""
+LARGEST = 127
+"""Largest integer of a weight."""
 
-_LEAST_PEAK = float(np.finfo(np.float32).tiny) * 2**20
+LARGEST_PAIR = 128
+"""Largest sum of two that are neighbours: processors without VNNI add two products with uint8 in int16
+(255 * 128 < 2^15). 7 bits, which onnxruntime's quantisation page calls reduced range, see to that too,
+with steps that are a third wider, as the largest weights are seldom neighbours."""
+
+_LEAST_STEP = float(np.finfo(np.float32).tiny) * 2**14
 """What a weight of zeros is taken for: steps times those of an input are normal numbers still."""
 
 _MARGIN = LARGEST * 2.0**-20
@@ -46,18 +50,34 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
         axis: of the channels.
         least: (n_channels,), the least steps that channels may have.
     """
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    peaks = np.abs(weight).max(axis=others)
-    if peaks.any():  # a channel of zeros bears any steps, so that it gets some that are like the others
-        peaks = np.where(peaks > 0, peaks, np.median(peaks[peaks > 0]))
-    steps = np.maximum(np.maximum(peaks, _LEAST_PEAK) / LARGEST, least).astype(np.float32)
-    steps = np.where(peaks / steps > LARGEST, np.nextafter(steps, np.float32(np.inf)), steps)
+    narrowest = _narrowest(np.moveaxis(weight, axis, 0))
+    if (
+        narrowest.any()
+    ):  # a channel of zeros bears any steps, so that it gets some that are like the others
+        narrowest = np.where(narrowest > 0, narrowest, np.median(narrowest[narrowest > 0]))
+    steps = np.maximum(np.maximum(narrowest, _LEAST_STEP), least).astype(np.float32)
     error = float(np.mean(np.square(weight - original, dtype=np.float64)))
     if float(steps.max()) ** 2 / 12 <= _SHARE * error:
         found = _common_step(weight, steps.max())
         if found is not None:
             return IntegerGrid(found, axis)
     return IntegerGrid(_channel_steps(np.moveaxis(weight, axis, 0).reshape(len(steps), -1), steps), axis)
+
+
+def _narrowest(channels: Array) -> Array:
+    """Return the narrowest steps of (n_channels, n_inputs, *kernel) weights, float64.
+
+    Kernels of convolutions take a position's inputs one after the other, or an input's positions;
+    neighbours in either order count.
+    """
+    sizes = np.abs(channels)
+    narrowest = sizes.reshape(len(sizes), -1).max(axis=1).astype(np.float64) / (LARGEST + 0.25)
+    for order in (sizes, np.moveaxis(sizes, 1, -1)):
+        rows = order.reshape(len(sizes), -1).astype(np.float64)
+        # Both may be rounded up by a half.
+        pairs = (rows[:, :-1] + rows[:, 1:]).max(axis=1, initial=0.0) / (LARGEST_PAIR - 0.75)
+        narrowest = np.maximum(narrowest, pairs)
+    return np.asarray(narrowest)
 
 
 def _widths(step: NDArray[np.float32]) -> NDArray[np.float32]:
