@@ -59,7 +59,7 @@ class Emitted:
         n_nodes: number of decode nodes.
         homes: name of each planned layer's weight in the main graph, by layer name.
         sizes: the bytes of the file that decode each planned layer, by layer name.
-        n_small_bytes: the bytes of the file that decode the small tensors.
+        n_rest_bytes: the bytes of the file that decode small tensors and steps.
         copies: bytes of the initializers that only pass through an Identity, by name in the model.
         steps: bytes of decoded steps of integers, likewise.
         grids: what weights that are decoded to integers land on, by layer name.
@@ -70,7 +70,7 @@ class Emitted:
     n_nodes: int
     homes: Mapping[str, str]
     sizes: Mapping[str, int]
-    n_small_bytes: int
+    n_rest_bytes: int
     copies: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     grids: Mapping[str, IntegerGrid] = field(default_factory=dict)
@@ -79,6 +79,11 @@ class Emitted:
     def small(self, plan: Plan) -> set[str]:
         """Return the names of the decoded values that are small tensors."""
         return {self.homes[layer.name] for layer in plan.rounding.layers} | set(self.biases)
+
+    def n_small_bytes(self, plan: Plan) -> tuple[int, int]:
+        """Return what small tensors take as they were, and in the file."""
+        arrays = [*(layer.weight for layer in plan.rounding.layers), *self.biases.values()]
+        return sum(array.nbytes for array in arrays), self.n_rest_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,9 +145,10 @@ class Emitter:
         n_step_bytes = {names.get(name, name): array.nbytes for name, array in steps.items()}
         n_decoder_bytes = decoder_bytes(changed, n_nodes) - sum(copies.values())
         n_decoder_bytes -= sum(n_step_bytes.values())
-        sizes, n_small_bytes = self._sizes(plan, biases, n_decoder_bytes)
+        sizes, n_rest_bytes = self._sizes(plan, biases, n_decoder_bytes)
+        n_rest_bytes += sum(n_step_bytes.values())
         decoded = {names.get(name, name): array for name, array in biases.values().items()}
-        parts = (homes, sizes, n_small_bytes, copies, n_step_bytes, landed.grids, decoded)
+        parts = (homes, sizes, n_rest_bytes, copies, n_step_bytes, landed.grids, decoded)
         emitted = Emitted(changed, n_nodes, *parts)
         _log.info("emitted: %d nodes decode %d weights", n_nodes, len(plan.chosen))
         n_bits = max(plan.rounding.n_bits if plan.rounding.layers else 0, N_BITS if decoded else 0)
