@@ -59,7 +59,7 @@ class Emitted:
         n_nodes: number of decode nodes.
         homes: name of each planned layer's weight in the main graph, by layer name.
         sizes: the bytes of the file that decode each planned layer, by layer name.
-        n_rest_bytes: the bytes of the file that decode small tensors and steps.
+        n_rest_bytes: the bytes of the file that decode the small tensors.
         copies: bytes of the initializers that only pass through an Identity, by name in the model.
         steps: bytes of decoded steps of integers, likewise.
         grids: what weights that are decoded to integers land on, by layer name.
@@ -146,7 +146,6 @@ class Emitter:
         n_decoder_bytes = decoder_bytes(changed, n_nodes) - sum(copies.values())
         n_decoder_bytes -= sum(n_step_bytes.values())
         sizes, n_rest_bytes = self._sizes(plan, biases, n_decoder_bytes)
-        n_rest_bytes += sum(n_step_bytes.values())
         decoded = {names.get(name, name): array for name, array in biases.values().items()}
         parts = (homes, sizes, n_rest_bytes, copies, n_step_bytes, landed.grids, decoded)
         emitted = Emitted(changed, n_nodes, *parts)

@@ -26,7 +26,7 @@ _LEAST_STEP = float(np.finfo(np.float32).tiny) * 2**14
 """What a weight of zeros is taken for: steps times those of an input are normal numbers still."""
 
 _MARGIN = LARGEST * 2.0**-20
-"""Least distance of a number from the middle between two integers: eight times the rounding error of
+"""Least distance of a number from the middle between two integers: 16 times the rounding error of
 float32 at the largest integer. tests/propose/quantising/test_steps.py measures what decoders make."""
 
 _N_WIDTHS, _WIDEST = 64, 1.125
@@ -34,6 +34,9 @@ _N_WIDTHS, _WIDEST = 64, 1.125
 
 _MOST_DIVISIONS = 1 << 25
 """For steps of a whole weight: a tenth of a second."""
+
+_MOST_DIVISIONS_BY_CHANNEL = 1 << 28
+"""For steps of channels, most of which need one try each: a few seconds, for weights of 100 MB."""
 
 _SHARE = 1 / 64
 """Of the squared error that coding a weight makes, which landing may add where one step serves all
@@ -51,13 +54,14 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
         least: (n_channels,), the least steps that channels may have.
     """
     narrowest = _narrowest(np.moveaxis(weight, axis, 0))
-    if (
-        narrowest.any()
-    ):  # a channel of zeros bears any steps, so that it gets some that are like the others
+    if narrowest.any():  # a channel of zeros bears any steps: it gets some that are like the others
         narrowest = np.where(narrowest > 0, narrowest, np.median(narrowest[narrowest > 0]))
     steps = np.maximum(np.maximum(narrowest, _LEAST_STEP), least).astype(np.float32)
-    error = float(np.mean(np.square(weight - original, dtype=np.float64)))
-    if float(steps.max()) ** 2 / 12 <= _SHARE * error:
+    moved = ((weight - original) / steps.max()).reshape(-1)
+    error = float(moved @ moved) / moved.size
+    if error == 0:  # it is not decoded, or exactly
+        return IntegerGrid(_narrow(steps), axis)
+    if _SHARE * error >= 1 / 12:
         found = _common_step(weight, steps.max())
         if found is not None:
             return IntegerGrid(found, axis)
@@ -65,17 +69,17 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
 
 
 def _narrowest(channels: Array) -> Array:
-    """Return the narrowest steps of (n_channels, n_inputs, *kernel) weights, float64.
+    """Return the narrowest steps of (n_channels, n_inputs, *kernel) weights, float32.
 
     Kernels of convolutions take a position's inputs one after the other, or an input's positions;
     neighbours in either order count.
     """
     sizes = np.abs(channels)
-    narrowest = sizes.reshape(len(sizes), -1).max(axis=1).astype(np.float64) / (LARGEST + 0.25)
+    narrowest = sizes.reshape(len(sizes), -1).max(axis=1) / np.float32(LARGEST + 0.25)
     for order in (sizes, np.moveaxis(sizes, 1, -1)):
-        rows = order.reshape(len(sizes), -1).astype(np.float64)
+        halves = order.reshape(len(sizes), -1) / 2  # whose sums are finite
         # Both may be rounded up by a half.
-        pairs = (rows[:, :-1] + rows[:, 1:]).max(axis=1, initial=0.0) / (LARGEST_PAIR - 0.75)
+        pairs = (halves[:, :-1] + halves[:, 1:]).max(axis=1, initial=0.0) / (LARGEST_PAIR / 2 - 0.375)
         narrowest = np.maximum(narrowest, pairs)
     return np.asarray(narrowest)
 
@@ -106,7 +110,8 @@ def _channel_steps(rows: Array, narrowest: NDArray[np.float32]) -> NDArray[np.fl
     """Return steps for (n_channels, n) numbers, each the best that is tried, or the first good one."""
     best = np.full(len(rows), -1.0)
     steps = narrowest.copy()
-    for tried in map(_narrow, _widths(narrowest)):
+    n_tries = max(_MOST_DIVISIONS_BY_CHANNEL // max(rows.size, 1), 4)
+    for tried in map(_narrow, _widths(narrowest)[:n_tries]):
         (open_,) = np.nonzero(best < _MARGIN)
         if not len(open_):
             break

@@ -13,7 +13,7 @@ from onnxzip.transforms.dct import spatial_basis
 from tests.casebook.kit import Draft, value
 from tests.graph.running import BASIC, OFF, run
 
-MARGIN = LARGEST * 2.0**-20
+MARGIN = 127 * 2.0**-20
 SCALES = (0.0, 1e-38, 1e-30, 1e-20, 1e-5, 0.01, 1.0, 300.0, 1e10, 1e30)
 
 
@@ -54,6 +54,8 @@ def test_integers_fit_and_are_the_same_everywhere(
         assert (rows[:, :-1] + rows[:, 1:]).max() <= LARGEST_PAIR
     assert grid.steps.min() > 0
     assert np.isfinite(grid.steps).all()
+    if not noise or not weight.any():  # nothing is decoded, or nothing that is rounded
+        return
     assert distance(grid, weight) >= MARGIN
     # So that numbers that are off by what float32 rounds are still rounded to the same integers.
     assert np.array_equal(grid.integers(weight * np.float32(1 + 2**-21)), integers)
