@@ -60,6 +60,7 @@ def _inspection(model: Model) -> Inspection:
             at_load[value.name],
         )
         for value, size in zip(values, sizes, strict=True)
+        if value.pass_name != graph.STEPS
     ]
     weights = [*stored, *_plain_weights(model, n_nodes, model.n_bytes - sum(sizes))]
     weights = _with_uses(model, n_nodes, weights)

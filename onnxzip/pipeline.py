@@ -153,7 +153,7 @@ class _Found:
             n_bytes=(self.original.n_bytes, n_bytes),
             plan=self.plan,
             sizes=self.emitted.sizes,
-            n_small_bytes=self.emitted.n_small_bytes,
+            n_small_bytes=self.emitted.n_small_bytes(self.plan),
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,

@@ -13,29 +13,13 @@ from typing import ClassVar
 import numpy as np
 
 from onnxzip.passbase import Editor, GraphPass, NodeView
-from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Rewrite, Skip
 
 from ._fold_affine import RefusedError, fold_affine
+from ._fold_constants import evaluation_refusal, least_bytes
+from ._fold_shapes import copied_sizes
 
 _STANDARD_DOMAINS = ("", "ai.onnx.ml")
-_RANDOM = (
-    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-    *("Multinomial", "Bernoulli"),
-)
-_MOVES = (
-    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Concat"),
-    *("Shape", "Size", "Cast", "ConstantOfShape"),
-)
-_ARITHMETIC = (
-    *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Sqrt", "Exp", "Log", "Reciprocal", "Floor", "Ceil"),
-    *("Min", "Max", "MatMul", "Equal", "Less", "Greater", "Not", "And", "Or", "Where"),
-)
-_CAST_DTYPES: Mapping[int, str] = {
-    **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"},
-    **{9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16"},
-}
-"""TensorProto.DataType by number, the types that constants are computed in."""
 _INT64, _BOOL = 7, 9
 """TensorProto.DataType."""
 
@@ -67,8 +51,8 @@ class Fold(GraphPass):
     def rewrite(self, editor: Editor) -> Iterator[Rewrite | Skip]:
         """Rewrite until nothing changes; yield each change at once, and in the end what is left alone.
 
-        Every change removes a node, and a sweep follows chains from front to back, so that few
-        sweeps are needed whatever the length of the graph.
+        Every change removes a node, or leaves some unread, and a sweep follows chains from front to
+        back, so that few sweeps are needed whatever the length of the graph.
         """
         while True:
             yield from (
@@ -131,7 +115,9 @@ class _Sweep:
 
     def run(self) -> Iterator[tuple[str, str, bool]]:
         """Yield (node, what was done or why nothing was, whether it changed) for each finding."""
-        rules: tuple[Callable[[NodeView], str], ...] = (self._bypass, self._evaluate, self._absorb)
+        rules: tuple[Callable[[NodeView], str], ...] = (
+            *(self._bypass, self._evaluate, self._absorb, self._copy_sizes),
+        )
         for view in self.editor.nodes():
             node = replace(view, inputs=tuple(self._now(name) for name in view.inputs))
             text, is_change = "", False
@@ -160,6 +146,16 @@ class _Sweep:
         for view in changed:
             self._record(view)
         return f"{node.op_type} folded into '{_label(changed[0])}'" if changed else ""
+
+    def _copy_sizes(self, node: NodeView) -> str:
+        """Let a Reshape take sizes from what it reshapes, in place of nodes that compute them."""
+        sizes = copied_sizes(self.editor, self.producers, node)
+        if sizes is None:
+            return ""
+        name = self.editor.add_constant(np.array(sizes, np.int64), node.inputs[1])
+        self.editor.set_inputs(node, [node.inputs[0], name])
+        self._record(replace(node, inputs=(node.inputs[0], name)))
+        return "Reshape takes sizes from its input"
 
     def _bypass(self, node: NodeView) -> str:
         """Remove a node whose output is its input."""
@@ -194,12 +190,12 @@ class _Sweep:
             return ""
         if self.editor.is_output(node.outputs[0]):
             raise RefusedError("its result is constant, but it gives a graph output its name")
-        reason = _evaluation_refusal(node, list(arrays.values()))
+        reason = evaluation_refusal(node, list(arrays.values()))
         if reason:
             raise RefusedError(f"its inputs are constant, but {reason}")
         n_freed = sum(a.nbytes for n, a in arrays.items() if self.editor.n_uses(n) == names.count(n))
         n_freed += _NODE_BYTES
-        if _least_bytes(node, arrays[names[0]]) > n_freed:
+        if least_bytes(node, arrays[names[0]]) > n_freed:
             raise RefusedError("its inputs are constant, but its result takes more bytes than they do")
         result = self.editor.evaluate(node)
         if result is None:
@@ -265,34 +261,6 @@ def _known_type(producers: Mapping[str, NodeView], value: str) -> int | None:
             return None
         value = node.inputs[0]
     return None
-
-
-def _evaluation_refusal(node: NodeView, arrays: list[Array]) -> str:
-    """Return why a node with constant inputs is not computed, "" if it may be."""
-    if node.op_type in _RANDOM:
-        return "its result is random"
-    if node.op_type not in (*_MOVES, *_ARITHMETIC):
-        return f"{node.op_type} is not computed ahead"
-    names = {array.dtype.name for array in arrays}
-    if not names <= set(_CAST_DTYPES.values()):
-        return f"{', '.join(sorted(names))} is not computed ahead"
-    if node.op_type in _ARITHMETIC and names & {"float16", "bfloat16"}:
-        return "arithmetic in 16 bits is not the same everywhere"
-    kinds = {array.dtype.kind for array in arrays}
-    if node.op_type == "Div" and kinds != {"f"}:
-        return "integer division is not the same everywhere"
-    target = _CAST_DTYPES.get(int(np.asarray(node.attributes.get("to", 1)).item()), "")
-    if node.op_type == "Cast" and (not target or (kinds & {"f", "V"} and "int" in target)):
-        return "this conversion is not the same everywhere"
-    return ""
-
-
-def _least_bytes(node: NodeView, first: Array) -> int:
-    """Return a size that the result has at least, so that hopeless conversions are not computed."""
-    target = _CAST_DTYPES.get(int(np.asarray(node.attributes.get("to", 0)).item()), "")
-    if node.op_type != "Cast" or not target:
-        return 0
-    return first.size * (2 if target == "bfloat16" else np.dtype(target).itemsize)
 
 
 def _label(node: NodeView) -> str:

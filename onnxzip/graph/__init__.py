@@ -61,6 +61,7 @@ from onnxzip.graph.writing.files import (
 )
 from onnxzip.graph.writing.loadable import loadable
 from onnxzip.graph.writing.mark import (
+    STEPS,
     StoredValue,
     is_intact,
     is_marked,
@@ -82,6 +83,7 @@ __all__ = [
     "MIN_ELEMENTS",
     "MIN_INTEGER_BYTES",
     "PACKED_OPSET",
+    "STEPS",
     "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",

@@ -12,16 +12,17 @@ from onnxzip.measure.speed.stopwatch import Stopwatch, stopwatch_for
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.factorising.rewriting import factorise
-from onnxzip.propose.quantising.builds import Workbench, landed
+from onnxzip.propose.quantising.builds import Workbench
 from onnxzip.propose.quantising.choice import Chooser
+from onnxzip.propose.quantising.landing import Landing, land
 from onnxzip.propose.quantising.region import multiplications_of
-from onnxzip.propose.quantising.surgery import Landing
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import find_weights
 from onnxzip.records.aliases import Array, RunForm
 from onnxzip.records.costs.latency import Speed
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
+from onnxzip.rewrite.landed import Landed
 
 _FACTORISED_SHARE = 0.15
 """Of the tolerance, that chains of factors may lose: 0.02 in squares. vgg8 takes 0.21 of float32's time
@@ -43,14 +44,17 @@ class Accelerated:
     landings: Sequence[Landing] = ()
     stopwatch: Stopwatch | None = None
 
-    def landed(self, model: Model, restored: Callable[[str], Array | None]) -> Model:
+    def landed(self, model: Model, restored: Callable[[str], Array | None]) -> Landed:
         """Return the model with weights as they run.
 
         Args:
             model: `settled.model`, with other constants at most.
             restored: returns what a plan makes of a weight by name, None where it leaves it alone.
         """
-        return landed(model, self.landings, restored) if self.landings else model
+        if not self.landings:
+            return Landed(model)
+        originals = {layer.name: layer.weight for layer in self.settled.weights.layers}
+        return land(model, self.landings, originals, restored)
 
     def compare(self, original: Model, emitted: Model) -> Speed | None:
         """Time the compressed model beside its original; None where speed was not asked for."""
@@ -125,9 +129,13 @@ def _quantised(
         Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8")
         for m in build.region.multiplications
     ]
+    found = find_weights(build.model, options.keep)
+    landing = {
+        bias for to in build.landings for bias, scale in zip(to.biases, to.scales, strict=True) if scale
+    }
     changed = Settled(
         build.model,
-        find_weights(build.model, options.keep),
+        replace(found, small=[layer for layer in found.small if layer.name not in landing]),
         [*settled.rewrites, *rewrites],
         [*settled.skips, *choice.skips],
         is_exact=False,

@@ -45,7 +45,8 @@ def check_decoded(
         restorer: restores the candidates with numpy.
 
     Returns:
-        max |decoded - restored| / max |restored| over the stored weights.
+        max |decoded - restored| / max |restored| over the stored weights; where integers are decoded,
+        what must be off at least, see `IntegerGrid.excess`.
 
     Raises:
         VerificationError: a planned weight is not decoded at all, or has the wrong shape.
@@ -53,11 +54,13 @@ def check_decoded(
     names = set(decoded_names(emitted.model, emitted.n_nodes))
 
     def deviation(name: str, restored: Array) -> float:
-        home = emitted.homes[name]
+        home = emitted.homes.get(name, name)
         if home not in names or decoded[home].shape != restored.shape:
             raise VerificationError(
                 f"weight '{name}': the emitted graph does not decode it; please report this model"
             )
+        if name in emitted.grids:
+            return emitted.grids[name].excess(restored, decoded[home])
         return _max_deviation(restored, decoded[home])
 
     worst = 0.0
@@ -68,6 +71,8 @@ def check_decoded(
     constants = settled(plan)
     for layer in plan.rounding.layers:
         worst = max(worst, deviation(layer.name, constants[layer.name]))
+    for name, array in emitted.biases.items():
+        worst = max(worst, deviation(name, array))
     return worst
 
 

@@ -1,4 +1,4 @@
-"""The graph after optimisation: no decode node is left, it is the plain one, int8 is int8."""
+"""The graph after optimisation: no decode node is left, it is the plain one, and int8 is int8."""
 
 from __future__ import annotations
 

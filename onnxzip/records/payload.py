@@ -1,4 +1,4 @@
-"""What a pass stores for one weight, and how its rounding errors are fed back."""
+"""What a pass stores for one weight, how its rounding errors are fed back, and where it lands."""
 
 from __future__ import annotations
 
@@ -101,3 +101,41 @@ class Encoded:
     coefficients: Mapping[str, Coefficients] = field(default_factory=dict)
     integers: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     tables: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerGrid:
+    """A weight is integers times steps, as DequantizeLinear computes it.
+
+    Attributes:
+        steps: float32, () for the whole weight, or (n_channels,).
+        axis: the weight's axis of channels.
+        scale: name of the initializer with the steps; "" before there is one.
+        zero_point: name of that with int8 zeros of the same shape; likewise.
+    """
+
+    steps: NDArray[np.float32]
+    axis: int
+    scale: str = ""
+    zero_point: str = ""
+
+    def levels(self, weight: Array) -> NDArray[np.float32]:
+        """Return weight / steps, as QuantizeLinear divides it: in float32."""
+        return np.asarray(weight, np.float32) / self._spread(weight.ndim)
+
+    def integers(self, weight: Array) -> NDArray[np.int8]:
+        """Return what QuantizeLinear makes of a weight: rounded, halves to even."""
+        return np.clip(np.rint(self.levels(weight)), -128, 127).astype(np.int8)
+
+    def excess(self, weight: Array, integers: Array) -> float:
+        """Return by how much numbers must differ from a weight's to be rounded to these integers.
+
+        It is relative to the largest number that the grid has room for, in a channel.
+        """
+        off = np.abs(integers.astype(np.float32) - self.levels(weight)) - np.float32(0.5)
+        return float(np.maximum(off, 0).max(initial=0.0)) / 127
+
+    def _spread(self, rank: int) -> NDArray[np.float32]:
+        if self.steps.ndim == 0:
+            return self.steps
+        return self.steps.reshape([-1 if i == self.axis else 1 for i in range(rank)])

@@ -33,7 +33,7 @@ def assemble(
     n_bytes: tuple[int, int],
     plan: Plan,
     sizes: Mapping[str, int],
-    n_small_bytes: int,
+    n_small_bytes: tuple[int, int],
     rewrites: Sequence[Rewrite],
     skips: Sequence[Skip],
     checks: Sequence[Check],
@@ -51,7 +51,7 @@ def assemble(
         n_bytes: sizes of both.
         plan: how weights are stored.
         sizes: bytes of the compressed file that are each layer's, by name.
-        n_small_bytes: those of the small tensors.
+        n_small_bytes: what small tensors take in both files.
         rewrites: structural changes.
         skips: refusals.
         checks: the proof.
@@ -61,7 +61,7 @@ def assemble(
         sensitivities: what each weight's error does alone; none where that was not measured.
         trials: what the search tried; the file itself is added as the last one.
     """
-    *plain, small_before = _plain_bytes(plan, n_bytes[0])
+    *plain, small_before = _plain_bytes(plan, n_small_bytes[0], n_bytes[0])
     after = [sizes[candidate.layer.name] for candidate in plan.chosen.values()]
     return Report(
         SCHEMA,
@@ -74,9 +74,9 @@ def assemble(
         bytes_before=n_bytes[0],
         bytes_after=n_bytes[1],
         small_before=small_before,
-        small_after=n_small_bytes,
+        small_after=n_small_bytes[1],
         rest_before=n_bytes[0] - sum(plain) - small_before,
-        rest_after=n_bytes[1] - sum(after) - n_small_bytes,
+        rest_after=n_bytes[1] - sum(after) - n_small_bytes[1],
         seconds=seconds,
         warnings=tuple(warnings),
         sensitivities=tuple(sensitivities),
@@ -169,9 +169,8 @@ def _proved_trial(checks: Sequence[Check], n_bytes: int) -> tuple[TrialReport, .
     return (TrialReport("proved", n_bytes, worst.value, not worst.failed, is_chosen=True),)
 
 
-def _plain_bytes(plan: Plan, n_file_bytes: int) -> list[int]:
+def _plain_bytes(plan: Plan, n_small_bytes: int, n_file_bytes: int) -> list[int]:
     """Return what each chosen weight takes of the original file, last what small tensors take."""
-    n_small_bytes = sum(layer.weight.nbytes for layer in plan.rounding.layers)
     n_layer_bytes = (candidate.layer.weight.nbytes for candidate in plan.chosen.values())
     return apportion_at_most(n_file_bytes, [*n_layer_bytes, n_small_bytes])
 

@@ -36,7 +36,7 @@ from onnxzip.runtime.outputs import Outputs, flatten
 from onnxzip.runtime.providers import long_name, resolve_providers
 
 Optimisation: TypeAlias = Literal["off", "basic", "extended", "all"]
-"""How far: not, with standard operators only, for any processor, or as users' sessions do."""
+"""How far: not, with standard operators only, whatever the processor, or as users' sessions do."""
 
 _KNOWS_TF32 = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 18)
 """Whether this onnxruntime has the option `use_tf32`, see above."""

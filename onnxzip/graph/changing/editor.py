@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from onnxzip.graph.changing.evaluation import evaluate
-from onnxzip.graph.changing.fields import replace_all
+from onnxzip.graph.changing.fields import delete_if, replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.changing.hoisting import leave_ir3
 from onnxzip.graph.changing.prune import drop_initializers
@@ -142,6 +142,10 @@ class GraphEditor:
         self._unregister(node.key)
         self._nodes[node.key].input[:] = list(inputs)
         self._register(node.key)
+
+    def drop_attribute(self, node: NodeView, name: str) -> None:
+        """Take an attribute from a node, which may not have it."""
+        delete_if(self._nodes[node.key].attribute, lambda attribute: attribute.name == name)
 
     def set_outputs(self, node: NodeView, outputs: Sequence[str]) -> None:
         """Change a node's outputs."""

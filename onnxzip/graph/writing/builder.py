@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from onnxzip.graph.writing.refining.tiles import part_sizes
 from onnxzip.passbase import Builder, Site
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Coefficients
+from onnxzip.records.payload import Coefficients, IntegerGrid
 from onnxzip.transforms.moves import Moves
 
 Stored = Coefficients | NDArray[np.int32]
@@ -53,11 +54,12 @@ class GraphBuilder:
         layers: Sequence[Layer],
         emit_stored: EmitStored,
         small: Sequence[Layer] = (),
+        grids: Mapping[str, IntegerGrid] = MappingProxyType({}),
     ) -> None:
-        """Hoist the layers' weights into the main graph, where `small` ones are already."""
-        self._model = model
-        self._homes = hoist_weights(model, {layer.name for layer in layers})
-        self._homes.update({layer.name: layer.name for layer in small})
+        """Hoist the layers' weights into the main graph, where those that are small or land are."""
+        self._model, self._grids = model, grids
+        self._homes = hoist_weights(model, {la.name for la in layers if la.name not in grids})
+        self._homes.update({la.name: la.name for la in (*small, *layers) if la.name not in self._homes})
         self._fresh = FreshNames(model.names())
         self._pending = PendingGraph(self._fresh, model.opset)
         self._emit_stored = emit_stored
@@ -160,6 +162,12 @@ class GraphBuilder:
         if home in self._gemm_inputs and maker is not None and maker.op == "Transpose":
             # onnxruntime would merge the Transpose into the Gemm before it folds constants
             value = self.reshape(value, shape, dtype.type)
+        if layer.name in self._grids:
+            value = self._pending.rounded(value, self._grids[layer.name])
+        self.replace_constant(home, value)
+
+    def replace_constant(self, home: str, value: str) -> None:
+        """Let a value take the place, and the name, of an initializer of the main graph."""
         self._pending.give_home(value, home)
         self._replaced.add(home)
 

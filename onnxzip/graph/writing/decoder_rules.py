@@ -180,6 +180,16 @@ def _gather(call: _Call) -> list[Value]:
     return [Value(data.data_type, data.shape[:axis] + indices.shape + data.shape[axis + 1 :])]
 
 
+def _quantise(call: _Call) -> list[Value]:
+    value, steps, zero_point = call.take(3)
+    sizes = (value.shape[call.axis(len(value.shape), 1)],) if steps.shape else ()
+    types = (value.data_type, steps.data_type, zero_point.data_type)
+    is_known = types == (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT8)
+    if not is_known or not steps.shape == zero_point.shape == sizes:
+        raise ForeignError(f"rounds {list(value.shape)} by steps {list(steps.shape)}")
+    return [Value(zero_point.data_type, value.shape)]
+
+
 def _reshape(call: _Call) -> list[Value]:
     value, target = call.take(2)
     shape = [
@@ -263,6 +273,7 @@ _RULES: dict[str, tuple[Callable[[_Call], list[Value]], frozenset[str]]] = {
     "CumSum": (_cumulative_sum, frozenset({"exclusive"})),
     "Expand": (_expand, frozenset()),
     "Gather": (_gather, frozenset({"axis"})),
+    "QuantizeLinear": (_quantise, frozenset({"axis"})),
     "Reshape": (_reshape, frozenset()),
     "ScatterElements": (_scatter, frozenset({"axis"})),
     "Slice": (_slice, frozenset()),

@@ -37,6 +37,9 @@ from onnxzip.graph.writing.mark_text import (
 from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, origin_fields
 from onnxzip.records.shares import apportion
 
+STEPS = "steps"
+"""The method of decoded values that are no weights but the steps of some, of DequantizeLinear."""
+
 _NOTHING_ROUNDED = RoundedValues()
 
 

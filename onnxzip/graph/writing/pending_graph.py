@@ -24,6 +24,7 @@ from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
 from onnxzip.graph.writing.refining.reshapes import pass_by_needless_reshapes
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.payload import IntegerGrid
 from onnxzip.transforms.moves import Move, Moves
 
 
@@ -78,6 +79,14 @@ class PendingGraph:
         outputs = [self.promise(shape, t) for shape, t in zip(shapes, types, strict=True)]
         self._nodes.append(self._node(op_type, inputs, outputs, attributes))
         return outputs
+
+    def rounded(self, value: str, grid: IntegerGrid) -> str:
+        """Add a QuantizeLinear to a grid whose steps are initializers of the model already."""
+        for name, dtype in ((grid.scale, np.float32), (grid.zero_point, np.int8)):
+            self._values.setdefault(name, gs.Variable(name, np.dtype(dtype), grid.steps.shape))
+        axis = {"axis": grid.axis} if grid.steps.ndim else {}
+        inputs, shapes = [value, grid.scale, grid.zero_point], [self.shape(value)]
+        return self.add("QuantizeLinear", inputs, shapes, np.int8, axis)[0]
 
     def add_run_node(
         self, op_type: str, inputs: Sequence[str], output: str, attributes: Mapping[str, AttributeValue]

@@ -9,13 +9,14 @@ from functools import cached_property
 from onnxzip.graph import GraphEditor, Model
 from onnxzip.measure.moments.value_ranges import ValueRange
 from onnxzip.propose.quantising.grid import Grid, grid_of
+from onnxzip.propose.quantising.landing import Landing, land
 from onnxzip.propose.quantising.region import (
     Multiplication,
     Region,
     find_region,
     multiplications_of,
 )
-from onnxzip.propose.quantising.surgery import Landing, land, steps_of, with_rounded_values
+from onnxzip.propose.quantising.surgery import with_rounded_values
 from onnxzip.records.aliases import Array
 
 
@@ -34,30 +35,7 @@ class Build:
     landings: Sequence[Landing]
 
     @cached_property
-    def landed(self) -> Model:
-        """The model as it runs, with the weights as they are."""
-        return landed(self.model, self.landings, lambda name: None)
-
-
-def landed(model: Model, landings: Sequence[Landing], restored: Callable[[str], Array | None]) -> Model:
-    """Return a model whose weights are integers.
-
-    Args:
-        model: one of rounded values.
-        landings: how its weights end.
-        restored: returns what a plan makes of a weight by name, float32; None where it leaves it alone.
-    """
-    editor = GraphEditor(model)
-    steps: dict[str, Array] = {}
-    for landing in landings:
-        planned = restored(landing.weight)
-        weight = editor.constant(landing.weight) if planned is None else planned
-        assert weight is not None  # all of them were
-        steps[landing.weight] = steps_of(weight, landing.axis)
-    return land(model, landings, steps)
-
-
-class Workbench:
+    class Workbench:
     """Makes builds of a model.
 
     Attributes:

@@ -1,46 +1,21 @@
-"""Puts QuantizeLinear and DequantizeLinear around what computes in int8, and lands weights on integers.
+"""Puts QuantizeLinear and DequantizeLinear around what computes in int8.
 
 While weights are still chosen, they stay float32 initializers: `with_rounded_values` rounds the values
-that they meet, and that is all that a search for them needs to know. `land` then lets every weight W
-that was settled on pass through QuantizeLinear and DequantizeLinear as well, an int8 step for each
-output channel, and gives biases as int32 in steps of both scales' product, as QLinearConv and QGemm add
-them. Whatever makes W is folded when a session is created, up to the integers; what runs is fused.
+that they meet, and that is all that a search for them needs to know. Weights that were settled on then
+become integers (`landing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from onnxzip.graph import GraphEditor, Model
 from onnxzip.passbase import NodeView
 from onnxzip.propose.quantising.grid import Grid
+from onnxzip.propose.quantising.landing import Landing
 from onnxzip.propose.quantising.region import Multiplication, Region
-from onnxzip.records.aliases import Array
-
-INT32 = 6
-"""TensorProto.DataType of int32."""
-
-
-@dataclass(frozen=True)
-class Landing:
-    """A weight that ends as int8.
-
-    Attributes:
-        weight: its name.
-        axis: of its output channels.
-        uses: names of the output of each node that reads it.
-        biases: for each of these the name of its bias, "" where it has none or adds it as float32.
-        scales: for each of these the name of its input's scale, "" where that is not known beforehand.
-    """
-
-    weight: str
-    axis: int
-    outputs: tuple[str, ...]
-    biases: tuple[str, ...]
-    scales: tuple[str, ...]
 
 
 class _Rounder:
@@ -127,54 +102,3 @@ def _landings(multiplications: Sequence[Multiplication], scales: Mapping[str, st
         )
         for weight, found in uses.items()
     ]
-
-
-def land(model: Model, landings: Sequence[Landing], scales: Mapping[str, Array]) -> Model:
-    """Return a copy of the model in which weights and biases are integers.
-
-    Args:
-        model: one that `with_rounded_values` made, with any weights.
-        landings: likewise.
-        scales: float32 steps of each weight's output channels, by the weight's name.
-    """
-    changed = model.copy()
-    editor = GraphEditor(changed)
-    views = {node.outputs[0]: node for node in editor.nodes()}
-    zeros: dict[int, str] = {}
-    for landing in landings:
-        steps = scales[landing.weight]
-        if len(steps) not in zeros:
-            zeros[len(steps)] = editor.add_constant(np.zeros(len(steps), np.int8), "zero_points")
-        scale = editor.add_constant(steps, "scales")
-        axis = {"axis": landing.axis}
-        operands = [scale, zeros[len(steps)]]
-        integers = editor.add_node("QuantizeLinear", [landing.weight, *operands], landing.weight, axis)
-        landed = editor.add_node("DequantizeLinear", [integers, *operands], landing.weight, axis)
-        for output, bias, of_input in zip(landing.outputs, landing.biases, landing.scales, strict=True):
-            node = views[output]
-            inputs = [landed if name == landing.weight else name for name in node.inputs]
-            if bias and of_input:
-                inputs[2] = _landed_bias(editor, bias, scale, of_input)
-            editor.set_inputs(node, inputs)
-    editor.commit()
-    return changed
-
-
-def _landed_bias(editor: GraphEditor, bias: str, scale: str, of_input: str) -> str:
-    """Return the name of a bias as int32, rounded towards 0, of which it has 24 bits and more."""
-    step = editor.add_node("Mul", [scale, of_input], bias, {})
-    levels = editor.add_node("Div", [bias, step], bias, {})
-    integers = editor.add_node("Cast", [levels], bias, {"to": INT32})
-    return editor.add_node("DequantizeLinear", [integers, step], bias, {"axis": 0})
-
-
-LARGEST = 63
-"""Largest integer of a weight: with 7 bits, sums of two products with uint8 fit the int16 of processors
-without VNNI (2 * 255 * 63 < 2^15; onnxruntime's quantisation page calls this reduced range)."""
-
-
-def steps_of(weight: Array, axis: int) -> Array:
-    """Return a float32 step for each output channel, at which none of its numbers exceeds LARGEST."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    peaks = np.abs(weight).max(axis=others)
-    return np.asarray(np.maximum(peaks, np.finfo(np.float32).tiny * 2**20) / LARGEST, np.float32)

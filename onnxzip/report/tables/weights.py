@@ -101,7 +101,7 @@ def weight_table(inspection: Inspection) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             weight.label,
-            weight.pass_name,
+            f"{weight.pass_name}, int8" if weight.dtype == "int8" else weight.pass_name,
             format_shape(weight.shape),
             _bits_per_weight(weight.n_bytes, weight.shape),
             format_bytes(weight.n_bytes),

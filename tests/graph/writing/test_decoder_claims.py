@@ -17,7 +17,7 @@ from onnxzip.graph.writing.decoder_claims import Claims
 from onnxzip.graph.writing.decoder_rules import ForeignError, Value, outputs_of
 from tests.cases import CASES
 
-FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+FLOAT, INT64, INT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT8
 
 
 @pytest.mark.parametrize("level", [1, 6])
@@ -64,6 +64,14 @@ KNOWN: dict[str, tuple[str, list[Value], dict[str, object], list[tuple[int, ...]
     "turned": ("Transpose", [array(2, 3, 4)], {"perm": [2, 0, 1]}, [(4, 2, 3)]),
     "spread": ("Expand", [array(3, 1), sizes(2, 1, 4)], {}, [(2, 3, 4)]),
     "scattered": ("ScatterElements", [array(9), array(3), array(3)], {}, [(9,)]),
+    "rounded": ("QuantizeLinear", [array(2, 3), array(), Value(INT8, ())], {}, [(2, 3)]),
+    "rounded by rows": (
+        "QuantizeLinear",
+        [array(2, 3), array(2), Value(INT8, (2,))],
+        {"axis": 0},
+        [(2, 3)],
+    ),
+    "rounded by columns": ("QuantizeLinear", [array(2, 3), array(3), Value(INT8, (3,))], {}, [(2, 3)]),
     "summed up": ("CumSum", [array(9), Value(6, ())], {"exclusive": 1}, [(9,)]),
 }
 
@@ -88,7 +96,8 @@ def test_rules_are_those_of_onnx(kind: str) -> None:
         for i, value in enumerate(inputs)
         if value.numbers is None
     ]
-    made = [helper.make_tensor_value_info(name, FLOAT, None) for name in node.output]
+    values = zip(node.output, outputs_of(node, inputs), strict=True)
+    made = [helper.make_tensor_value_info(name, value.data_type, None) for name, value in values]
     opset = 11 if "split" in attributes else 17
     model = helper.make_model(
         helper.make_graph([node], "g", free, made, known), opset_imports=[helper.make_opsetid("", opset)]
@@ -117,6 +126,10 @@ FOREIGN: dict[str, tuple[str, list[Value], dict[str, object]]] = {
     "unequal sides": ("Concat", [array(1, 2), array(1, 3)], {"axis": 0}),
     "unequal scatter": ("ScatterElements", [array(9), array(3), array(2)], {}),
     "too many axes": ("Expand", [array(1), sizes(*[1] * 17)], {}),
+    "steps for no axis": ("QuantizeLinear", [array(2, 3), array(4), Value(INT8, (4,))], {}),
+    "steps of no such axis": ("QuantizeLinear", [array(2), array(2), Value(INT8, (2,))], {}),
+    "unequal steps": ("QuantizeLinear", [array(2, 3), array(3), Value(INT8, ())], {}),
+    "rounded to wide integers": ("QuantizeLinear", [array(2, 3), array(), Value(5, ())], {}),
     "an operator of no decoder": ("Tile", [array(1), sizes(2)], {}),
 }
 
