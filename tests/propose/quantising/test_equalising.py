@@ -27,7 +27,7 @@ def rows(name: str = "x") -> list[onnx.ValueInfoProto]:
     return [value(name, [BATCH, 6, WIDTH])]
 
 
-def behind(add: Callable[[Draft], str], **product: str) -> onnx.ModelProto:
+def behind(add: Callable[[Draft], str]) -> onnx.ModelProto:
     """Return a model that multiplies what `add` makes of x by a weight."""
     draft = Draft()
     made = add(draft)
@@ -54,7 +54,12 @@ def dense(draft: Draft) -> str:
 
 
 def gelu(draft: Draft) -> str:
-    return draft.add("Tanh", [norm(draft)], "t") and draft.add("Mul", ["n", "t"], "g")
+    normal = norm(draft)
+    return draft.add("Mul", [normal, draft.add("Tanh", [normal], "t")], "g")
+
+
+def halved(draft: Draft) -> str:
+    return draft.add("Mul", [norm(draft), draft.tensor("half", np.float32(0.5))], "h")
 
 
 def residual() -> onnx.ModelProto:
@@ -114,8 +119,12 @@ def test_what_makes_a_value_divides_it(name: str) -> None:
     assert_same_answers(before, found.model)
 
 
-@pytest.mark.parametrize("model", [residual(), behind(gelu)], ids=["residual", "gelu"])
+MULS = {"residual": residual(), "gelu": behind(gelu), "scalar": behind(halved)}
+
+
+@pytest.mark.parametrize("model", MULS.values(), ids=MULS)
 def test_a_mul_divides_what_others_read_or_bend(model: onnx.ModelProto) -> None:
+    """A factor for all channels stays one: runtimes look for the 0.5 of a Gelu."""
     before, found = equalised(model)
     (rewrite,) = found.rewrites
     assert "by a Mul" in rewrite.description
