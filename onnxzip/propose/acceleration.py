@@ -8,16 +8,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from onnxzip.graph import GraphEditor, Model
-from onnxzip.measure.moments.channels import measure_channels
 from onnxzip.measure.moments.value_ranges import measure_ranges
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
-from onnxzip.propose.quantising.equalising import equalise, groups_of
+from onnxzip.propose.quantising.equalising import Equaliser
 from onnxzip.propose.quantising.grid import grid_of
 from onnxzip.propose.quantising.region import find_region, multiplications_of
 from onnxzip.propose.quantising.surgery import Landing, land, steps_of, with_rounded_values
 from onnxzip.propose.structure import Settled
-from onnxzip.propose.weights import find_weights, is_kept
+from onnxzip.propose.weights import find_weights
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Rewrite
 from onnxzip.records.progress import ShowProgress, at
@@ -57,7 +56,7 @@ def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowP
     """Let nodes compute in int8, where that was asked for."""
     if options.objective != "speed":
         return Accelerated(settled)
-    settled = _equalised(settled, subject, options, show)
+    settled = Equaliser(settled, subject, options, show).equalised()
     model = settled.model
     editor = GraphEditor(model.copy())
     names = {layer.name for layer in settled.weights.layers}
@@ -82,26 +81,3 @@ def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowP
         rewrites=[*settled.rewrites, *rewrites],
     )
     return Accelerated(changed, landings)
-
-
-def _equalised(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Settled:
-    """Let the channels of what MatMul and Gemm nodes round be alike."""
-
-    def may_change(name: str) -> bool:
-        return not is_kept(name, options.keep)
-
-    groups = groups_of(settled.model, may_change)
-    channels = measure_channels(
-        settled.model,
-        [group.value for group in groups],
-        subject.known_feeds,
-        subject.custom_ops,
-        lambda fraction: show("channels", at("statistics", fraction)),
-    )
-    found = equalise(settled.model, groups, channels, may_change)
-    return Settled(
-        found.model,
-        find_weights(found.model, options.keep),
-        [*settled.rewrites, *found.rewrites],
-        [*settled.skips, *found.skips],
-    )

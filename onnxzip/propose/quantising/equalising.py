@@ -8,13 +8,15 @@ Gelu makes it - a Mul does it, for what is rounded only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnxzip.graph import GraphEditor, Model
-from onnxzip.measure.moments.channels import Channels
+from onnxzip.measure.moments.channels import Channels, measure_channels
+from onnxzip.measure.subject import Subject
+from onnxzip.options import Options
 from onnxzip.propose.quantising.channel_scales import Scales, best_scales
 from onnxzip.propose.quantising.division import Change, Divider
 from onnxzip.propose.quantising.region import (
@@ -22,7 +24,10 @@ from onnxzip.propose.quantising.region import (
     find_region,
     multiplications_of,
 )
+from onnxzip.propose.structure import Settled
+from onnxzip.propose.weights import find_weights, is_kept
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.records.progress import ShowProgress, at
 
 PASS_NAME = "equalise"
 """What the report calls it."""
@@ -61,10 +66,51 @@ class Group:
     members: Sequence[Multiplication]
     is_made: bool
 
+    def reduced(self, outputs: Collection[str]) -> Group:
+        """Return the group of those whose outputs are named."""
+        members = [m for m in self.members if m.node.outputs[0] in outputs]
+        return Group(self.value, members, self.is_made)
+
     @property
     def weight(self) -> str:
         """The first weight, which messages name."""
         return self.members[0].weight
+
+
+class Equaliser:
+    """Equalises a model, all of it or only what computes in int8 in the end."""
+
+    def __init__(self, settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> None:
+        """Find what multiplies, and measure the channels that it meets."""
+        self._settled, self._keep = settled, options.keep
+        self._groups = groups_of(settled.model, self._may_change)
+        self._channels = measure_channels(
+            settled.model,
+            [group.value for group in self._groups],
+            subject.known_feeds,
+            subject.custom_ops,
+            lambda fraction: show("channels", at("statistics", fraction)),
+        )
+
+    def _may_change(self, name: str) -> bool:
+        return not is_kept(name, self._keep)
+
+    def equalised(self, outputs: Collection[str] | None = None) -> Settled:
+        """Return the model with channels made alike.
+
+        Args:
+            outputs: of the nodes that compute in int8, no others are looked at; None for all.
+        """
+        groups = (
+            [group.reduced(outputs) for group in self._groups] if outputs is not None else self._groups
+        )
+        found = equalise(self._settled.model, groups, self._channels, self._may_change)
+        return Settled(
+            found.model,
+            find_weights(found.model, self._keep),
+            [*self._settled.rewrites, *found.rewrites],
+            [*self._settled.skips, *found.skips],
+        )
 
 
 def groups_of(model: Model, may_change: Callable[[str], bool]) -> list[Group]:
@@ -106,7 +152,9 @@ def equalise(
     changed = model.copy()
     editor = GraphEditor(changed)
     divider = Divider(editor, may_change)
-    records = [_record_of(group, channels.get(group.value), divider) for group in groups]
+    records = [
+        _record_of(group, channels.get(group.value), divider) for group in groups if group.members
+    ]
     if any(isinstance(record, Rewrite) for record in records):
         editor.commit()
     else:

@@ -11,7 +11,7 @@ import pytest
 from onnxzip import graph
 from onnxzip.graph import Model, to_proto
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.moments.channels import measure_channels
+from onnxzip.measure.moments.channels import Channels, measure_channels
 from onnxzip.propose.quantising.equalising import Equalised, equalise, groups_of
 from tests.casebook.kit import BATCH, Draft, value
 from tests.graph.running import run
@@ -147,6 +147,21 @@ def test_weights_keep_their_names_and_types() -> None:
     shapes = [{t.name: tuple(t.dims) for t in m.proto.graph.initializer} for m in (before, found.model)]
     assert shapes[0].items() <= shapes[1].items()
     assert {t.data_type for t in found.model.proto.graph.initializer} == {onnx.TensorProto.FLOAT}
+
+
+def test_only_what_computes_in_int8_is_looked_at() -> None:
+    """One of two that multiply a value: the other one, and the sum, go on reading it as it was."""
+    read = graph.read_model(residual())
+    (group,) = groups_of(read, lambda name: True)
+    assert [m.weight for m in group.reduced(["s"]).members] == ["second"]
+    large = Channels(*[sign * PEAKS for sign in (-1, 1, -1, 1)], np.eye(WIDTH, dtype=np.float32) * PEAKS)
+    found = equalise(read, [group.reduced(["s"])], {"n": large}, lambda name: True)
+    arrays = {t.name: found.model.array(t) for t in found.model.proto.graph.initializer}
+    before = {t.name: read.array(t) for t in read.proto.graph.initializer}
+    assert np.array_equal(arrays["first"], before["first"])
+    assert not np.array_equal(arrays["second"], before["second"])
+    assert_same_answers(read, found.model)
+    assert not equalise(read, [group.reduced([])], {"n": large}, lambda name: True).rewrites
 
 
 def test_what_is_kept_stays() -> None:
