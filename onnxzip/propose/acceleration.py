@@ -14,6 +14,7 @@ from onnxzip.options import Options
 from onnxzip.propose.factorising.rewriting import factorise
 from onnxzip.propose.quantising.builds import Workbench
 from onnxzip.propose.quantising.choice import Chooser
+from onnxzip.propose.quantising.equalising import Equaliser
 from onnxzip.propose.quantising.landing import Landing, land
 from onnxzip.propose.quantising.region import multiplications_of
 from onnxzip.propose.structure import Settled
@@ -74,7 +75,8 @@ def accelerate(
     stopwatch = stopwatch_for(original, subject, options)
     if settled.model.opset < INT8_OPSET:
         return _unchanged(settled, [], stopwatch)  # a skip says so already
-    thinner = _factorised(settled, subject, options, stopwatch, show)
+    equalised = Equaliser(settled, subject, options, show).equalised()
+    thinner = _factorised(equalised, subject, options, stopwatch, show)
     return _quantised(thinner, subject, options, stopwatch, show)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 
-from onnxzip.records.aliases import Feeds
+from onnxzip.graph import Model, loadable, with_value_outputs
+from onnxzip.inputs.feedset import FeedSet
+from onnxzip.records.aliases import Array, Feeds
 from onnxzip.runtime.outputs import Outputs
-from onnxzip.runtime.session import Session
+from onnxzip.runtime.session import Session, open_session
 
 _MAX_GROUP_BYTES = 16 << 20
 """Values that are taken from a run at once: a guess that costs runs, or memory."""
@@ -47,3 +51,32 @@ def _group(sizes: Sequence[tuple[str, int]]) -> list[list[str]]:
         groups[-1].append(name)
         room -= n_bytes
     return groups
+
+
+def each_value(
+    model: Model,
+    values: Sequence[str],
+    feeds: FeedSet,
+    custom_ops: Path | None,
+    show: Callable[[float], None],
+) -> Iterator[tuple[int, str, Array]]:
+    """Run a model and yield values of its main graph, inputs included: run, name, array.
+
+    Args:
+        model: the model.
+        values: names of the values.
+        feeds: what to run on.
+        custom_ops: shared library of custom operators.
+        show: called with the fraction done.
+
+    Raises:
+        ModelError: the model does not run with these values as outputs.
+    """
+    exposed, names = with_value_outputs(model, values)
+    with open_session(loadable(exposed), custom_ops=custom_ops) as session:
+        groups = ValueGroups(session, list(names.values()))
+        for i_run, run in enumerate(feeds):
+            for outputs in chain([{v: run[v] for v in values if v in run}], groups.run(run)):
+                for value, array in outputs.items():
+                    yield i_run, value, array
+            show((i_run + 1) / len(feeds))

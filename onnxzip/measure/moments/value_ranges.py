@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.graph import Model, loadable, with_value_outputs
+from onnxzip.graph import Model
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.moments.value_groups import ValueGroups
-from onnxzip.runtime.session import open_session
+from onnxzip.measure.moments.value_groups import each_value
 
 _N_DRAWN = 1 << 16
 """Numbers of a value that are looked at: where a range is best cut depends on its thousandths, of which
@@ -68,22 +66,16 @@ def measure_ranges(
     Raises:
         ModelError: the model does not run with these values as outputs.
     """
-    exposed, names = with_value_outputs(model, values)
     sums: dict[str, _Sum] = {}
     refused: set[str] = set()
     n_wanted = max(_N_DRAWN // max(len(feeds), 1), 1)
     places = {value: place for place, value in enumerate(values)}
-    with open_session(loadable(exposed), custom_ops=custom_ops) as session:
-        groups = ValueGroups(session, list(names.values()))
-        for i_run, run in enumerate(feeds):
-            for outputs in chain([{v: run[v] for v in values if v in run}], groups.run(run)):
-                for value, array in outputs.items():
-                    if array.dtype != np.float32 or not np.isfinite(array).all():
-                        refused.add(value)
-                    elif array.size:
-                        rng = np.random.default_rng((i_run, places[value]))
-                        sums.setdefault(value, _Sum()).add(array, n_wanted, rng)
-            show((i_run + 1) / len(feeds))
+    for i_run, value, array in each_value(model, values, feeds, custom_ops, show):
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            refused.add(value)
+        elif array.size:
+            rng = np.random.default_rng((i_run, places[value]))
+            sums.setdefault(value, _Sum()).add(array, n_wanted, rng)
     return {
         value: ValueRange(found.low, found.high, np.concatenate(found.drawn))
         for value, found in sums.items()

@@ -47,7 +47,9 @@ def grid_of(found: ValueRange, *, cuts: bool) -> Grid:
     if low == high:
         return Grid(1.0, 0)
     grids = list(
-        dict.fromkeys(_grid(low * share, high * share) for share in _SHARES[: None if cuts else 1])
+        dict.fromkeys(
+            grid_of_range(low * share, high * share) for share in _SHARES[: None if cuts else 1]
+        )
     )
     if len(grids) == 1:
         return grids[0]
@@ -58,7 +60,7 @@ def grid_of(found: ValueRange, *, cuts: bool) -> Grid:
     return grids[int(np.argmin(errors))]
 
 
-def _grid(low: float, high: float) -> Grid:
+def grid_of_range(low: float, high: float) -> Grid:
     """Return the grid that covers a range with 0 in it, and has 0 on it."""
     least = float(np.finfo(np.float32).tiny)
     scale = float(np.float32(max((high - low) / (N_LEVELS - 1), least)))

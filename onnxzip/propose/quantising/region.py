@@ -217,8 +217,8 @@ class _Finder:
 def find_region(
     editor: Editor,
     chosen: Sequence[Multiplication],
-    may_carry: Callable[[NodeView], bool],
-    has_grid: Callable[[str], bool],
+    may_carry: Callable[[NodeView], bool] = lambda node: True,
+    has_grid: Callable[[str], bool] = lambda value: True,
 ) -> Region:
     """Return the region in which chosen multiplications, and whatever serves them, are in int8.
 
