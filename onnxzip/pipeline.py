@@ -24,7 +24,7 @@ from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.acceleration import accelerate
 from onnxzip.propose.proposal import Proposal
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import draft_structure, settle_structure
+from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
 from onnxzip.records.costs.latency import Speed
@@ -83,9 +83,8 @@ def compress(
         show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))
-        settled = settle_structure(draft, subject, options)
         aimed = _aimed(options, papers)
-        faster = accelerate(original, settled, subject, aimed, show)
+        faster = accelerate(draft, subject, aimed, show)
         made = attempt_within(original, faster, subject, aimed, show)
         plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)

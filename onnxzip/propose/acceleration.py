@@ -17,7 +17,7 @@ from onnxzip.propose.quantising.choice import Chooser
 from onnxzip.propose.quantising.equalising import Equaliser
 from onnxzip.propose.quantising.landing import Landing, land
 from onnxzip.propose.quantising.region import multiplications_of
-from onnxzip.propose.structure import Settled
+from onnxzip.propose.structure import Draft, Settled, settle_structure
 from onnxzip.propose.weights import find_weights
 from onnxzip.records.aliases import Array, RunForm
 from onnxzip.records.costs.latency import Speed
@@ -62,17 +62,17 @@ class Accelerated:
         return None if self.stopwatch is None else self.stopwatch.compare(original, emitted)
 
 
-def accelerate(
-    original: Model, settled: Settled, subject: Subject, options: Options, show: ShowProgress
-) -> Accelerated:
-    """Let nodes compute in int8 where that is faster, if that was asked for.
+def accelerate(draft: Draft, subject: Subject, options: Options, show: ShowProgress) -> Accelerated:
+    """Settle the model's structure; let nodes be faster ones, if that was asked for.
 
     Raises:
+        ModelError: an old opset cannot be raised exactly.
         UsageError: the model does not take as many samples in a run as `batch` says.
     """
+    settled = settle_structure(draft, subject, options)
     if options.objective != "speed":
         return Accelerated(settled)
-    stopwatch = stopwatch_for(original, subject, options)
+    stopwatch = stopwatch_for(draft.original, subject, options)
     if settled.model.opset < INT8_OPSET:
         return _unchanged(settled, [], stopwatch)  # a skip says so already
     equalised = Equaliser(settled, subject, options, show).equalised()
@@ -137,7 +137,11 @@ def _quantised(
     }
     changed = Settled(
         build.model,
-        replace(found, small=[layer for layer in found.small if layer.name not in landing]),
+        replace(
+            found,
+            layers=[layer for layer in found.layers if layer.name not in landing],
+            small=[layer for layer in found.small if layer.name not in landing],
+        ),
         [*settled.rewrites, *rewrites],
         [*settled.skips, *choice.skips],
         is_exact=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,6 @@ from onnxzip.propose.quantising.region import (
     multiplications_of,
 )
 from onnxzip.propose.quantising.surgery import with_rounded_values
-from onnxzip.records.aliases import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +34,15 @@ class Build:
     landings: Sequence[Landing]
 
     @cached_property
-    class Workbench:
+    def landed(self) -> Model:
+        """The model as it runs, with the weights as they are."""
+        editor = GraphEditor(self.model)
+        weights = {la.weight: editor.constant(la.weight) for la in self.landings}
+        known = {name: array for name, array in weights.items() if array is not None}
+        return land(self.model, self.landings, known, lambda name: None).model
+
+
+class Workbench:
     """Makes builds of a model.
 
     Attributes:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from onnxzip.measure.moments.channels import Channels
 from onnxzip.passbase import relative_error
 from onnxzip.propose.quantising.grid import N_LEVELS, grid_of_range
-from onnxzip.propose.quantising.surgery import steps_of
+from onnxzip.propose.quantising.steps import LARGEST
 
 _POWERS = (0.5, 0.65, 0.8)
 """Values of a: in all-MiniLM-L6-v2 0.65 is the best behind its normalisations."""
@@ -113,5 +113,5 @@ def _error(
     high = float((channels.held_highs / scales).max())
     values = grid_of_range(low, high).rounded(channels.held / scales)
     scaled = weight * scales[:, None]
-    steps = steps_of(scaled, 1)
+    steps = np.maximum(np.abs(scaled).max(axis=0), np.finfo(np.float32).tiny) / np.float32(LARGEST)
     return relative_error(wanted, values @ (np.rint(scaled / steps) * steps))
