@@ -41,6 +41,11 @@ class Landing:
     biases: tuple[str, ...]
     scales: tuple[str, ...]
 
+    @property
+    def integer_biases(self) -> tuple[str, ...]:
+        """Names of the biases that end as int32, "" for each node that has none such."""
+        return tuple(bias if scale else "" for bias, scale in zip(self.biases, self.scales, strict=True))
+
 
 class _Lander:
     """Lands weights of a model one after the other."""
@@ -55,10 +60,8 @@ class _Lander:
 
     def land(self, landing: Landing, weight: Array, original: Array) -> None:
         """Land a weight, float32, that was `original` before it was coded."""
-        uses = [
-            (self._views[output], bias if scale else "", scale)
-            for output, bias, scale in zip(landing.outputs, landing.biases, landing.scales, strict=True)
-        ]
+        views = [self._views[output] for output in landing.outputs]
+        uses = list(zip(views, landing.integer_biases, landing.scales, strict=True))
         least = np.zeros(weight.shape[landing.axis], np.float32)
         for _, bias, scale in uses:
             if bias:
