@@ -68,13 +68,11 @@ def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowP
         Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8") for m in region.multiplications
     ]
     found = find_weights(rounded, options.keep)
-    landing = {
-        bias for to in landings for bias, scale in zip(to.biases, to.scales, strict=True) if scale
-    }
+    integers = {bias for landing in landings for bias in landing.integer_biases}
     changed = replace(
         settled,
         model=rounded,
-        weights=replace(found, small=[layer for layer in found.small if layer.name not in landing]),
+        weights=replace(found, small=[layer for layer in found.small if layer.name not in integers]),
         rewrites=[*settled.rewrites, *rewrites],
     )
     return Accelerated(changed, landings)
