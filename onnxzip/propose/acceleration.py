@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from onnxzip.graph import GraphEditor, Model
+from onnxzip.graph import DECODE_OPSET, GraphEditor, Model
 from onnxzip.measure.moments.value_ranges import measure_ranges
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -48,9 +48,9 @@ class Accelerated:
 
 def accelerate(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Accelerated:
     """Let nodes compute in int8, where that was asked for."""
-    if options.objective != "speed":
-        return Accelerated(settled)
     model = settled.model
+    if options.objective != "speed" or model.opset < DECODE_OPSET:
+        return Accelerated(settled)
     editor = GraphEditor(model.copy())
     names = {layer.name for layer in settled.weights.layers}
     chosen = [m for m in multiplications_of(editor) if m.weight in names]

@@ -22,6 +22,9 @@ from onnxzip.rewrite.landed import Landed
 _LARGEST_BIAS = 1 << 30
 """Half of what int32 holds: sums of products have the other half."""
 
+_AXIS_OPSET = 13
+"""From here on QuantizeLinear may have a scale for each channel (ONNX's Changelog.md)."""
+
 
 @dataclass(frozen=True)
 class Landing:
@@ -66,7 +69,8 @@ class _Lander:
         for _, bias, scale in uses:
             if bias:
                 least = np.maximum(least, self._least_steps(bias, scale))
-        grid = grid_for(weight, original, landing.axis, least)
+        has_axis = self.model.opset >= _AXIS_OPSET
+        grid = grid_for(weight, original, landing.axis, least, has_axis=has_axis)
         self.grids[landing.weight] = grid
         steps = self._editor.add_constant(grid.steps, "scale")
         operands = [steps, self._zero_point(grid.steps.shape)]
