@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from onnxzip.graph import INT8_OPSET, GraphEditor, Model, with_node_names
+from onnxzip.graph import DECODE_OPSET, GraphEditor, Model, with_node_names
 from onnxzip.inputs.feedset import interleaved
 from onnxzip.measure.moments.value_ranges import measure_ranges
 from onnxzip.measure.speed.stopwatch import Stopwatch, stopwatch_for
@@ -73,7 +73,7 @@ def accelerate(draft: Draft, subject: Subject, options: Options, show: ShowProgr
     if options.objective != "speed":
         return Accelerated(settled)
     stopwatch = stopwatch_for(draft.original, subject, options)
-    if settled.model.opset < INT8_OPSET:
+    if settled.model.opset < DECODE_OPSET:
         return _unchanged(settled, [], stopwatch)  # a skip says so already
     equalised = Equaliser(settled, subject, options, show).equalised()
     thinner = _factorised(equalised, subject, options, stopwatch, show)
@@ -132,15 +132,13 @@ def _quantised(
         for m in build.region.multiplications
     ]
     found = find_weights(build.model, options.keep)
-    landing = {
-        bias for to in build.landings for bias, scale in zip(to.biases, to.scales, strict=True) if scale
-    }
+    integers = {bias for landing in build.landings for bias in landing.integer_biases}
     changed = Settled(
         build.model,
         replace(
             found,
-            layers=[layer for layer in found.layers if layer.name not in landing],
-            small=[layer for layer in found.small if layer.name not in landing],
+            layers=[layer for layer in found.layers if layer.name not in integers],
+            small=[layer for layer in found.small if layer.name not in integers],
         ),
         [*settled.rewrites, *rewrites],
         [*settled.skips, *choice.skips],

@@ -22,6 +22,9 @@ from onnxzip.rewrite.landed import Landed
 _LARGEST_BIAS = 1 << 30
 """Half of what int32 holds: sums of products have the other half."""
 
+_AXIS_OPSET = 13
+"""From here on QuantizeLinear may have a scale for each channel (ONNX's Changelog.md)."""
+
 
 @dataclass(frozen=True)
 class Landing:
@@ -41,6 +44,11 @@ class Landing:
     biases: tuple[str, ...]
     scales: tuple[str, ...]
 
+    @property
+    def integer_biases(self) -> tuple[str, ...]:
+        """Names of the biases that end as int32, "" for each node that has none such."""
+        return tuple(bias if scale else "" for bias, scale in zip(self.biases, self.scales, strict=True))
+
 
 class _Lander:
     """Lands weights of a model one after the other."""
@@ -55,15 +63,14 @@ class _Lander:
 
     def land(self, landing: Landing, weight: Array, original: Array) -> None:
         """Land a weight, float32, that was `original` before it was coded."""
-        uses = [
-            (self._views[output], bias if scale else "", scale)
-            for output, bias, scale in zip(landing.outputs, landing.biases, landing.scales, strict=True)
-        ]
+        views = [self._views[output] for output in landing.outputs]
+        uses = list(zip(views, landing.integer_biases, landing.scales, strict=True))
         least = np.zeros(weight.shape[landing.axis], np.float32)
         for _, bias, scale in uses:
             if bias:
                 least = np.maximum(least, self._least_steps(bias, scale))
-        grid = grid_for(weight, original, landing.axis, least)
+        has_axis = self.model.opset >= _AXIS_OPSET
+        grid = grid_for(weight, original, landing.axis, least, has_axis=has_axis)
         self.grids[landing.weight] = grid
         steps = self._editor.add_constant(grid.steps, "scale")
         operands = [steps, self._zero_point(grid.steps.shape)]

@@ -43,7 +43,14 @@ _SHARE = 1 / 64
 channels: 1.6 %, less than a step of the search."""
 
 
-def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float32]) -> IntegerGrid:
+def grid_for(
+    weight: Array,
+    original: Array,
+    axis: int,
+    least: NDArray[np.float32],
+    *,
+    has_axis: bool = True,
+) -> IntegerGrid:
     """Return the grid that a weight lands on; no integer exceeds LARGEST.
 
     Args:
@@ -52,6 +59,7 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
             is just one.
         axis: of the channels.
         least: (n_channels,), the least steps that channels may have.
+        has_axis: whether channels may have steps of their own.
     """
     narrowest = _narrowest(np.moveaxis(weight, axis, 0))
     if narrowest.any():  # a channel of zeros bears any steps: it gets some that are like the others
@@ -59,6 +67,9 @@ def grid_for(weight: Array, original: Array, axis: int, least: NDArray[np.float3
     steps = np.maximum(np.maximum(narrowest, _LEAST_STEP), least).astype(np.float32)
     moved = ((weight - original) / steps.max()).reshape(-1)
     error = float(moved @ moved) / moved.size
+    if not has_axis:
+        common = _common_step(weight, steps.max())
+        return IntegerGrid(np.asarray(steps.max()) if common is None else common, axis)
     if error == 0:  # it is not decoded, or exactly
         return IntegerGrid(_narrow(steps), axis)
     if _SHARE * error >= 1 / 12:

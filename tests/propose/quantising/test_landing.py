@@ -21,7 +21,7 @@ from tests.casebook.kit import Draft, value
 from tests.graph.running import OFF, run
 
 
-def two_convs(bias: float = 0.1, other_scale: float = 0.03) -> Model:
+def two_convs(bias: float = 0.1, other_scale: float = 0.03, opset: int = 17) -> Model:
     """Return two Convs with one weight, whose inputs have scales of their own."""
     draft = Draft()
     draft.weight("w", 16, 4, 3, 3)
@@ -34,7 +34,7 @@ def two_convs(bias: float = 0.1, other_scale: float = 0.03) -> Model:
         draft.add("QuantizeLinear", [name, *operands], f"{name}r")
         draft.add("DequantizeLinear", [f"{name}r", *operands], f"y{name}")
     outputs = [value(name, [1, 16, 6, 6]) for name in ("ya", "yb")]
-    return read_model(draft.model([value("x", [1, 4, 8, 8])], outputs))
+    return read_model(draft.model([value("x", [1, 4, 8, 8])], outputs, opset=opset))
 
 
 LANDING = Landing("w", 0, ("a", "b"), ("ba", "bb"), ("sa", "sb"))
@@ -76,6 +76,12 @@ def test_biases_that_are_out_of_all_proportion_do_not_overflow(bias: float, scal
     before = arrays_of(two_convs(bias, scale))["bb"]
     step = found.grids["w"].steps.astype(np.float64) * np.float32(scale)
     np.testing.assert_allclose(integers * step, before, rtol=1e-3, atol=step.max())
+
+
+def test_before_opset_13_there_is_one_step() -> None:
+    found = landed(two_convs(opset=11))
+    assert found.grids["w"].steps.shape == ()
+    assert unfused(found.model) == ()
 
 
 def test_one_step_is_a_scalar_for_bias_and_weight() -> None:
