@@ -73,8 +73,8 @@ class Chooser:
         """Return the fastest build that keeps its share of the loss."""
         chosen = self._fused(bench, bench.candidates)
         chosen, gains = self._gaining(bench, chosen)
-        chosen, loss = self._within_loss(bench, chosen, gains)
-        build = self._fastest(bench, chosen)
+        chosen, loss = self._within_loss(bench, self._fused(bench, chosen), gains)
+        build = self._fastest(bench, self._fused(bench, chosen))
         skips = [Skip(name, "int8", reason) for name, reason in self._reasons.items()]
         return Choice(build, skips, loss if build is not None else 0.0)
 

@@ -24,6 +24,13 @@ _TAILS = ("Relu", "Clip")
 _MOVERS = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace")
 """Carriers whose output has the numbers of their input, and so its grid."""
 
+_ACTIVATIONS = (
+    *("Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh"),
+    "ThresholdedRelu",
+)
+"""What onnxruntime fuses with a Gemm in float32, before it looks for int8, unless the Gemm's output is
+rounded (core/optimizer/gemm_activation_fusion.cc)."""
+
 _CARRIERS = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", *_MOVERS)
 
 
@@ -162,13 +169,18 @@ class _Finder:
             return
         self.rounded.setdefault(found.data, found.data)
         output = self._tail_of(found.node)
-        is_wanted = any(
-            reader.key in wanted or self._is_static(reader) for reader in self.readers.get(output, ())
-        )
+        readers = self.readers.get(output, ())
+        is_wanted = any(reader.key in wanted or self._is_static(reader) for reader in readers)
+        is_rounded = is_wanted or self._is_activated(found.node)
         if found.node.op_type == "Conv" or (
-            is_wanted and found.node.op_type == "Gemm" and self._is_inner(output)
+            is_rounded and found.node.op_type == "Gemm" and self._is_inner(output)
         ):
             self._make(output, output)
+
+    def _is_activated(self, node: NodeView) -> bool:
+        """Whether what a node makes goes through an activation that may be fused with it."""
+        readers = self.readers.get(node.outputs[0], [])
+        return len(readers) == 1 and readers[0].op_type in _ACTIVATIONS
 
     def _is_static(self, node: NodeView) -> bool:
         found = self._by_key.get(node.key)
