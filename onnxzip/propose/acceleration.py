@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from onnxzip.graph import DECODE_OPSET, GraphEditor, Model, with_node_names
+from onnxzip.errors import CalibrationError, ModelError, ProviderError, ToleranceError
+from onnxzip.graph import DECODE_OPSET, GraphEditor, Model, hoist_weights, with_node_names
 from onnxzip.inputs.feedset import interleaved
 from onnxzip.measure.moments.value_ranges import measure_ranges
 from onnxzip.measure.speed.stopwatch import Stopwatch, stopwatch_for
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.factorising.rewriting import factorise
-from onnxzip.propose.quantising.builds import Workbench
+from onnxzip.propose.quantising.builds import Build, Workbench
 from onnxzip.propose.quantising.choice import Chooser
 from onnxzip.propose.quantising.equalising import Equaliser
 from onnxzip.propose.quantising.landing import Landing, land
@@ -68,85 +70,122 @@ def accelerate(draft: Draft, subject: Subject, options: Options, show: ShowProgr
 
     Raises:
         ModelError: an old opset cannot be raised exactly.
+        ToleranceError: nothing in the model is faster in another form.
         UsageError: the model does not take as many samples in a run as `batch` says.
     """
     settled = settle_structure(draft, subject, options)
     if options.objective != "speed":
         return Accelerated(settled)
-    stopwatch = stopwatch_for(draft.original, subject, options)
-    if settled.model.opset < DECODE_OPSET:
-        return _unchanged(settled, [], stopwatch)  # a skip says so already
-    equalised = Equaliser(settled, subject, options, show).equalised()
-    thinner = _factorised(equalised, subject, options, stopwatch, show)
-    return _quantised(thinner, subject, options, stopwatch, show)
+    work = _Work(draft.original, subject, options, stopwatch_for(draft.original, subject, options), show)
+    made = work.run(settled)
+    if made.settled.is_exact and not options.best_effort:
+        raise ToleranceError(_why_nothing(draft.original, made.settled.skips, work.stopwatch))
+    return made
 
 
-def _factorised(
-    settled: Settled,
-    subject: Subject,
-    options: Options,
-    stopwatch: Stopwatch,
-    show: ShowProgress,
-) -> Settled:
-    """Let chains of thinner nodes stand for nodes that take longer in what they will compute in."""
-    model = settled.model
-    forms: dict[str, RunForm] = {
-        m.weight: "dynamic int8" if m.is_dynamic else "int8"
-        for m in multiplications_of(GraphEditor(model.copy()))
-    }
-    made = factorise(
-        *(model, settled.weights.layers, subject, stopwatch),
-        share=_FACTORISED_SHARE,
-        forms=forms,
-        show=lambda fraction: show("timing factors", at("statistics", fraction / 2)),
+def _why_nothing(original: Model, skips: Sequence[Skip], stopwatch: Stopwatch) -> str:
+    """Say that nothing is faster in another form, with the reason that most nodes have."""
+    reasons = Counter(skip.reason for skip in skips if skip.pass_name == "int8")
+    batch = "" if stopwatch.batch is None else f", batch {stopwatch.batch}"
+    most = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+    return (
+        f"{original.source}: nothing in it is faster in int8 or factorised, within the tolerance "
+        f"({stopwatch.n_threads} thread{'s' * (stopwatch.n_threads > 1)}{batch}){most}; ask for "
+        "`objective` size, or try another `batch`, other `threads` or a larger `tolerance`"
     )
-    changed = replace(settled, skips=[*settled.skips, *made.skips])
-    if not made.rewrites:
-        return changed
-    weights, rewrites = find_weights(made.model, options.keep), [*settled.rewrites, *made.rewrites]
-    return replace(changed, model=made.model, weights=weights, rewrites=rewrites, is_exact=False)
 
 
-def _quantised(
-    settled: Settled, subject: Subject, options: Options, stopwatch: Stopwatch, show: ShowProgress
-) -> Accelerated:
-    """Let nodes compute in int8."""
-    model = with_node_names(settled.model)
-    bench = Workbench(model, {layer.name for layer in settled.weights.layers})
-    if not bench.candidates:
-        reason = "no node multiplies by a float32 weight of the main graph in a form that runs in int8"
-        return _unchanged(settled, [Skip("graph", "int8", reason)], stopwatch)
-    ranges = measure_ranges(
-        model,
-        bench.values,
-        interleaved([s.feeds for s in subject.samples]) if subject.is_generated else subject.known_feeds,
-        subject.custom_ops,
-        lambda fraction: show("ranges", at("statistics", (1 + fraction) / 2)),
-    )
-    bench.set_ranges(ranges, cuts=not subject.is_generated)
-    choice = Chooser(model, subject, stopwatch, show).choose(bench)
-    if choice.build is None:
-        return _unchanged(settled, choice.skips, stopwatch)
-    build = choice.build
-    rewrites = [
-        Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8")
-        for m in build.region.multiplications
-    ]
-    found = find_weights(build.model, options.keep)
-    integers = {bias for landing in build.landings for bias in landing.integer_biases}
-    changed = Settled(
-        build.model,
-        replace(
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What makes a model faster, step by step."""
+
+    original: Model
+    subject: Subject
+    options: Options
+    stopwatch: Stopwatch
+    show: ShowProgress
+
+    def run(self, settled: Settled) -> Accelerated:
+        """Factorise and quantise, or only what of it is faster."""
+        if settled.model.opset < DECODE_OPSET:
+            return self._unquantised(settled, [])  # a skip says so already
+        equalised = Equaliser(settled, self.subject, self.options, self.show).equalised()
+        forms: dict[str, RunForm] = {
+            m.weight: "dynamic int8" if m.is_dynamic else "int8"
+            for m in multiplications_of(GraphEditor(equalised.model.copy()))
+        }
+        thinner = self._factorised(equalised, forms)
+        build, skips = self._quantised(thinner)
+        if build is None:
+            return self._unquantised(settled, skips)
+        return Accelerated(self._rounded(thinner, build, skips), build.landings, self.stopwatch)
+
+    def _unquantised(self, settled: Settled, skips: Sequence[Skip]) -> Accelerated:
+        """Factorise alone: what nodes are rounded by is of no use to others."""
+        thinner = self._factorised(settled, {})
+        thinner = replace(thinner, skips=[*thinner.skips, *skips])
+        return Accelerated(thinner, (), self.stopwatch)
+
+    def _factorised(self, settled: Settled, forms: Mapping[str, RunForm]) -> Settled:
+        """Let chains of thinner nodes stand for nodes that take longer in what they will compute in."""
+        made = factorise(
+            *(settled.model, settled.weights.layers, self.subject, self.stopwatch),
+            share=_FACTORISED_SHARE,
+            forms=forms,
+            show=lambda fraction: self.show("timing factors", at("statistics", fraction / 2)),
+        )
+        changed = replace(settled, skips=[*settled.skips, *made.skips])
+        if not made.rewrites:
+            return changed
+        weights = find_weights(made.model, self.options.keep)
+        rewrites = [*settled.rewrites, *made.rewrites]
+        return replace(changed, model=made.model, weights=weights, rewrites=rewrites, is_exact=False)
+
+    def _quantised(self, settled: Settled) -> tuple[Build | None, Sequence[Skip]]:
+        """Let nodes compute in int8; None where that is not faster."""
+        subject = self.subject
+        weights = {layer.name for layer in settled.weights.layers}
+        model = with_node_names(settled.model).copy()
+        hoist_weights(model, weights & {m.weight for m in multiplications_of(GraphEditor(model))})
+        bench = Workbench(model, weights)
+        if not bench.candidates:
+            reason = "no node of the main graph multiplies by a float32 weight in a form that int8 has"
+            return None, [Skip("graph", "int8", reason)]
+        feeds = subject.known_feeds
+        if subject.is_generated:  # of all kinds, as each is judged
+            feeds = interleaved([sample.feeds for sample in subject.samples])
+        try:
+            ranges = measure_ranges(
+                model,
+                bench.values,
+                feeds,
+                subject.custom_ops,
+                lambda fraction: self.show("ranges", at("statistics", (1 + fraction) / 2)),
+            )
+            bench.set_ranges(ranges, cuts=not subject.is_generated)
+            choice = Chooser(model, subject, self.stopwatch, self.show).choose(bench)
+        except (ModelError, CalibrationError, ProviderError) as error:
+            finding = error.finding.removeprefix(f"{self.original.source}: ")
+            return None, [Skip("graph", "int8", f"the model in int8 cannot be looked at: {finding}")]
+        return choice.build, choice.skips
+
+    def _rounded(self, settled: Settled, build: Build, skips: Sequence[Skip]) -> Settled:
+        """Return the model of a build while its weights are chosen."""
+        found = find_weights(build.model, self.options.keep)
+        integers = {bias for landing in build.landings for bias in landing.integer_biases}
+        weights = replace(
             found,
             layers=[layer for layer in found.layers if layer.name not in integers],
             small=[layer for layer in found.small if layer.name not in integers],
-        ),
-        [*settled.rewrites, *rewrites],
-        [*settled.skips, *choice.skips],
-        is_exact=False,
-    )
-    return Accelerated(changed, build.landings, stopwatch)
-
-
-def _unchanged(settled: Settled, skips: Sequence[Skip], stopwatch: Stopwatch) -> Accelerated:
-    return Accelerated(replace(settled, skips=[*settled.skips, *skips]), (), stopwatch)
+        )
+        rewrites = [
+            Rewrite("int8", m.weight, f"{m.node.op_type} computes in int8")
+            for m in build.region.multiplications
+        ]
+        return Settled(
+            build.model,
+            weights,
+            [*settled.rewrites, *rewrites],
+            [*settled.skips, *skips],
+            is_exact=False,
+        )
