@@ -219,22 +219,6 @@ def test_decompressed_model_can_be_compressed_again(tmp_path: Path) -> None:
     assert again.stat().st_size < plain.stat().st_size / 2
 
 
-def test_decompress_of_a_computed_form(tmp_path: Path) -> None:
-    """Factors become plain initializers; the cheaper nodes stay."""
-    path, out, report = compress(
-        "two_layer_perceptron", tmp_path, objective="speed", metric="rel_l2", tolerance=0.6, skip=()
-    )
-    assert any(layer.form == "computed" for layer in report.layers)
-    assert sum(layer.load_bytes or 0 for layer in report.layers) <= (report.load_bytes or 0)
-    assert onnxzip.inspect(out).load_bytes == report.load_bytes
-    plain = tmp_path / "plain.onnx"
-    onnxzip.decompress(out, plain)
-    feeds = CASES["two_layer_perceptron"].feeds(0)
-    a, b = (run(open_session(p), feeds) for p in (out, plain))
-    assert relative_drift([(a, b)]) <= 1e-6
-    assert path.exists()
-
-
 def test_decompress_refuses_what_it_must(tmp_path: Path) -> None:
     path, out, _ = compress("residual_network", tmp_path, passes="scalar", skip=())
     with pytest.raises(ModelError, match="not written by onnxzip"):
