@@ -146,7 +146,7 @@ def _add_method_options(parser: argparse.ArgumentParser) -> None:
         "--objective",
         metavar="size|speed",
         help="size (default): every weight is rebuilt when the model is loaded; speed: nodes are "
-        "replaced by cheaper ones where that runs fewer operations",
+        "computed in int8, or as factors, wherever that measures faster here",
     )
     group.add_argument(
         "--threads",

@@ -69,7 +69,8 @@ class Options:
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
         load_memory: bytes that decoding may add while a session is created; what does not fit is packed.
-        objective: "size" keeps weights in stored form, "speed" also uses the computed form.
+        objective: "size" leaves what runs as it is; "speed" lets nodes compute in int8, or as factors,
+            where that measures faster.
         threads: that runs are timed with for the objective "speed"; None for 1.
         batch: samples in a run that is timed, likewise; None for the shapes that the inputs have, with 1
             sample where a model takes any number of them.
