@@ -85,7 +85,7 @@ def compress(
         show("checking what was folded", at("checking what was folded"))
         aimed = _aimed(options, papers)
         faster = accelerate(draft, subject, aimed, show)
-        made = attempt_within(original, faster, subject, aimed, show)
+        made = attempt_within(original, faster, subject, aimed, faster.behind(show))
         plan, emitted, proof = made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
         speed = faster.compare(original, emitted.model)

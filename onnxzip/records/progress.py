@@ -36,6 +36,11 @@ def at(part: str, fraction: float = 0.0) -> float:
     return begin + (end - begin) * fraction
 
 
+def within(show: ShowProgress, begin: float, end: float) -> ShowProgress:
+    """Return what shows all of something as the part of the whole work from one fraction to another."""
+    return lambda stage, fraction: show(stage, begin + (end - begin) * fraction)
+
+
 class Rounds:
     """Shows a part of the work in rounds, of which nobody knows how many there will be.
 

@@ -22,7 +22,7 @@ from onnxzip.propose.quantising.builds import Build, Workbench
 from onnxzip.propose.quantising.region import Multiplication
 from onnxzip.prove.structure import unfused
 from onnxzip.records.plan import Skip
-from onnxzip.records.progress import ShowProgress, at
+from onnxzip.records.progress import ShowProgress
 from onnxzip.runtime.session import open_session
 from onnxzip.runtime.timing.ratio import ratio_of
 
@@ -174,7 +174,7 @@ class Chooser:
         """Return the loss of each node if it alone computes in int8."""
         losses: dict[str, float] = {}
         for i, multiplication in enumerate(chosen):
-            self._show(f"int8 {i + 1} of {len(chosen)}", at("statistics", i / len(chosen)))
+            self._show(f"int8 {i + 1} of {len(chosen)}", 0.8 + 0.2 * i / len(chosen))
             build = bench.build([multiplication])
             losses[multiplication.node.outputs[0]] = self._nrmse(build)
         return losses

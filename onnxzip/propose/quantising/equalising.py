@@ -27,7 +27,7 @@ from onnxzip.propose.quantising.region import (
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import find_weights, is_kept
 from onnxzip.records.plan import Rewrite, Skip
-from onnxzip.records.progress import ShowProgress, at
+from onnxzip.records.progress import ShowProgress
 
 PASS_NAME = "equalise"
 """What the report calls it."""
@@ -89,7 +89,7 @@ class Equaliser:
             [group.value for group in self._groups],
             subject.known_feeds,
             subject.custom_ops,
-            lambda fraction: show("channels", at("statistics", fraction)),
+            lambda fraction: show("channels", 0.1 * fraction),
         )
 
     def _may_change(self, name: str) -> bool:
