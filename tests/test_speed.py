@@ -110,6 +110,32 @@ agraph (float[N, 32] x) => (float[N, 10] y) <float[32, 64] a, float[64] b, float
 """
 
 
+DENSE = """
+<ir_version: 8, opset_import: ["" : 17]>
+agraph (float[N, 32] x) => (float[N, 10] y)
+<float[32, 64] a, float[64] b, float[64, 64] c, float[1, 64] d, float[64, 10] e>
+{
+    h = MatMul(x, a)
+    i = Add(h, b)
+    j = Relu(i)
+    k = MatMul(j, c)
+    l = Add(d, k)
+    m = Tanh(l)
+    y = MatMul(m, e)
+}
+"""
+
+
+@pytest.mark.usefixtures("told")
+def test_products_of_matrices_add_their_bias_in_int8(tmp_path: Path) -> None:
+    """As Keras and scikit-learn export them."""
+    path, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(model_from_text(DENSE, seed=1), path)
+    report = onnxzip.compress(path, out, objective="speed", tolerance=0.8).report
+    assert kernels_of(out, tmp_path).count("QGemm") == 2
+    assert n_int8(report) == 3
+
+
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
 def test_activations_behind_a_gemm_do_not_take_it_away(activation: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from onnxzip.propose.factorising.rewriting import factorise
 from onnxzip.propose.quantising.builds import Build, Workbench
 from onnxzip.propose.quantising.choice import Chooser
 from onnxzip.propose.quantising.equalising import Equaliser
+from onnxzip.propose.quantising.gemms import with_gemms
 from onnxzip.propose.quantising.landing import Landing, land
 from onnxzip.propose.quantising.region import multiplications_of
 from onnxzip.propose.structure import Draft, Settled, settle_structure
@@ -119,7 +120,8 @@ class _Work:
         """Factorise and quantise, or only what of it is faster."""
         if settled.model.opset < DECODE_OPSET:
             return self._unquantised(settled, [])  # a skip says so already
-        equalised = Equaliser(settled, self.subject, self.options, self.show).equalised()
+        with_biases = self._with_gemms(settled)
+        equalised = Equaliser(with_biases, self.subject, self.options, self.show).equalised()
         forms: dict[str, RunForm] = {
             m.weight: "dynamic int8" if m.is_dynamic else "int8"
             for m in multiplications_of(GraphEditor(equalised.model.copy()))
@@ -129,6 +131,16 @@ class _Work:
         if build is None:
             return self._unquantised(settled, skips)
         return Accelerated(self._rounded(thinner, build, skips), build.landings, self.stopwatch)
+
+    def _with_gemms(self, settled: Settled) -> Settled:
+        """Let products with a bias be Gemms."""
+        try:
+            model = with_gemms(settled.model, self.subject)
+        except (ModelError, ProviderError):  # what asks for more of its values says why
+            return settled
+        if model is settled.model:
+            return settled
+        return replace(settled, model=model, weights=find_weights(model, self.options.keep))
 
     def _unquantised(self, settled: Settled, skips: Sequence[Skip]) -> Accelerated:
         """Factorise alone: what nodes are rounded by is of no use to others."""
