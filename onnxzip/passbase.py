@@ -8,14 +8,14 @@ through a `Builder`. How coefficients become bytes is the codec's business, not 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.records.aliases import Array, AttributeValue, Form, Scalar
+from onnxzip.records.aliases import Array, AttributeValue, Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients, Encoded, Feedback
 from onnxzip.records.plan import Candidate, Rewrite, Skip
@@ -70,29 +70,10 @@ class Codec(Protocol):
         """Estimate the bytes that storing `encoded` adds to the file, tables included."""
 
 
-@dataclass(frozen=True)
-class Site:
-    """A node that consumes the weight, as a computed form sees it.
-
-    Attributes:
-        data: name of the activation input.
-        bias: name of the bias input (Conv B, Gemm C), "" when absent.
-        output: name the replacement must produce.
-        attributes: the node's attributes, defaults included.
-    """
-
-    op_type: str
-    data: str
-    bias: str
-    output: str
-    attributes: Mapping[str, AttributeValue]
-
-
 class Builder(Protocol):
     """What a pass emits its subgraph into. All values are named by strings.
 
-    Nodes made by `node` depend on constants only and are folded when a session is created; nodes
-    made by `run_node` see activations and run at every inference.
+    Nodes depend on constants only, and are folded when a session is created.
     """
 
     def constant(self, array: Array) -> str:
@@ -125,20 +106,12 @@ class Builder(Protocol):
     def integers(self, integers: NDArray[np.int32]) -> str:
         """Store (n_segments, length) integers; return the name of their int32 value."""
 
-    def run_node(
-        self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: AttributeValue
-    ) -> str:
-        """Add a node that runs at inference, in the place of the node being replaced."""
-
     def replace_weight(self, layer: Layer, value: str) -> None:
         """Make all consumers of the layer's weight read `value` instead.
 
         `value` is float32 in canonical order with as many elements as the weight; the builder adds
         the Reshape, Transpose and Cast that give the weight's own shape, axis order and dtype.
         """
-
-    def replace_node(self, layer: Layer, emit: Callable[[Site], None]) -> None:
-        """Replace every consumer of the layer's weight by what `emit(site)` emits with `run_node`."""
 
 
 class Pass(ABC):
@@ -151,15 +124,12 @@ class Pass(ABC):
     """The oldest operator set that has all operators that it emits."""
 
     @abstractmethod
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer a ladder of candidates for a layer, cheapest first, or say why there is none.
 
         Args:
             layer: the weight and its surroundings.
             codec: quantises and prices coefficients.
-            forms: which forms are wanted: ("stored",) or ("computed",) or both.
         """
 
     @abstractmethod
@@ -168,14 +138,11 @@ class Pass(ABC):
 
     @abstractmethod
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
-        """Return what the emitted graph decodes to: float32, `layer.canonical_shape`.
-
-        For a computed form: the single weight that the emitted nodes together amount to.
-        """
+        """Return what the emitted graph decodes to: float32, `layer.canonical_shape`."""
 
     @abstractmethod
     def emit(self, candidate: Candidate, builder: Builder) -> None:
-        """Emit the candidate's graph and finish with `replace_weight` or `replace_node`."""
+        """Emit the candidate's graph and finish with `replace_weight`."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
-from onnxzip.rewrite.emit import Emitted, layer_load_bytes
+from onnxzip.rewrite.emit import Emitted
 from onnxzip.runtime.own_path import load_by_path
 from onnxzip.trust.papers import Papers
 
@@ -169,7 +169,7 @@ class _Found:
                 f"{self.original.source}: decoding adds {n_needed} bytes while a session is created, "
                 f"where nothing is entropy coded, more than `load_memory` {n_allowed}; allow more"
             )
-        of_layers = layer_load_bytes(self.emitted, self.plan, load_bytes)
+        of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
         report = replace(with_load_bytes(report, of_layers, n_needed), speed=self.speed)
         return self.shown.added_to(report, self.command, to_toml(self.options))
 

@@ -9,7 +9,7 @@ from onnxzip.records.layer import Layer, Layout
 
 
 def _conv(name: str, shape: tuple[int, ...], group: int = 1) -> Layer:
-    """Return a Conv layer with a smooth random (out, in/group, *spatial) weight, run on 8 positions."""
+    """Return a Conv layer with a smooth random (out, in/group, *spatial) weight."""
     n_axes = len(shape) - 2
     generator = np.random.default_rng(len(name) + sum(shape))
     noise = generator.standard_normal(shape)
@@ -28,8 +28,6 @@ def _conv(name: str, shape: tuple[int, ...], group: int = 1) -> Layer:
         (0.5 * noise + level).astype(np.float32),
         Layout((), (0,), (1,), tuple(range(2, 2 + n_axes))),
         attributes,
-        macs=8 * int(np.prod(shape)),
-        can_compute=True,
     )
 
 
@@ -47,9 +45,7 @@ def _matrix(
     attributes: dict[str, AttributeValue] = {}
     if op_type == "Gemm":
         attributes = {"alpha": 0.5, "beta": 2.0, "transA": 0, "transB": int(layout.is_canonical)}
-    can_compute = op_type in ("Gemm", "MatMul") and dtype is np.float32
-    macs = 8 * weight.size if can_compute else None
-    return Layer(name, op_type, weight, layout, attributes, macs, can_compute)
+    return Layer(name, op_type, weight, layout, attributes)
 
 
 def example_layers() -> tuple[Layer, ...]:

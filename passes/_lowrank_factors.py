@@ -1,4 +1,4 @@
-"""What the factors of `lowrank` become in stored form: their product, in numpy and as a subgraph."""
+"""What the factors of `lowrank` become: their product, in numpy and as a subgraph."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder
-from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients, Encoded
 from onnxzip.transforms import lowrank
-
-from ._lowrank_chain import count_chain_nodes
 
 
 def methods_for(layer: Layer) -> list[lowrank.Method]:
@@ -38,10 +36,8 @@ def method_of(settings: Mapping[str, Scalar]) -> lowrank.Method:
     return next(m for m in get_args(lowrank.Method) if m == settings["method"])
 
 
-def count_nodes(layer: Layer, settings: Mapping[str, Scalar], form: Form) -> int:
+def count_nodes(layer: Layer, settings: Mapping[str, Scalar]) -> int:
     """Count the emitted nodes, codec and replace_weight aside."""
-    if form == "computed":
-        return count_chain_nodes(layer, settings)
     if settings["method"] == "tucker":
         return 5
     return 2 + 2 * (layer.sizes[0] > 1) + 2 * (settings["method"] != "out")

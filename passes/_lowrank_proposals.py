@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Codec
-from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.transforms import lowrank
 
 from . import _lowrank_factors as _factors
-from ._lowrank_chain import count_macs
 
 ENERGY_FRACTIONS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.9995, 1.0)
 """Kept parts of the energy that ranks are tried at."""
@@ -36,12 +35,11 @@ N_SAMPLED_COMPONENTS = 16
 
 @dataclass(frozen=True)
 class Proposal:
-    """Settings, and the bytes, error and multiply-accumulates expected of them."""
+    """Settings, and the bytes and the error expected of them."""
 
     settings: Mapping[str, Scalar]
     n_bytes: float
     error: float
-    macs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +157,8 @@ class Factory:
     def _proposal(
         self, settings: Mapping[str, Scalar], n_bytes: float, squared_error: float
     ) -> Proposal:
-        macs = count_macs(self.layer, settings)
-        n_bytes += NODE_OVERHEAD_BYTES * _factors.count_nodes(self.layer, settings, "stored")
-        return Proposal(settings, n_bytes, float(np.sqrt(squared_error)), macs)
+        n_bytes += NODE_OVERHEAD_BYTES * _factors.count_nodes(self.layer, settings)
+        return Proposal(settings, n_bytes, float(np.sqrt(squared_error)))
 
 
 def _sample_rate(found: lowrank.Decomposition, rate: float, codec: Codec) -> _Cost:
@@ -184,20 +181,12 @@ def _sample_rate(found: lowrank.Decomposition, rate: float, codec: Codec) -> _Co
     return _Cost(np.interp(np.arange(n_components), sample, errors), n_fixed, n_bytes)
 
 
-def pick(layer: Layer, proposals: Sequence[Proposal], form: Form, n_rungs: int) -> list[Proposal]:
-    """Return at most `n_rungs` proposals along the curve of error over cost.
-
-    The cost is the bytes, or in computed form, which is chosen for its speed but must be stored all the
-    same, their product with the operations.
-    """
-
-    def cost(proposal: Proposal) -> float:
-        return proposal.n_bytes * (proposal.macs if form == "computed" else 1)
-
+def pick(proposals: Sequence[Proposal], n_rungs: int) -> list[Proposal]:
+    """Return at most `n_rungs` proposals along the curve of error over bytes."""
     frontier: list[Proposal] = []
-    for proposal in sorted(proposals, key=cost):
-        useful = proposal.error <= MAX_ERROR and (form == "stored" or proposal.macs < (layer.macs or 0))
-        if useful and (not frontier or proposal.error < MIN_STEP * frontier[-1].error):
+    for proposal in sorted(proposals, key=lambda proposal: proposal.n_bytes):
+        is_useful = proposal.error <= MAX_ERROR
+        if is_useful and (not frontier or proposal.error < MIN_STEP * frontier[-1].error):
             frontier.append(proposal)
     if not frontier:
         return []

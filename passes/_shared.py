@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxzip.codec.variable_rate import rows_per_segment
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Codec, relative_error
-from onnxzip.records.aliases import Array, Form, Scalar
+from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import MAX_EXPONENT, Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
@@ -66,8 +66,6 @@ def price(
     codec: Codec,
     n_nodes: int,
     error: float,
-    form: Form = "stored",
-    macs: int | None = None,
 ) -> Candidate:
     """Return the candidate of a payload.
 
@@ -79,12 +77,9 @@ def price(
         codec: prices it.
         n_nodes: nodes that `Pass.emit` adds to the codec's own and those of `replace_weight`.
         error: |W - W'| / |W|.
-        form: of the candidate.
-        macs: multiply-accumulates of a computed form; None for those of the layer.
     """
     n_bytes = codec.n_bytes(encoded) + n_nodes * NODE_OVERHEAD_BYTES
-    macs = layer.macs if macs is None else macs
-    return Candidate(layer, pass_name, dict(settings), form, n_bytes, error, macs, encoded)
+    return Candidate(layer, pass_name, dict(settings), n_bytes, error, encoded)
 
 
 def rate_ladder(
@@ -98,7 +93,7 @@ def rate_ladder(
     n_nodes: int,
     rates: Sequence[float] | None = None,
 ) -> Iterator[Candidate]:
-    """Offer a stored candidate a rate, with `settings` and the rate as its settings.
+    """Offer a candidate a rate, with `settings` and the rate as its settings.
 
     Args:
         layer: of the weight.

@@ -10,7 +10,7 @@ codewords are fitted to columns in proportion to what their errors cost the laye
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnxzip.codec.emit.nodes import cast, cut
 from onnxzip.codec.feedback import layer_feedback
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
-from onnxzip.records.aliases import Array, Form, Scalar
+from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded, Feedback
 from onnxzip.records.plan import Candidate, Skip
@@ -71,11 +71,9 @@ class CodebookPass(Pass):
         """Refuse a seed that numpy refuses."""
         check_ranges(seed=(self.seed, 0, 2**63))
 
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer one candidate per codebook size that pays, from the fewest bits a weight to the most."""
-        reason = self._reason_against(layer, forms)
+        reason = self._reason_against(layer)
         if reason is not None:
             yield reason
             return
@@ -143,10 +141,8 @@ class CodebookPass(Pass):
             value = builder.node("Transpose", [value], turned, np.float32, perm=(1, 2, 0))
         builder.replace_weight(layer, value)
 
-    def _reason_against(self, layer: Layer, forms: Sequence[Form]) -> Skip | None:
+    def _reason_against(self, layer: Layer) -> Skip | None:
         """Return why there is no candidate, None when there are some."""
-        if "stored" not in forms:
-            return Skip(layer.name, self.name, "a codebook has no computed form")
         if (skip := refusal_of_transforms(layer, self.name)) is not None:
             return skip
         if not layer.weight.any():

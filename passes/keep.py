@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass
-from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
@@ -25,14 +25,9 @@ class Keep(Pass):
     name: ClassVar[str] = "keep"
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
-        """Offer the weight as it is, in either form the same."""
-        if "stored" not in forms:
-            yield Skip(layer.name, self.name, "a kept weight has no computed form")
-            return
-        yield Candidate(layer, self.name, {}, "stored", layer.weight.nbytes, 0.0, layer.macs, Encoded())
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
+        """Offer the weight as it is."""
+        yield Candidate(layer, self.name, {}, layer.weight.nbytes, 0.0, Encoded())
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Return an empty payload: the weight stays where it is."""

@@ -13,7 +13,7 @@ in a Cast to the tensor's own type and folds to an identical initializer (CODEC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass
-from onnxzip.records.aliases import Array, Form, Scalar
+from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
@@ -92,13 +92,8 @@ class Lossless(Pass):
     min_opset: ClassVar[int] = 11
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer the smallest exact coding."""
-        if "stored" not in forms:
-            yield Skip(layer.name, self.name, "integers coded without loss have no computed form")
-            return
         if reason := _refusal(layer):
             yield Skip(layer.name, self.name, reason)
             return

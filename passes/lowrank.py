@@ -1,8 +1,8 @@
 """Low-rank factorisation: two or three thin factors whose product is the weight.
 
-Stored form: the factors are multiplied by MatMul when the session is created. With input statistics they
-are those of the layer's outputs, and rounded with error feedback (_lowrank_projected.py). Computed
-form: the node becomes a chain of thinner nodes. Formulas and sources: transforms/lowrank.py.
+The factors are multiplied by MatMul when the session is created. With input statistics they are those of
+the layer's outputs, and rounded with error feedback (_lowrank_projected.py). Formulas and sources:
+transforms/lowrank.py.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass, relative_error
-from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
-from onnxzip.transforms.chains import reason_against
 
 from . import _lowrank_projected as _projected
 from ._examples import example_layers
-from ._lowrank_chain import count_macs, emit_chain
 from ._lowrank_factors import count_nodes, emit_product, methods_for, product, shorter_side
 from ._lowrank_proposals import Factory, Proposal, pick
 from ._shared import check_ranges, payload, price, rate_ladder, refusal_of_transforms, rising
@@ -37,7 +35,7 @@ class LowRankPass(Pass):
     """Factorise matrices by SVD, kernels by channel SVD, Tucker-2 or spatial separation.
 
     Attributes:
-        rungs: candidates offered per form, at most.
+        rungs: candidates offered for a weight whose inputs are not known, at most.
         max_side: largest shorter side of a matrix; its eigenvectors cost the cube of it.
     """
 
@@ -51,21 +49,18 @@ class LowRankPass(Pass):
         """Refuse a ladder without rungs, and sides that no matrix has."""
         check_ranges(rungs=(self.rungs, 1, 64), max_side=(self.max_side, 1, 65536))
 
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
-        """Offer (method, rank, rate) along the curve of error over bytes (and operations), per form."""
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
+        """Offer (method, rank, rate) along the curve of error over bytes."""
         if (skip := refusal_of_transforms(layer, self.name)) is not None:
             yield skip
             return
         if not layer.weight.any():
             yield Skip(layer.name, self.name, f"all {layer.weight.size} elements are zero")
             return
-        if "stored" in forms and _projected.can_project(layer):
+        if _projected.can_project(layer):
             yield from self._project(layer, codec)
-            forms = [form for form in forms if form != "stored"]
-        if forms:
-            yield from self._factorise(layer, codec, forms)
+        else:
+            yield from self._factorise(layer, codec)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Factorise by the settings' method and rank and quantise the factors at their rate."""
@@ -80,12 +75,12 @@ class LowRankPass(Pass):
         return product(candidate.layer, candidate.settings, payload(candidate))
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
-        """Emit the factors and their product, or a chain of nodes with one factor each."""
+        """Emit the factors and their product."""
         if candidate.settings.get("feedback", False):
             _projected.emit(candidate.layer, payload(candidate), builder)
-            return
-        emit = emit_chain if candidate.form == "computed" else emit_product
-        emit(candidate.layer, candidate.settings, payload(candidate).coefficients, builder)
+        else:
+            coefficients = payload(candidate).coefficients
+            emit_product(candidate.layer, candidate.settings, coefficients, builder)
 
     def _project(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer one candidate per rate at which the factors hold fewer numbers than the weight."""
@@ -109,9 +104,7 @@ class LowRankPass(Pass):
                 layer.name, self.name, "at no rate its factors hold fewer numbers than the weight"
             )
 
-    def _factorise(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
+    def _factorise(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer what is best for the weight itself, whatever its inputs."""
         factory = Factory(layer)
         able = [m for m in methods_for(layer) if shorter_side(layer, m) >= 2]
@@ -120,23 +113,17 @@ class LowRankPass(Pass):
             yield Skip(layer.name, self.name, _refusal_of_matrices(layer, self.max_side))
             return
         proposals = factory.propose(methods, codec)
-        for form in forms:
-            if form == "computed" and (reason := _reason_against(layer)):
-                yield Skip(layer.name, self.name, f"no computed form: {reason}")
-                continue
-            picked = pick(layer, proposals, form, self.rungs)
-            ladder = (_candidate(factory, self.name, p.settings, form, codec) for p in picked)
-            is_empty = True
-            for candidate in rising(ladder, layer.weight.nbytes):
-                is_empty = False
-                yield candidate
-            if is_empty:
-                yield Skip(layer.name, self.name, _refusal_of_prices(layer, proposals, form))
+        picked = pick(proposals, self.rungs)
+        ladder = (_candidate(factory, self.name, p.settings, codec) for p in picked)
+        is_empty = True
+        for candidate in rising(ladder, layer.weight.nbytes):
+            is_empty = False
+            yield candidate
+        if is_empty:
+            yield Skip(layer.name, self.name, _refusal_of_prices(layer, proposals))
 
 
-def _candidate(
-    factory: Factory, name: str, settings: Mapping[str, Scalar], form: Form, codec: Codec
-) -> Candidate:
+def _candidate(factory: Factory, name: str, settings: Mapping[str, Scalar], codec: Codec) -> Candidate:
     """Encode, price and measure one proposal."""
     layer, encoded = factory.layer, factory.encode(settings, codec)
     return price(
@@ -145,17 +132,9 @@ def _candidate(
         settings,
         encoded,
         codec=codec,
-        n_nodes=count_nodes(layer, settings, form),
+        n_nodes=count_nodes(layer, settings),
         error=relative_error(factory.weight, product(layer, settings, encoded)),
-        form=form,
-        macs=count_macs(layer, settings) if form == "computed" else None,
     )
-
-
-def _reason_against(layer: Layer) -> str:
-    if reason := reason_against(layer):
-        return reason
-    return "" if layer.macs else "the multiply-accumulates of its consumer are unknown"
 
 
 def _refusal_of_matrices(layer: Layer, max_side: int) -> str:
@@ -163,9 +142,6 @@ def _refusal_of_matrices(layer: Layer, max_side: int) -> str:
     return f"the shorter side of its matrices is {sides}; factorised are those from 2 to {max_side}"
 
 
-def _refusal_of_prices(layer: Layer, proposals: Sequence[Proposal], form: Form) -> str:
-    if form == "computed" and all(p.macs >= (layer.macs or 0) for p in proposals):
-        least = min(p.macs for p in proposals)
-        return f"needs {least} multiply-accumulates at least, the node itself {layer.macs}"
+def _refusal_of_prices(layer: Layer, proposals: Sequence[Proposal]) -> str:
     least_bytes = min(p.n_bytes for p in proposals)
     return f"about {least_bytes:.0f} bytes of factors and their nodes, the weight {layer.weight.nbytes}"

@@ -6,7 +6,7 @@ with error feedback (codec/feedback.py has formula and source), and stored colum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass
-from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
@@ -31,13 +31,9 @@ class ScalarPass(Pass):
     name: ClassVar[str] = "scalar"
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer one candidate per rate of the codec."""
-        if "stored" not in forms:
-            yield Skip(layer.name, self.name, "quantisation alone has no computed form")
-        elif (skip := refusal(layer, self.name)) is not None:
+        if (skip := refusal(layer, self.name)) is not None:
             yield skip
         elif (columns := RoundedColumns(layer)).feedback is not None:
             yield from columns.ladder(self.name, {}, codec=codec, n_nodes=3)

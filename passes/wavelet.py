@@ -17,7 +17,7 @@ import pywt
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass, relative_error
-from onnxzip.records.aliases import Form, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
@@ -89,13 +89,8 @@ class Wavelet(Pass):
             truncation=(self.truncation, 0.0, 1.0),
         )
 
-    def candidates(
-        self, layer: Layer, codec: Codec, forms: Sequence[Form]
-    ) -> Iterator[Candidate | Skip]:
+    def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer one candidate per rate, each with the largest threshold its noise allows."""
-        if "stored" not in forms:
-            yield Skip(layer.name, self.name, "wavelets have no computed form")
-            return
         if (skip := refusal_of_transforms(layer, self.name)) is not None:
             yield skip
             return

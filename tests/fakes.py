@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.codec.feedback import round_columns
-from onnxzip.passbase import Site
 from onnxzip.records.aliases import Array, AttributeValue, Feeds
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients, Encoded, Feedback
@@ -74,17 +73,15 @@ class FakeBuilder:
     """A passbase.Builder that collects nodes into an onnx model around one layer.
 
     `weight_model` is the model whose only node beyond the decode subgraph multiplies the weight by
-    the input `one`; `node_model` is the one in which the consumer was replaced.
+    the input `one`.
     """
 
-    def __init__(self, layer: Layer, opset: int = 17, bias: Array | None = None) -> None:
+    def __init__(self, layer: Layer, opset: int = 17) -> None:
         self.layer = layer
         self.opset = opset
         self.weight_value = ""
-        self.replaced_node = False
         self.declared: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {}
         self.n_decode_nodes = 0
-        self._bias = bias
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._n_names = 0
@@ -151,13 +148,6 @@ class FakeBuilder:
         assert integers.ndim == 2
         return self.constant(integers)
 
-    def run_node(
-        self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: AttributeValue
-    ) -> str:
-        name = output or self._name(op_type)
-        self._nodes.append(helper.make_node(op_type, list(inputs), [name], **attributes))
-        return name
-
     def replace_weight(self, layer: Layer, value: str) -> None:
         assert layer is self.layer
         assert not self.weight_value, "replace_weight called twice"
@@ -173,13 +163,6 @@ class FakeBuilder:
         self.n_decode_nodes = n_before
         self.weight_value = value
 
-    def replace_node(self, layer: Layer, emit: Callable[[Site], None]) -> None:
-        assert layer is self.layer
-        assert layer.can_compute
-        bias = "" if self._bias is None else self.constant(self._bias)
-        emit(Site(layer.op_type, "data", bias, "output", dict(layer.attributes)))
-        self.replaced_node = True
-
     def weight_model(self, *, all_values: bool = False) -> onnx.ModelProto:
         """Return the model weight * one; with `all_values` every declared value is an output too."""
         assert self.weight_value, "emit did not call replace_weight"
@@ -187,26 +170,6 @@ class FakeBuilder:
         scale = helper.make_node("Mul", [self.weight_value, "one"], ["output"])
         rank = max(self.layer.weight.ndim, 1)
         return self._model([*self._nodes, scale], ("one", dtype, [1]), rank, dtype, all_values)
-
-    def node_model(self) -> onnx.ModelProto:
-        """Return the model in which the consumer is replaced by the emitted nodes."""
-        assert self.replaced_node, "emit did not call replace_node"
-        shape = list(consumer_shape(self.layer))
-        return self._model(self._nodes, ("data", TensorProto.FLOAT, shape), len(shape))
-
-    def consumer_model(self, weight: Array) -> onnx.ModelProto:
-        """Return the model of the original consumer carrying the given weight."""
-        initializers = [numpy_helper.from_array(np.ascontiguousarray(weight), "weight")]
-        left = self.layer.op_type == "MatMul" and is_left_operand(self.layer)
-        inputs = ["weight", "data"] if left else ["data", "weight"]
-        if self._bias is not None:
-            initializers.append(numpy_helper.from_array(self._bias, "bias"))
-            inputs.append("bias")
-        node = helper.make_node(self.layer.op_type, inputs, ["output"], **self.layer.attributes)
-        shape = list(consumer_shape(self.layer))
-        return make_model(
-            [node], initializers, ("data", TensorProto.FLOAT, shape), self.opset, len(shape)
-        )
 
     def _model(
         self,
@@ -244,23 +207,6 @@ def make_model(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model)
     return model
-
-
-def is_left_operand(layer: Layer) -> bool:
-    """Whether a MatMul's weight is its first operand: then its out axis precedes its inner axis."""
-    return layer.layout.out[0] < layer.layout.inner[0]
-
-
-def consumer_shape(layer: Layer) -> tuple[int, ...]:
-    """Return a data shape the layer's consumer accepts."""
-    n_batch, _, n_inner, spatial = layer.sizes
-    if layer.op_type == "Conv":
-        return (2, n_inner * int(layer.attributes["group"]), *(2 * k + 4 for k in spatial))
-    if layer.op_type == "Gemm":
-        return (n_inner, 3) if layer.attributes["transA"] else (3, n_inner)
-    assert layer.op_type == "MatMul"
-    matrix = (n_inner, 3) if is_left_operand(layer) else (3, n_inner)
-    return (n_batch, *matrix) if layer.layout.batch else (2, *matrix)
 
 
 def run(

@@ -247,7 +247,7 @@ def test_verify_refuses_what_it_does_not_use(settings: dict[str, Any], message: 
         ({"scalar": {"nope": 1}}, "the pass scalar has no setting 'nope'"),
         ({"dct": {"block": "8"}}, "the setting dct.block '8' is not of type int"),
         ({"dct": {"block": 0}}, "settings of the pass dct: block 0 is not from 1 to 1024"),
-        ({"dct": {"computed_keep": (0.5, 2.0)}}, "computed_keep 2 is not from 0 to 1"),
+        ({"wavelet": {"multiples": (0.5, 200.0)}}, "multiples 200 is not from 0 to 100"),
         ({"wavelet": {"tile": 1}}, "tile 1 is not from 2 to 1024"),
         ({"lowrank": {"rungs": 0}}, "rungs 0 is not from 1 to 64"),
         ({"codebook": {"seed": -1}}, "seed -1 is not from 0"),

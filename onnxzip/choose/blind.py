@@ -44,7 +44,7 @@ def harmless(ladders: Ladders, names: Collection[str]) -> Ladders:
     """Let layers of which nothing is known have no error that counts on any model."""
     capped = dict(ladders)
     for name in names:
-        capped[name] = [c for c in ladders[name] if c.error <= HARMLESS_ERROR and c.form == "stored"]
+        capped[name] = [c for c in ladders[name] if c.error <= HARMLESS_ERROR]
     return capped
 
 

@@ -57,8 +57,8 @@ def probes(ladders: Ladders) -> dict[str, Candidate]:
 
 
 def _nearest(ladder: Sequence[Candidate], error: float) -> Candidate | None:
-    """Return the stored candidate whose error is nearest to one, of those that have an error."""
-    useful = [c for c in ladder if c.form == "stored" and c.error > 0]
+    """Return the candidate whose error is nearest to one, of those that have an error."""
+    useful = [c for c in ladder if c.error > 0]
     return min(useful, key=lambda c: abs(np.log(c.error / error)), default=None)
 
 
@@ -92,8 +92,7 @@ def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, 
     return {
         name: candidate
         for name, candidate in plan.chosen.items()
-        if candidate.form == "stored"
-        and candidate.error
+        if candidate.error
         > _TRUSTED_FACTOR
         * max(
             (e for e, _ in sensitivities[name].points if e <= candidate.error), default=candidate.error

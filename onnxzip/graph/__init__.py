@@ -33,7 +33,7 @@ from onnxzip.graph.reading.inputs.unranked import guess_shapes
 from onnxzip.graph.reading.integers.kernels import IntegerNode, float_nodes, integer_nodes
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
-from onnxzip.graph.reading.shapes import annotate_layers, read_ports
+from onnxzip.graph.reading.shapes import read_ports
 from onnxzip.graph.reading.small_tensors import find_small_layers, largest_constant
 from onnxzip.graph.reading.structure import count_differences, structure
 from onnxzip.graph.reading.weights import MIN_ELEMENTS, MIN_INTEGER_BYTES, find_layers
@@ -103,7 +103,6 @@ __all__ = [
     "RoundedValues",
     "Site",
     "StoredValue",
-    "annotate_layers",
     "bare_bytes",
     "check_output",
     "check_unread",

@@ -1,4 +1,4 @@
-"""Ladders of candidates: which forms are asked for, and the rates that were not measured.
+"""Ladders of candidates: the rates that were not measured.
 
 Candidates of one pass that differ in the rate alone are a curve. Bytes and errors between two rates of
 a curve, and above the highest that was measured, are estimated: plans are tried on the whole model, so
@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 from onnxzip.passbase import Codec
-from onnxzip.records.aliases import Form
 from onnxzip.records.plan import Candidate
 
 Ladders = Mapping[str, Sequence[Candidate]]
@@ -21,11 +20,6 @@ Ladders = Mapping[str, Sequence[Candidate]]
 _MOST_DOUBT = 1.5
 """How far the errors at a curve's two highest rates may be from proportion: a curve whose error ends
 elsewhere, as that of a low rank does, says nothing of higher rates."""
-
-
-def forms_for(objective: str) -> tuple[Form, ...]:
-    """Return the forms that passes should offer: "size" stores, "speed" also computes."""
-    return ("stored",)
 
 
 def completed(ladder: Sequence[Candidate], codec: Codec) -> list[Candidate]:
@@ -95,7 +89,7 @@ def _at_high_rates(ladder: Sequence[Candidate], codec: Codec) -> list[Candidate]
     """
     tops: list[tuple[float, Candidate]] = []
     for curve in _curves(ladder):
-        if len(curve) > 1 and curve[-1].form == "stored" and rate_of(curve[-1]) >= _top(codec):
+        if len(curve) > 1 and rate_of(curve[-1]) >= _top(codec):
             low, high = curve[-2:]
             doubt = low.error / high.error * rate_of(low) / rate_of(high)
             if 1 / _MOST_DOUBT < doubt < _MOST_DOUBT:
@@ -129,9 +123,9 @@ def _curves(ladder: Sequence[Candidate]) -> list[list[Candidate]]:
 
 def _key(candidate: Candidate) -> tuple[object, ...]:
     others = tuple(sorted((k, v) for k, v in candidate.settings.items() if k != "rate"))
-    return (candidate.pass_name, candidate.form, others)
+    return (candidate.pass_name, others)
 
 
 def _is_rising(low: Candidate, high: Candidate) -> bool:
-    """Whether the higher rate of two is the more exact one, at as many operations."""
-    return low.n_bytes < high.n_bytes and low.error > high.error and low.macs == high.macs
+    """Whether the higher rate of two is the more exact one."""
+    return low.n_bytes < high.n_bytes and low.error > high.error

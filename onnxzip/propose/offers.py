@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +11,12 @@ from threadpoolctl import threadpool_limits
 
 from onnxzip.measure.moments.distortion import OutputDistortion, RowDistortion
 from onnxzip.passbase import Codec, Pass, relative_error
-from onnxzip.records.aliases import Form
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Skip
 
 
 def collect_offers(
-    layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
+    layer: Layer, passes: Mapping[str, Pass], codec: Codec
 ) -> tuple[list[Candidate], list[Skip]]:
     """Return every pass's candidates for a layer, payloads released, and the refusals.
 
@@ -25,13 +24,13 @@ def collect_offers(
     The candidates come without the layer, which must not come back from another process as a copy.
     """
     with threadpool_limits(1):
-        candidates, skips = _offer_on_one_thread(layer, passes, codec, forms)
+        candidates, skips = _offer_on_one_thread(layer, passes, codec)
     absent = Layer(layer.name, layer.op_type, np.zeros(0, np.float32), layer.layout)
     return [replace(candidate, layer=absent) for candidate in candidates], skips
 
 
 def _offer_on_one_thread(
-    layer: Layer, passes: Mapping[str, Pass], codec: Codec, forms: Sequence[Form]
+    layer: Layer, passes: Mapping[str, Pass], codec: Codec
 ) -> tuple[list[Candidate], list[Skip]]:
     candidates: list[Candidate] = []
     skips: list[Skip] = []
@@ -41,10 +40,10 @@ def _offer_on_one_thread(
         return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
     measure = _error_measure(layer)
     for method in able.values():
-        for offer in method.candidates(layer, codec, forms):
+        for offer in method.candidates(layer, codec):
             if isinstance(offer, Skip):
                 skips.append(offer)
-            elif offer.n_bytes < layer.weight.nbytes or offer.form == "computed":
+            elif offer.n_bytes < layer.weight.nbytes:
                 if measure is not None:
                     offer = replace(offer, error=measure(method.restore(offer)))
                 if math.isfinite(offer.error):

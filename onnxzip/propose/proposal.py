@@ -12,12 +12,12 @@ from joblib import Parallel, delayed
 
 from onnxzip.codec.level import Level, level, packing
 from onnxzip.errors import UsageError
-from onnxzip.graph import DECODE_OPSET, Model, annotate_layers, inline_bytes, release_pages
+from onnxzip.graph import DECODE_OPSET, Model, inline_bytes, release_pages
 from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
-from onnxzip.propose.ladders import completed, forms_for
+from onnxzip.propose.ladders import completed
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import Settled
@@ -93,13 +93,11 @@ def propose(settled: Settled, subject: Subject, options: Options, show: ShowProg
     """
     weight_passes, _ = make_passes(options)
     model, found = settled.model, settled.weights
-    shapes = {name: array.shape for name, array in subject.samples[0].feeds.feeds[0].items()}
-    layers = annotate_layers(model, found.layers, shapes)
     chosen_level = level(options.level)
     if model.opset < DECODE_OPSET:
         chosen_level = packing(chosen_level)
         weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
-    layers, unmeasured = _measure_inputs(model, layers, subject, show)
+    layers, unmeasured = _measure_inputs(model, found.layers, subject, show)
     codecs = chosen_level.codecs(layers, options.load_memory)
     ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
     n_candidates = sum(map(len, ladders.values()))
@@ -160,7 +158,6 @@ def _collect_ladders(
     show: ShowProgress,
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
-    forms = forms_for(options.objective)
     pool = Parallel(
         n_jobs=_n_processes(options.n_jobs, len(layers)),
         prefer="processes",
@@ -168,7 +165,7 @@ def _collect_ladders(
         initializer=end_with,
         initargs=(os.getpid(),),
     )
-    offers = pool(delayed(collect_offers)(layer, passes, codecs[layer.name], forms) for layer in layers)
+    offers = pool(delayed(collect_offers)(layer, passes, codecs[layer.name]) for layer in layers)
     ladders: dict[str, Sequence[Candidate]] = {}
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):

@@ -45,7 +45,7 @@ def check_decoded(
         restorer: restores the candidates with numpy.
 
     Returns:
-        max |decoded - restored| / max |restored| over the stored weights; where integers are decoded,
+        max |decoded - restored| / max |restored| over the weights; where integers are decoded,
         what must be off at least, see `IntegerGrid.excess`.
 
     Raises:
@@ -65,8 +65,6 @@ def check_decoded(
 
     worst = 0.0
     for name, candidate in plan.chosen.items():
-        if candidate.form != "stored":
-            continue
         worst = max(worst, deviation(name, restorer.restore(candidate)))
     constants = settled(plan)
     for layer in plan.rounding.layers:

@@ -19,7 +19,7 @@ from onnxzip.prove.notes import note_on
 from onnxzip.prove.structure import check_structure
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan
-from onnxzip.rewrite.emit import Emitted, plain_emitted, plain_reference
+from onnxzip.rewrite.emit import Emitted, plain_reference
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.runtime.optimised import optimised_model
 from onnxzip.runtime.outputs import Outputs
@@ -101,13 +101,11 @@ def expect(
             f"{source}: the graph decodes weights {deviation:.2g} off their restored values "
             f"(limit {EXACT_LIMIT:g}); please report this model"
         )
-    reference, stored = plain_reference(folded, emitted, plan, decoded, restorer)
+    reference, stored = plain_reference(folded, emitted, plan, decoded)
     restorer.forget()
     release_pages(folded.arrays.values())
-    computed = any(c.form == "computed" for c in plan.chosen.values())
-    plain = plain_emitted(emitted, decoded) if computed else reference
     with own_fault(source):
-        nodes = structure(optimised_model(loadable(plain), custom_ops=subject.custom_ops))
+        nodes = structure(optimised_model(loadable(reference), custom_ops=subject.custom_ops))
     runs, limits = _run_reference(reference, stored, subject)
     return Expectation(nodes, runs, limits, deviation)
 

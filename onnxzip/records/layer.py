@@ -81,8 +81,7 @@ class Layer:
         weight: read-only array in the model's own axis order and float type.
         layout: meaning of the weight's axes.
         attributes: attributes of the first consumer (strides, group, transB, ...), defaults included.
-        macs: multiply-accumulates one run of the consumers costs; None when unknown.
-        can_compute: whether the consumer may be replaced by other nodes (computed form).
+        can_factorise: whether nodes with factors of it may take the place of its consumers.
         statistics: second moment of the consumer's input; None without calibration.
         row_weights: (n_out,) float32 of mean 1, how often each row of a Gather's table is read, damped;
             None where that is not known.
@@ -93,8 +92,7 @@ class Layer:
     weight: Array
     layout: Layout
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
-    macs: int | None = None
-    can_compute: bool = False
+    can_factorise: bool = False
     statistics: Statistics | None = None
     row_weights: NDArray[np.float32] | None = None
 

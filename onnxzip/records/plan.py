@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from onnxzip.records.aliases import Array, Form, Scalar
+from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One way to store or compute one layer.
+    """One way to store one layer.
 
     Attributes:
         settings: what the pass needs to encode the layer again; scalars, shown in the report.
         n_bytes: estimated bytes in the file, names and nodes of the decode subgraph included.
         error: |W - W'| / |W| in the Frobenius norm; with statistics the relative error of the layer's
             output, sqrt(tr(E H Eᵀ) / tr(W H Wᵀ)), with row weights that of the rows as they are read.
-        macs: multiply-accumulates of one run (computed form), else the layer's own.
         encoded: the payload; None once released (`Pass.encode` makes it again, bit for bit).
         is_estimate: whether bytes and error were interpolated between two rates, not measured.
     """
@@ -27,10 +26,8 @@ class Candidate:
     layer: Layer
     pass_name: str
     settings: Mapping[str, Scalar]
-    form: Form
     n_bytes: int
     error: float
-    macs: int | None = None
     encoded: Encoded | None = None
     is_estimate: bool = False
 

@@ -183,13 +183,11 @@ def _layer_report(candidate: Candidate, bytes_before: int, bytes_after: int) -> 
         shape=tuple(layer.weight.shape),
         dtype=layer.weight.dtype.name,
         pass_name=candidate.pass_name,
-        form=candidate.form,
+        form="stored",
         settings=candidate.settings,
         bytes_before=bytes_before,
         bytes_after=bytes_after,
         error=candidate.error,
-        macs_before=layer.macs,
-        macs_after=candidate.macs if candidate.form == "computed" else layer.macs,
     )
 
 

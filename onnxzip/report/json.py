@@ -28,7 +28,7 @@ from onnxzip.report.record import (
 
 SUFFIX = ".json"
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the JSON layout; raised whenever a field changes its meaning or goes away."""
 
 

@@ -105,10 +105,10 @@ class Inspection:
 class LayerReport:
     """One line of the report: how a weight is stored.
 
-    `bytes_after` is its share of the decode subgraph's bytes; `macs_before`/`macs_after` are None when
-    unknown; `error` is Candidate.error, None where a file that is tested does not tell it; `load_bytes`
-    are what decode nodes put out for it when a session is created, None in reports of versions that did
-    not count them.
+    `form` is "stored"; on a test of a file that an older version wrote, "computed" where nodes with
+    factors stand for another node. `bytes_after` is its share of the decode subgraph's bytes; `error` is
+    Candidate.error, None where a file that is tested does not tell it; `load_bytes` are what decode
+    nodes put out for it when a session is created, None in reports of versions that did not count them.
     """
 
     name: str
@@ -121,8 +121,6 @@ class LayerReport:
     bytes_before: int
     bytes_after: int
     error: float | None
-    macs_before: int | None = None
-    macs_after: int | None = None
     load_bytes: int | None = None
 
 

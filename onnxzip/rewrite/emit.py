@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -18,11 +17,9 @@ from onnxzip.graph import (
     Origin,
     RoundedValues,
     companions,
-    decoded_shapes,
     decoder_bytes,
     shorten_names,
     with_constants,
-    with_plain_weights,
     write_mark,
 )
 from onnxzip.passbase import Pass
@@ -174,75 +171,26 @@ class Emitter:
         return dict(zip(plan.chosen, shares, strict=True)), small_share
 
 
-def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, str, int, float]]:
-    """Return (pass name, form, bytes, error) of the decoded values that are not small tensors.
-
-    A computed form has values of its own, which belong to no weight by name: they share the bytes of all
-    computed forms by their sizes.
-    """
+def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, int, float]]:
+    """Return (pass name, bytes, error) of the decoded values that are not small tensors."""
     homes, sizes = emitted.homes, emitted.sizes
-    origin: dict[str, tuple[str, str, int, float]] = {
-        homes[name]: (c.pass_name, c.form, sizes[name], c.error)
-        for name, c in plan.chosen.items()
-        if c.form == "stored"
-    }
-    origin |= {name: ("lossless", "stored", n_bytes, 0.0) for name, n_bytes in emitted.copies.items()}
-    origin |= {name: (STEPS, "stored", n_bytes, 0.0) for name, n_bytes in emitted.steps.items()}
-    n_computed = sum(sizes[name] for name, c in plan.chosen.items() if c.form == "computed")
-    if not n_computed:
-        return origin
-    small = emitted.small(plan)
-    lengths = {
-        name: math.prod(shape)
-        for name, shape in decoded_shapes(emitted.model, emitted.n_nodes).items()
-        if name not in origin and name not in small
-    }
-    for name, n_bytes in zip(lengths, apportion(n_computed, list(lengths.values())), strict=True):
-        origin[name] = ("", "computed", n_bytes, 0.0)
-    return origin
-
-
-def layer_load_bytes(emitted: Emitted, plan: Plan, by_value: Mapping[str, int]) -> dict[str, int]:
-    """Return the bytes that decode nodes put out for each planned layer, by layer name.
-
-    Args:
-        emitted: the compressed model.
-        plan: what it was made from.
-        by_value: those bytes by decoded value (`graph.load_bytes`). Values of computed forms belong to
-            no weight by name: these forms share them as they share the bytes of the file.
-    """
-    homes = emitted.homes
-    computed = [name for name, c in plan.chosen.items() if c.form == "computed"]
-    found = {name: by_value[homes[name]] for name, c in plan.chosen.items() if c.form == "stored"}
-    others = emitted.small(plan) | set(emitted.copies) | set(emitted.steps)
-    others |= {homes[name] for name in found}
-    n_computed = sum(n_bytes for name, n_bytes in by_value.items() if name not in others)
-    shares = apportion(n_computed, [emitted.sizes[name] for name in computed])
-    return found | dict(zip(computed, shares, strict=True))
+    origin = {homes[name]: (c.pass_name, sizes[name], c.error) for name, c in plan.chosen.items()}
+    origin |= {name: ("lossless", n_bytes, 0.0) for name, n_bytes in emitted.copies.items()}
+    return origin | {name: (STEPS, n_bytes, 0.0) for name, n_bytes in emitted.steps.items()}
 
 
 def plain_reference(
-    model: Model, emitted: Emitted, plan: Plan, decoded: Mapping[str, Array], restorer: Restorer
+    model: Model, emitted: Emitted, plan: Plan, decoded: Mapping[str, Array]
 ) -> tuple[Model, frozenset[str]]:
     """Return the model that `emitted` has to equal: the original graph with the decoded weights.
-
-    A computed form has no decoded weight; there numpy's `restore` gives the values.
 
     Returns:
         The model, and the names of those of its initializers that `emitted` decodes.
     """
-    weights = {
-        name: decoded[emitted.homes[name]] if c.form == "stored" else restorer.restore(c)
-        for name, c in plan.chosen.items()
-    }
+    weights = {name: decoded[emitted.homes[name]] for name in plan.chosen}
     landed = {name: weights.pop(name) for name in emitted.grids if name in weights}
     layers = [c.layer for name, c in plan.chosen.items() if name in weights]
     reference, homes = with_hoisted_weights(with_constants(model, landed), layers, weights)
-    stored = {homes[name] for name in weights if plan.chosen[name].form == "stored"} | set(landed)
+    stored = {homes[name] for name in weights} | set(landed)
     stored |= {layer.name for layer in plan.rounding.layers}
     return reference, frozenset(stored | companions(reference, stored))
-
-
-def plain_emitted(emitted: Emitted, decoded: Mapping[str, Array]) -> Model:
-    """Return the emitted model with its decode nodes replaced by their results."""
-    return with_plain_weights(emitted.model, emitted.n_nodes, decoded)

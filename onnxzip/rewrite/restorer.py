@@ -28,7 +28,6 @@ class Restorer:
             candidate.encoded is None
             and known is not None
             and known.pass_name == candidate.pass_name
-            and known.form == candidate.form
             and known.settings == candidate.settings
         ):
             return known

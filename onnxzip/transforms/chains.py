@@ -89,7 +89,7 @@ def relative_macs(layer: Layer, settings: Mapping[str, Scalar]) -> int:
 def reason_against(layer: Layer) -> str:
     """Return why the layer's node cannot become a chain, "" when it can."""
     attributes, layout = layer.attributes, layer.layout
-    if not layer.can_compute or layer.op_type not in ("Conv", "Gemm", "MatMul"):
+    if not layer.can_factorise or layer.op_type not in ("Conv", "Gemm", "MatMul"):
         return f"{layer.op_type or 'its consumer'} has to stay"
     if layer.weight.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         return f"values between the factors would be rounded to {layer.weight.dtype}"

@@ -87,7 +87,7 @@ for _name, _arguments in MATMULS.items():
 
 @case()
 def einsum_weight() -> onnx.ModelProto:
-    """A weight that an Einsum reads: stored form only."""
+    """A weight that an Einsum reads."""
     draft = Draft()
     draft.add("Einsum", ["x", draft.weight("weight", 4, 64, 16)], "y", equation="bi,hio->bho")
     return draft.model([X64], [value("y", [BATCH, 4, 16])])

@@ -20,7 +20,7 @@ NAMES = ("first", "second", "third", "fourth")
 def make_rungs(name: str) -> list[Candidate]:
     layer: Any = make_layer(name, 1000)
     return [
-        Candidate(layer, "scalar", {"rate": rate}, "stored", int(1000 * rate), 2.0**-rate, None)
+        Candidate(layer, "scalar", {"rate": rate}, int(1000 * rate), 2.0**-rate)
         for rate in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
     ]
 

@@ -67,13 +67,6 @@ def test_only_errors_that_are_harmless_are_left() -> None:
     assert [candidate.error for candidate in found["unknown"]] == [HARMLESS_ERROR, 1e-5]
 
 
-def test_no_node_is_computed_otherwise() -> None:
-    ladder = make_ladder(make_layer("w", 1000), [(100, 1e-5)])
-    computed = [SimpleNamespace(error=1e-5, form="computed")]
-    found = harmless({"w": [*ladder, *computed]}, ["w"])  # type: ignore[list-item]
-    assert list(found["w"]) == list(ladder)
-
-
 def test_what_the_users_inputs_leave_open_is_a_warning_and_what_ours_leave_a_doubt() -> None:
     missed = blind.unreached(["far", "farther"])
     assert blind.doubts(missed, is_generated=True) == ["no input reached weight 'far' and 1 more"]

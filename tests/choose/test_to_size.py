@@ -99,7 +99,7 @@ def test_the_plan_and_not_its_refit_tells_whether_it_is_new() -> None:
     def refitted_for(budget: float) -> Plan:
         plan = plan_for(budget)
         fitted = {
-            n: type(c)(c.layer, c.pass_name, c.settings, c.form, c.n_bytes, c.error)
+            n: type(c)(c.layer, c.pass_name, c.settings, c.n_bytes, c.error)
             for n, c in plan.chosen.items()
         }
         return Plan(fitted, plan.budget, plan.n_bytes, plan.error)

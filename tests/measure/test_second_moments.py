@@ -284,9 +284,7 @@ def test_codewords_go_where_rows_are_read() -> None:
     errors = []
     for layer in (layers[0], weighted):
         encoded = compression.encode(layer, settings, FixedRate())
-        restored = compression.restore(
-            Candidate(layer, "codebook", settings, "stored", 0, 0.0, encoded=encoded)
-        )
+        restored = compression.restore(Candidate(layer, "codebook", settings, 0, 0.0, encoded=encoded))
         errors.append(RowDistortion(layer.canonical(), weights)(restored))
     assert errors[1] < 0.9 * errors[0]
 

@@ -29,7 +29,7 @@ from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
-from tests.fakes import FakeBuilder, FakeCodec, assert_same_payload, consumer_shape, is_close, run
+from tests.fakes import FakeBuilder, FakeCodec, assert_same_payload, is_close, run
 
 CODEC = FakeCodec()
 LEVELS = (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
@@ -103,12 +103,11 @@ def layer_of(weight: Array) -> Layer:
 
 @cache
 def offers(compression: Pass, layer: Layer) -> tuple[Candidate | Skip, ...]:
-    return tuple(compression.candidates(layer, CODEC, ("stored", "computed")))
+    return tuple(compression.candidates(layer, CODEC))
 
 
-def candidates_of(compression: Pass, layer: Layer, form: str | None = None) -> list[Candidate]:
-    found = [offer for offer in offers(compression, layer) if isinstance(offer, Candidate)]
-    return [candidate for candidate in found if form in (None, candidate.form)]
+def candidates_of(compression: Pass, layer: Layer) -> list[Candidate]:
+    return [offer for offer in offers(compression, layer) if isinstance(offer, Candidate)]
 
 
 def assert_well_formed(encoded: Encoded) -> None:
@@ -118,13 +117,6 @@ def assert_well_formed(encoded: Encoded) -> None:
     for integers in encoded.integers.values():
         assert integers.ndim == 2
         assert integers.dtype == np.int32
-
-
-def biases(layer: Layer) -> tuple[Array | None, ...]:
-    """The bias inputs a consumer may have: none, and for Conv and Gemm one per output."""
-    if layer.op_type not in ("Conv", "Gemm"):
-        return (None,)
-    return (None, np.linspace(-1, 1, layer.sizes[1], dtype=np.float32))
 
 
 def test_passes_are_found_with_their_file_names() -> None:
@@ -147,10 +139,8 @@ def test_pass_is_a_frozen_dataclass_of_scalar_options(compression: Pass) -> None
 
 
 @pytest.mark.parametrize("compression", PASSES, ids=NAMES)
-def test_every_form_it_has_is_shown_by_an_example(compression: Pass) -> None:
-    found = [c for layer in compression.examples for c in candidates_of(compression, layer)]
-    assert found
-    assert any(c.form == "stored" for c in found)
+def test_what_it_does_is_shown_by_an_example(compression: Pass) -> None:
+    assert any(candidates_of(compression, layer) for layer in compression.examples)
 
 
 @pytest.mark.parametrize(("compression", "layer"), CASES)
@@ -170,22 +160,12 @@ def test_ladder(compression: Pass, layer: Layer) -> None:
         assert offer.error >= 0
         assert all(isinstance(v, bool | int | float | str) for v in offer.settings.values())
         assert all(type(v).__module__ == "builtins" for v in offer.settings.values())
-    for form in ("stored", "computed"):
-        sizes = [c.n_bytes for c in candidates_of(compression, layer, form)]
-        assert sizes == sorted(sizes)
-        assert all(isinstance(size, int) and size > 0 for size in sizes)
-    settings = [(c.form, tuple(c.settings.items())) for c in candidates_of(compression, layer)]
-    assert len(settings) == len(set(settings)), "two candidates of one form have the same settings"
-
-
-@pytest.mark.parametrize(("compression", "layer"), CASES)
-def test_only_wanted_forms_are_offered(compression: Pass, layer: Layer) -> None:
-    for form in ("stored", "computed"):
-        wanted = [c for c in compression.candidates(layer, CODEC, (form,)) if isinstance(c, Candidate)]
-        expected = candidates_of(compression, layer, form)
-        assert [(c.form, c.settings, c.n_bytes) for c in wanted] == [
-            (c.form, c.settings, c.n_bytes) for c in expected
-        ]
+    candidates = candidates_of(compression, layer)
+    sizes = [c.n_bytes for c in candidates]
+    assert sizes == sorted(sizes)
+    assert all(isinstance(size, int) and size > 0 for size in sizes)
+    settings = [tuple(c.settings.items()) for c in candidates]
+    assert len(settings) == len(set(settings)), "two candidates have the same settings"
 
 
 @pytest.mark.parametrize(("compression", "layer"), CASES)
@@ -224,8 +204,8 @@ def test_released_candidate_is_refused(compression: Pass) -> None:
 
 
 @pytest.mark.parametrize(("compression", "layer"), CASES)
-def test_stored_graph_decodes_to_restore(compression: Pass, layer: Layer) -> None:
-    for candidate in _ends(candidates_of(compression, layer, "stored")):
+def test_graph_decodes_to_restore(compression: Pass, layer: Layer) -> None:
+    for candidate in _ends(candidates_of(compression, layer)):
         if compression.name == "keep":
             continue
         expected = layer.from_canonical(compression.restore(candidate))
@@ -241,10 +221,8 @@ def test_stored_graph_decodes_to_restore(compression: Pass, layer: Layer) -> Non
 
 
 @pytest.mark.parametrize(("compression", "layer"), CASES)
-def test_stored_graph_declares_its_shapes_and_folds(
-    compression: Pass, layer: Layer, tmp_path: Path
-) -> None:
-    for candidate in _ends(candidates_of(compression, layer, "stored")):
+def test_graph_declares_its_shapes_and_folds(compression: Pass, layer: Layer, tmp_path: Path) -> None:
+    for candidate in _ends(candidates_of(compression, layer)):
         if compression.name == "keep":
             continue
         builder = FakeBuilder(layer)
@@ -258,32 +236,6 @@ def test_stored_graph_declares_its_shapes_and_folds(
         left = {node.op_type for node in onnx.load(path).graph.node}
         # onnxruntime's CPU multiplies float16 in float32, between Casts of its own
         assert left == ({"Mul"} if layer.weight.dtype == np.float32 else {"Mul", "Cast"})
-
-
-@pytest.mark.parametrize(("compression", "layer"), CASES)
-def test_computed_graph_equals_the_node_with_the_restored_weight(
-    compression: Pass, layer: Layer
-) -> None:
-    for candidate in _ends(candidates_of(compression, layer, "computed")):
-        assert layer.can_compute
-        assert layer.macs is not None
-        assert candidate.macs is not None
-        assert 0 < candidate.macs < layer.macs
-        restored = layer.from_canonical(compression.restore(candidate))
-        data = np.random.default_rng(0).standard_normal(consumer_shape(layer)).astype(np.float32)
-        for bias in biases(layer):
-            builder = FakeBuilder(layer, bias=bias)
-            compression.emit(candidate, builder)
-            expected = run(builder.consumer_model(restored), {"data": data})["output"]
-            for level in LEVELS:
-                assert is_close(run(builder.node_model(), {"data": data}, level)["output"], expected)
-
-
-@pytest.mark.parametrize("compression", PASSES, ids=NAMES)
-def test_no_computed_form_where_the_node_must_stay(compression: Pass) -> None:
-    for layer in compression.examples:
-        fixed = replace(layer, can_compute=False)
-        assert not candidates_of(compression, fixed, "computed")
 
 
 @pytest.mark.parametrize(("option", "value"), [("threshold", "firm"), ("wavelet", "morl")])
@@ -310,7 +262,7 @@ def test_edges_are_refused_or_done_right(compression: Pass, edge: str) -> None:
     layer = layer_of(EDGES[edge])
     offered = offers(compression, layer)
     assert offered
-    for candidate in _ends(candidates_of(compression, layer, "stored")):
+    for candidate in _ends(candidates_of(compression, layer)):
         restored = compression.restore(candidate)
         assert np.isfinite(restored).all()
         assert math.isfinite(candidate.error)

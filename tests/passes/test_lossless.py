@@ -49,7 +49,7 @@ def layer_of(weight: Array, **settings: object) -> Layer:
 
 
 def offer_of(layer: Layer, codec: Codec | None = None) -> Candidate | Skip:
-    (offer,) = LOSSLESS.candidates(layer, codec or VariableRate(), ("stored", "computed"))
+    (offer,) = LOSSLESS.candidates(layer, codec or VariableRate())
     return offer
 
 
@@ -102,7 +102,7 @@ def test_examples_have_every_type_and_coding() -> None:
 def test_candidate_is_exact_and_keeps_the_contract(layer: Layer) -> None:
     candidate = candidate_of(layer)
     assert candidate.layer is layer
-    assert (candidate.form, candidate.error, candidate.pass_name) == ("stored", 0.0, "lossless")
+    assert (candidate.error, candidate.pass_name) == (0.0, "lossless")
     assert candidate.n_bytes < layer.weight.nbytes
     assert candidate.encoded is not None
     assert candidate.n_bytes >= VariableRate().n_bytes(candidate.encoded) + NODE_OVERHEAD_BYTES
@@ -204,11 +204,6 @@ def test_refusals(weight: Array, reason: str) -> None:
     offer = offer_of(layer_of(weight))
     assert isinstance(offer, Skip)
     assert reason in offer.reason
-
-
-def test_there_is_no_computed_form() -> None:
-    (offer,) = LOSSLESS.candidates(EXAMPLES[0], VariableRate(), ("computed",))
-    assert isinstance(offer, Skip)
 
 
 def test_fixed_rate_takes_narrow_integers_only() -> None:
@@ -319,7 +314,7 @@ QUANTISED: dict[str, tuple[Callable[[], onnx.ModelProto], str, Layout]] = {
 def test_layout_follows_the_consumer(name: str) -> None:
     make, op_type, layout = QUANTISED[name]
     layers, skips = find_layers(read_model(make()))
-    assert [(la.name, la.op_type, la.layout, la.can_compute) for la in layers] == [
+    assert [(la.name, la.op_type, la.layout, la.can_factorise) for la in layers] == [
         ("w", op_type, layout, False)
     ]
     scales = {skip.layer for skip in skips if "scale" in skip.reason}

@@ -30,7 +30,7 @@ def test_no_offer_for_a_weight_at_the_end_of_float32_is_infinite(number: int) ->
     passes, _ = make_passes(Options())
     layer = Layer("w", "MatMul", weight_with(LARGEST), PLAIN)
     codec = level(number).codecs([layer])["w"]
-    offers, _ = collect_offers(layer, passes, codec, ("stored",))
+    offers, _ = collect_offers(layer, passes, codec)
     for offer in offers:
         method = passes[offer.pass_name]
         encoded = method.encode(layer, offer.settings, codec)

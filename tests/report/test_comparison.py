@@ -51,7 +51,7 @@ TOOLS = (
     ComparedTool("onnxslim", problem="not installed: pip install onnxslim"),
 )
 COMPARISON = Comparison(
-    schema=3,
+    schema=4,
     source="m.onnx",
     source_sha256="ab",
     bytes_before=1_024_691_356,

@@ -71,8 +71,6 @@ LAYERS = (
             2359296,
             301555,
             0.093,
-            1000,
-            250,
         ),
     ),
 )
@@ -181,7 +179,6 @@ def test_verbose_adds_layers_rewrites_and_grouped_reasons() -> None:
     text = text_of(render_report(REPORT, verbose=True), width=100)
     assert row_of(text, "layer1.conv.weight").startswith("layer1.conv.weight dct 16x16x3x3 3.56 ")
     assert "exact: optimisation off and all" in text
-    assert "4.00x" in text  # fewer multiply-accumulates
     assert row_of(text, "37 x") == "37 x 9 to 45 elements; needs at least 256 dct, wavelet"
     assert row_of(text, "1 x") == "1 x no gain wavelet"
     assert row_of(text, "2 x") == "2 x batch norm folded fold"
@@ -191,8 +188,7 @@ def test_verbose_adds_layers_rewrites_and_grouped_reasons() -> None:
 
 
 def test_80_columns_are_enough_and_names_stay_whole() -> None:
-    plain = [replace(layer, form="stored") for layer in LAYERS]
-    text = text_of(render_report(replace(REPORT, layers=tuple(plain)), verbose=True))
+    text = text_of(render_report(REPORT, verbose=True))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     first_column = "".join(line.split(" ")[0] for line in text.splitlines())
@@ -386,7 +382,7 @@ REPORTS = st.builds(
             LayerReport,
             *(NAMES, NAMES, st.lists(COUNTS, max_size=4).map(tuple), NAMES, NAMES),
             st.sampled_from(["stored", "computed"]),
-            *(SETTINGS, COUNTS, COUNTS, FLOATS, st.none() | COUNTS, st.none() | COUNTS),
+            *(SETTINGS, COUNTS, COUNTS, FLOATS, st.none() | COUNTS),
         ),
         max_size=3,
     ).map(tuple),
@@ -443,8 +439,8 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
         ("", "not a report"),
         ("[]", "not a report"),
         ("{}", "not a report"),
-        ('{"schema": 99}', "schema 99, but this onnxzip reads 3; upgrade"),
-        ('{"schema": 1}', "schema 1, but this onnxzip reads 3; .* compress the model again"),
+        ('{"schema": 99}', "schema 99, but this onnxzip reads 4; upgrade"),
+        ('{"schema": 1}', "schema 1, but this onnxzip reads 4; .* compress the model again"),
         (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
         (to_json(REPORT).replace('"speed": null', '"speed": {}'), "not a report"),
         (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),

@@ -20,7 +20,7 @@ from onnxzip.propose import registry
 from onnxzip.prove.decoded_weights import check_decoded, decode_weights
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
-from onnxzip.rewrite.emit import Emitted, Emitter, plain_emitted, plain_reference
+from onnxzip.rewrite.emit import Emitted, Emitter, plain_reference
 from onnxzip.rewrite.prepare import fold_structure, with_overridable_weights, with_weights
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.runtime.session import open_session
@@ -63,7 +63,7 @@ def prepare(name: str, number: int = 1, keeps_names: bool = True) -> Work:
     passes, codecs = scalar(), level(number).codecs(layers)
     chosen: dict[str, Candidate] = {}
     for layer in layers:
-        offers = passes["scalar"].candidates(layer, codecs[layer.name], ("stored",))
+        offers = passes["scalar"].candidates(layer, codecs[layer.name])
         ladder = [offer for offer in offers if isinstance(offer, Candidate)]
         if ladder:
             chosen[layer.name] = ladder[len(ladder) // 2].released()
@@ -104,8 +104,8 @@ def test_two_ways_to_the_plain_model(name: str, keeps_names: bool) -> None:
     """Decode nodes replaced by their results, or decoded weights put into the original: the same."""
     work = prepare(name, 1, keeps_names)
     decoded = decode_weights(work.emitted.model, work.emitted.n_nodes)
-    stripped = plain_emitted(work.emitted, decoded)
-    filled, stored = plain_reference(work.model, work.emitted, work.plan, decoded, work.restorer)
+    stripped = graph.with_plain_weights(work.emitted.model, work.emitted.n_nodes, decoded)
+    filled, stored = plain_reference(work.model, work.emitted, work.plan, decoded)
     assert exact_deviation(outputs(stripped, name), outputs(filled, name)).value == 0
     initializers = {t.name for t in filled.proto.graph.initializer}
     assert len(stored) == len(work.plan.chosen)

@@ -1,8 +1,7 @@
-"""Low-rank factorisation against numpy.linalg, and the computed form against the node it replaces."""
+"""Low-rank factorisation against numpy.linalg, and what the pass offers of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnxzip.passes import _lowrank_chain
 from onnxzip.passes.lowrank import LowRankPass
 
 from onnxzip.codec.variable_rate import VariableRate
 from onnxzip.measure.moments.distortion import OutputDistortion
-from onnxzip.records.aliases import AttributeValue, Scalar
 from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import lowrank
-from tests.fakes import FakeBuilder, FakeCodec, run
+from tests.fakes import FakeCodec
 
 CODEC = FakeCodec()
-FINE = FakeCodec((8000.0,))
 
 
 def gaussian(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -35,51 +31,12 @@ def truncated(matrix: NDArray[np.float32], rank: int) -> NDArray[np.float64]:
     return (left[:, :rank] * singular[:rank]) @ right[:rank]
 
 
-def conv_layer(weight: NDArray[np.float32], **attributes: AttributeValue) -> Layer:
-    n_axes = weight.ndim - 2
-    filled: dict[str, AttributeValue] = {
-        "auto_pad": "NOTSET",
-        "dilations": (1,) * n_axes,
-        "group": 1,
-        "kernel_shape": weight.shape[2:],
-        "pads": (0,) * (2 * n_axes),
-        "strides": (1,) * n_axes,
-        **attributes,
-    }
-    if filled["auto_pad"] != "NOTSET":
-        del filled["pads"]
-    layout = Layout((), (0,), (1,), tuple(range(2, weight.ndim)))
-    return Layer("w", "Conv", weight, layout, filled, 10 * weight.size, can_compute=True)
+def conv_layer(weight: NDArray[np.float32]) -> Layer:
+    return Layer("w", "Conv", weight, Layout((), (0,), (1,), tuple(range(2, weight.ndim))))
 
 
-def matrix_layer(
-    op_type: str, weight: NDArray[np.float32], out: int, **attributes: AttributeValue
-) -> Layer:
-    layout = Layout((), (out,), (1 - out,), ())
-    macs = 10 * weight.size
-    return Layer("w", op_type, weight, layout, dict(attributes), macs, can_compute=True)
-
-
-def computed(layer: Layer, **settings: Scalar) -> Candidate:
-    """A computed form with given settings, at a fine rate."""
-    full = {"rate": 8000.0, **settings}
-    encoded = LowRankPass().encode(layer, full, FINE)
-    return Candidate(layer, "lowrank", full, "computed", 0, 0.0, None, encoded)
-
-
-def assert_same_node(candidate: Candidate, shape: tuple[int, ...], bias: bool = False) -> None:
-    """The chain equals the original node carrying the restored weight, on data of any shape."""
-    layer = candidate.layer
-    builder = FakeBuilder(layer, bias=gaussian(layer.sizes[1], seed=7) if bias else None)
-    feeds = {"data": gaussian(*shape, seed=8)}
-    restored = layer.from_canonical(LowRankPass().restore(candidate))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.fakes.consumer_shape", lambda _: shape)
-        LowRankPass().emit(candidate, builder)
-        expected = run(builder.consumer_model(restored), feeds)["output"]
-        actual = run(builder.node_model(), feeds)["output"]
-    assert actual.shape == expected.shape
-    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+def matrix_layer(weight: NDArray[np.float32], out: int) -> Layer:
+    return Layer("w", "Gemm", weight, Layout((), (out,), (1 - out,), ()))
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
@@ -191,96 +148,13 @@ def test_tucker_beats_hosvd_and_respects_its_bound() -> None:
     assert error < hosvd <= lost
 
 
-GEOMETRIES: tuple[Mapping[str, AttributeValue], ...] = (
-    {},
-    {"strides": (2, 3), "pads": (1, 2, 0, 1), "dilations": (2, 1)},
-    {"strides": (2, 1), "auto_pad": "SAME_UPPER"},
-    {"strides": (1, 2), "auto_pad": "SAME_LOWER"},
-    {"strides": (3, 2), "auto_pad": "VALID"},
-)
-METHODS: tuple[Mapping[str, Scalar], ...] = (
-    {"method": "out", "rank": 3},
-    {"method": "in", "rank": 4},
-    {"method": "spatial", "rank": 5},
-    {"method": "tucker", "rank": 4, "rank_in": 3},
-)
-
-
-@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: str(m["method"]))
-def test_conv_chain_is_exact_for_every_geometry(
-    geometry: Mapping[str, AttributeValue], method: Mapping[str, Scalar]
-) -> None:
-    layer = conv_layer(gaussian(8, 6, 3, 2), **geometry)
-    assert_same_node(computed(layer, **method), (2, 6, 11, 10), bias=True)
-
-
-@pytest.mark.parametrize("method", [m for m in METHODS if m["method"] != "spatial"], ids=str)
-def test_conv_chain_in_one_dimension(method: Mapping[str, Scalar]) -> None:
-    layer = conv_layer(gaussian(8, 6, 5), strides=(2,), pads=(3, 1), dilations=(2,))
-    assert_same_node(computed(layer, **method), (2, 6, 21))
-
-
-@pytest.mark.parametrize("method", METHODS, ids=str)
-def test_conv_chain_in_three_dimensions(method: Mapping[str, Scalar]) -> None:
-    layer = conv_layer(gaussian(7, 5, 3, 2, 3), strides=(2, 1, 2), pads=(1, 0, 1, 0, 1, 1))
-    assert_same_node(computed(layer, **method), (1, 5, 7, 6, 8), bias=True)
-
-
-@pytest.mark.parametrize("trans_a", [0, 1])
-@pytest.mark.parametrize("trans_b", [0, 1])
-@pytest.mark.parametrize("bias", [False, True])
-def test_gemm_chain_keeps_every_attribute(trans_a: int, trans_b: int, bias: bool) -> None:
-    weight = gaussian(14, 9) if trans_b else gaussian(9, 14)
-    layer = matrix_layer(
-        "Gemm", weight, 1 - trans_b, alpha=0.5, beta=-3.0, transA=trans_a, transB=trans_b
-    )
-    candidate = computed(layer, method="out", rank=3)
-    assert_same_node(candidate, (9, 4) if trans_a else (4, 9), bias)
-
-
-@pytest.mark.parametrize("shape", [(9,), (4, 9), (2, 3, 4, 9)])
-def test_matmul_chain_with_the_constant_on_the_right(shape: tuple[int, ...]) -> None:
-    layer = matrix_layer("MatMul", gaussian(9, 14), 1)
-    assert_same_node(computed(layer, method="out", rank=3), shape)
-
-
-@pytest.mark.parametrize("shape", [(9,), (9, 4), (2, 3, 9, 4)])
-def test_matmul_chain_with_the_constant_on_the_left(shape: tuple[int, ...]) -> None:
-    layer = matrix_layer("MatMul", gaussian(14, 9), 0)
-    assert_same_node(computed(layer, method="out", rank=3), shape)
-
-
-def count_output_macs(weight: tuple[int, ...], positions: tuple[int, ...]) -> int:
-    return int(np.prod(weight) * np.prod(positions))
-
-
-def test_macs_count_the_resolution_each_stage_runs_at() -> None:
-    n_out, n_in, kernel, positions = 16, 8, (3, 5), (10, 12)
-    weight = gaussian(n_out, n_in, *kernel)
-    whole = count_output_macs(weight.shape, positions)
-    layer = replace(conv_layer(weight, strides=(2, 3)), macs=whole)
-    before, between = (20, 36), (10, 36)
-    expected = {
-        "out": [((3, 8, 3, 5), positions), ((16, 3), positions)],
-        "in": [((4, 8), before), ((16, 4, 3, 5), positions)],
-        "spatial": [((5, 8, 3), between), ((16, 5, 5), positions)],
-        "tucker": [((3, 8), before), ((4, 3, 3, 5), positions), ((16, 4), positions)],
-    }
-    for method in METHODS:
-        stages = expected[str(method["method"])]
-        assert _lowrank_chain.count_macs(layer, method) == sum(count_output_macs(*s) for s in stages)
-
-
-def candidates(layer: Layer, form: str, **options: bool) -> list[Candidate]:
-    forms = ("stored",) if form == "stored" else ("computed",)
-    offers = LowRankPass(**options).candidates(layer, CODEC, forms)
+def candidates(layer: Layer) -> list[Candidate]:
+    offers = LowRankPass().candidates(layer, CODEC)
     return [offer for offer in offers if isinstance(offer, Candidate)]
 
 
-def reason(layer: Layer, form: str) -> str:
-    forms = ("stored",) if form == "stored" else ("computed",)
-    (offer,) = LowRankPass().candidates(layer, CODEC, forms)
+def reason(layer: Layer) -> str:
+    (offer,) = LowRankPass().candidates(layer, CODEC)
     assert isinstance(offer, Skip)
     return offer.reason
 
@@ -298,20 +172,15 @@ def test_pass_finds_the_method_that_fits() -> None:
         ),
     }
     for method, kernel in kernels.items():
-        found = candidates(conv_layer((kernel + noise).astype(np.float32)), "stored")
+        found = candidates(conv_layer((kernel + noise).astype(np.float32)))
         good = min((c for c in found if c.error < 0.1), key=lambda c: c.n_bytes)
         assert good.settings["method"] == method
 
 
-def test_pass_offers_both_forms_of_a_low_rank_layer_with_fewer_operations() -> None:
+def test_pass_offers_little_of_a_low_rank_layer() -> None:
     weight = gaussian(60, 4) @ gaussian(4, 50, seed=1) + 0.05 * gaussian(60, 50, seed=2)
-    layer = matrix_layer("Gemm", weight, 0, transB=1)
-    for form in ("stored", "computed"):
-        found = candidates(layer, form)
-        assert min(c.error for c in found if c.n_bytes < weight.nbytes / 4) < 0.1
-        assert all(c.form == form for c in found)
-    assert layer.macs is not None
-    assert any(c.macs is not None and c.macs < layer.macs / 5 for c in candidates(layer, "computed"))
+    found = candidates(matrix_layer(weight, 0))
+    assert min(c.error for c in found if c.n_bytes < weight.nbytes / 4) < 0.1
 
 
 @pytest.mark.parametrize("shape", [(150, 200), (200, 150), (96, 32, 3, 3)])
@@ -327,9 +196,7 @@ def test_factors_for_known_inputs_lose_less_of_the_output(shape: tuple[int, ...]
     curves = []
     measure = OutputDistortion(blind.canonical(), Statistics(moment, 9))
     for layer in (blind, seeing):
-        found = [
-            c for c in LowRankPass().candidates(layer, VariableRate(), ("stored",)) if is_candidate(c)
-        ]
+        found = [c for c in LowRankPass().candidates(layer, VariableRate()) if is_candidate(c)]
         curves.append([(c.n_bytes, measure(LowRankPass().restore(c))) for c in found])
         assert len(found) > 2
     assert all("feedback" in c.settings for c in found)
@@ -343,27 +210,12 @@ def is_candidate(offer: Candidate | Skip) -> bool:
 
 
 def test_pass_says_why_not() -> None:
-    assert "255 elements" in reason(matrix_layer("Gemm", gaussian(15, 17), 1), "stored")
-    assert "elements are zero" in reason(
-        matrix_layer("Gemm", np.zeros((20, 20), np.float32), 1), "stored"
-    )
-    assert "[1]" in reason(matrix_layer("Gemm", gaussian(1, 400), 1), "stored")
-    white = matrix_layer("Gemm", gaussian(40, 40), 1, transB=0)
-    assert f"the node itself {white.macs}" in reason(
-        replace(white, weight=np.eye(40, dtype=np.float32)), "computed"
-    )
-    assert "unknown" in reason(replace(white, macs=None), "computed")
-    assert "has to stay" in reason(replace(white, can_compute=False), "computed")
-    assert "float16" in reason(replace(white, weight=white.weight.astype(np.float16)), "computed")
-    assert "operand" in reason(replace(white, attributes={"transB": 1}), "computed")
-    assert "group 2" in reason(conv_layer(gaussian(8, 6, 3, 3), group=2), "computed")
-    batched = replace(white, weight=gaussian(2, 20, 20), layout=Layout((0,), (2,), (1,), ()))
-    assert "2 batches" in reason(batched, "computed")
+    assert "255 elements" in reason(matrix_layer(gaussian(15, 17), 1))
+    assert "elements are zero" in reason(matrix_layer(np.zeros((20, 20), np.float32), 1))
+    assert "[1]" in reason(matrix_layer(gaussian(1, 400), 1))
 
 
 def test_pass_leaves_sides_beyond_its_limit() -> None:
-    (offer,) = LowRankPass(max_side=16).candidates(
-        matrix_layer("Gemm", gaussian(20, 30), 1), CODEC, ("stored",)
-    )
+    (offer,) = LowRankPass(max_side=16).candidates(matrix_layer(gaussian(20, 30), 1), CODEC)
     assert isinstance(offer, Skip)
     assert "2 to 16" in offer.reason

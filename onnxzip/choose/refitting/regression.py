@@ -91,7 +91,7 @@ class PlanRefit:
     def is_wanted(self, partition: Partition) -> bool:
         """Whether the plan stores the partition's weight, and no earlier refit has fitted it."""
         candidate = self._chosen.get(partition.layer)
-        return candidate is not None and candidate.form == "stored" and candidate.encoded is None
+        return candidate is not None and candidate.encoded is None
 
     def weights(self, partition: Partition, *, with_own: bool) -> dict[str, Array]:
         """Return what the compressed model has for the weights that a partition reads.

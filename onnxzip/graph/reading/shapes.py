@@ -5,15 +5,12 @@ Inferred to count multiply-accumulates, and to tell which value_info entries are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
-import numpy as np
 import onnx
 
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import read_by
-from onnxzip.records.layer import Layer
 from onnxzip.report.record import Port
 
 _WIDE_NAMES = {"float": "float32", "double": "float64"}
@@ -71,19 +68,6 @@ def _tensor_text(tensor: onnx.TypeProto.Tensor) -> str:
 def _element_text(element_type: int) -> str:
     known = element_type in onnx.TensorProto.DataType.values() and element_type
     return onnx.TensorProto.DataType.Name(element_type).lower() if known else "?"
-
-
-def annotate_layers(
-    model: Model, layers: Sequence[Layer], input_shapes: Mapping[str, tuple[int, ...]]
-) -> list[Layer]:
-    """Fill `macs` of the layers whose consumers' output shapes follow from the input shapes.
-
-    A Conv, Gemm or MatMul costs one multiply-accumulate for each weight that each of its output
-    positions reads: macs = n_output_elements * n_weights / n_out. Layers whose shape stays unknown
-    keep macs None, and are never put in computed form.
-    """
-    shapes = infer_shapes(model, input_shapes)
-    return [replace(layer, macs=_count_macs(model, layer, shapes)) for layer in layers]
 
 
 def decoder_types(model: Model, n_decode_nodes: int) -> dict[str, onnx.ValueInfoProto]:
@@ -174,18 +158,3 @@ def infer_shapes(
         if _is_static(value):
             found[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
     return found
-
-
-def _count_macs(model: Model, layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    if not layer.can_compute:
-        return None
-    total = 0
-    for node in model.proto.graph.node:
-        if layer.name in node.input:
-            shape = shapes.get(node.output[0])
-            if shape is None:
-                return None
-            n_batch, n_out, _, _ = layer.sizes
-            n_weights_per_output = layer.weight.size // max(n_batch * n_out, 1)
-            total += int(np.prod(shape, dtype=np.int64)) * n_weights_per_output
-    return total or None

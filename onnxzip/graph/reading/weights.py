@@ -257,14 +257,14 @@ def _describe(weight: Weight, array: Array) -> Layer:
         best = (first.op_type if first else "", default_layout(array.ndim), {})
     op_type, layout, attributes = best
     in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
-    can_compute = in_main and op_type in ("Conv", "Gemm", "MatMul") and array.dtype.kind not in "iub"
-    can_compute = can_compute and all(u.node and u.node.op_type == op_type for u in weight.uses)
-    can_compute = can_compute and len({_role(u) for u in weight.uses}) == 1
-    return Layer(weight.name, op_type, array, layout, attributes, can_compute=can_compute)
+    can_factorise = in_main and op_type in ("Conv", "Gemm", "MatMul") and array.dtype.kind not in "iub"
+    can_factorise = can_factorise and all(u.node and u.node.op_type == op_type for u in weight.uses)
+    can_factorise = can_factorise and len({_role(u) for u in weight.uses}) == 1
+    return Layer(weight.name, op_type, array, layout, attributes, can_factorise=can_factorise)
 
 
 def _role(use: Use) -> tuple[object, ...]:
-    """What must be equal for all consumers of a weight that is to be computed differently."""
+    """What must be equal for all consumers of a weight that is to be factorised."""
     assert use.node is not None
     attributes = sorted(a.SerializeToString(deterministic=True) for a in use.node.attribute)
     return (use.index, *attributes)

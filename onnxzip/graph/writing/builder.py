@@ -6,22 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxzip.errors import VerificationError
 from onnxzip.graph.changing.fields import delete_if, replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.changing.hoisting import companions, hoist_weights
 from onnxzip.graph.changing.prune import drop_initializers
-from onnxzip.graph.reading.layouts import node_attributes
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import iter_bodies
 from onnxzip.graph.reading.tensors import element_type
-from onnxzip.graph.writing.pending_graph import PendingGraph, export_node
+from onnxzip.graph.writing.pending_graph import PendingGraph
 from onnxzip.graph.writing.refining.tiles import part_sizes
-from onnxzip.passbase import Builder, Site
+from onnxzip.passbase import Builder
 from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients, IntegerGrid
@@ -60,12 +57,9 @@ class GraphBuilder:
         self._model, self._grids = model, grids
         self._homes = hoist_weights(model, {la.name for la in layers if la.name not in grids})
         self._homes.update({la.name: la.name for la in (*small, *layers) if la.name not in self._homes})
-        self._fresh = FreshNames(model.names())
-        self._pending = PendingGraph(self._fresh, model.opset)
+        self._pending = PendingGraph(FreshNames(model.names()), model.opset)
         self._emit_stored = emit_stored
         self._stored: dict[str, Stored] = {}
-        self._runs: dict[int, list[gs.Node]] = {}
-        self._run: list[gs.Node] | None = None
         self._replaced: set[str] = set()
         self._gemm_inputs = {
             name
@@ -134,16 +128,6 @@ class GraphBuilder:
         """Store (n_segments, length) integers; return the name of their int32 value."""
         return self._store(integers, integers.shape, np.int32)
 
-    def run_node(
-        self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: AttributeValue
-    ) -> str:
-        """Add a node that runs at inference, in the place of the node being replaced."""
-        if self._run is None:
-            raise VerificationError("run_node is only allowed while replace_node emits")
-        name = output or self._fresh.new()
-        self._run.append(self._pending.add_run_node(op_type, inputs, name, attributes))
-        return name
-
     def replace_weight(self, layer: Layer, value: str) -> None:
         """Make all consumers of the layer's weight read `value` (canonical order) instead."""
         home = self._homes[layer.name]
@@ -171,19 +155,6 @@ class GraphBuilder:
         self._pending.give_home(value, home)
         self._replaced.add(home)
 
-    def replace_node(self, layer: Layer, emit: Callable[[Site], None]) -> None:
-        """Replace every consumer of the layer's weight by what `emit(site)` emits."""
-        home = self._homes[layer.name]
-        for position, node in enumerate(self._model.proto.graph.node):
-            if home in node.input:
-                self._run = []
-                emit(_site(node, list(node.input).index(home)))
-                if not any(node.output[0] == t.name for made in self._run for t in made.outputs):
-                    raise VerificationError(f"the replacement of '{node.name}' has no output")
-                self._runs[position] = self._run
-                self._run = None
-        self._replaced.add(home)
-
     def finish(self) -> int:
         """Emit the decoders of everything stored and write all nodes into the model.
 
@@ -204,11 +175,7 @@ class GraphBuilder:
         graph = self._model.proto.graph
         drop_initializers(self._model, self._replaced)
         decode_nodes = self._pending.export_nodes()
-        nodes = list(decode_nodes)
-        for position, node in enumerate(graph.node):
-            run = self._runs.get(position)
-            nodes += [node] if run is None else map(export_node, run)
-        replace_all(graph.node, nodes)
+        replace_all(graph.node, [*decode_nodes, *graph.node])
         # of a Constant node that was hoisted
         delete_if(graph.value_info, lambda value: value.name in self._replaced)
         graph.value_info.extend(self._pending.export_value_info())
@@ -281,14 +248,3 @@ class GraphBuilder:
             return source
         shape = self._pending.shape(factor)[::-1]
         return self.node("Transpose", [factor], shape, np.float32, perm=(1, 0))
-
-
-def _site(node: onnx.NodeProto, index: int) -> Site:
-    others = [name for i, name in enumerate(node.input) if i != index]
-    return Site(
-        op_type=node.op_type,
-        data=others[0],
-        bias=others[1] if len(others) > 1 else "",
-        output=node.output[0],
-        attributes=node_attributes(node),
-    )

@@ -40,6 +40,10 @@ from onnxzip.records.shares import apportion
 STEPS = "steps"
 """The method of decoded values that are no weights but the steps of some, of DequantizeLinear."""
 
+_STORED = "s"
+_FORMS = {_STORED: "stored", "c": "computed"}
+"""What decoded values are: weights; in older files also the factors of nodes that stand for another."""
+
 _NOTHING_ROUNDED = RoundedValues()
 
 
@@ -48,7 +52,8 @@ class StoredValue:
     """What the mark says about one decoded value.
 
     Attributes:
-        name: the value's name: the weight's own for the stored form.
+        name: the value's name: the weight's own where its form is "stored".
+        form: "stored"; "computed" in files that older versions wrote, see `_FORMS`.
         shape: as inferred, or from its value_info entry.
         n_bytes: its share of the decoder's bytes; in older files what it was estimated to take.
         error: Candidate.error; None for rounded tensors, whose errors are not recorded.
@@ -65,7 +70,7 @@ class StoredValue:
 def write_mark(
     model: Model,
     n_nodes: int,
-    origin: Mapping[str, tuple[str, str, int, float]],
+    origin: Mapping[str, tuple[str, int, float]],
     rounded: RoundedValues = _NOTHING_ROUNDED,
     judged: Judgement | None = None,
     made_from: Origin = UNKNOWN_ORIGIN,
@@ -75,7 +80,7 @@ def write_mark(
     Args:
         model: the compressed model, changed in place.
         n_nodes: number of its decode nodes.
-        origin: (pass name, form, bytes, error) by decoded value; ("", "computed", 0, 0) for others.
+        origin: (pass name, bytes, error) of the decoded values that are no small tensors, by name.
         rounded: the small tensors.
         judged: what to judge the file by when it is tested; None for the defaults.
         made_from: the original, and what is not proven.
@@ -89,20 +94,19 @@ def write_mark(
             f"the decoder {excess}, which a reader takes for an attack; leave weights that are constant "
             "as they are with `keep`"
         )
-    planned = names[: len(names) - rounded.n_values]
-    values = [origin.get(name, ("", "computed", 0, 0.0)) for name in planned]
-    methods = list(dict.fromkeys((name, form[:1]) for name, form, _, _ in values))
+    values = [origin[name] for name in names[: len(names) - rounded.n_values]]
+    methods = list(dict.fromkeys(pass_name for pass_name, _, _ in values))
     entries = [
         number
-        for name, form, n_bytes, error in values
-        for number in (methods.index((name, form[:1])), n_bytes, float(f"{error:.2g}"))
+        for pass_name, n_bytes, error in values
+        for number in (methods.index(pass_name), n_bytes, float(f"{error:.2g}"))
     ]
     checksum = payload_checksum(model, n_nodes)
     record: dict[str, object] = {
         "v": FORMAT_VERSION,
         "n": n_nodes,
         "c": checksum,
-        "p": methods,
+        "p": [(pass_name, _STORED) for pass_name in methods],
         "w": entries,
     }
     if rounded.n_values:
@@ -160,7 +164,7 @@ def read_mark(model: Model) -> tuple[int, list[StoredValue]]:
             "get the file from where it was made"
         )
     values = [
-        StoredValue(name, pass_name, "stored" if form == "s" else "computed", shapes[name], size, error)
+        StoredValue(name, pass_name, _FORMS[form], shapes[name], size, error)
         for name, (pass_name, form, size, error) in zip(names, mark.entries, strict=False)
     ]
     small = {name: shapes[name] for name in names[len(mark.entries) :]}

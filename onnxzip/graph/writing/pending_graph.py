@@ -29,10 +29,10 @@ from onnxzip.transforms.moves import Move, Moves
 
 
 class PendingGraph:
-    """Decode nodes, the constants they read, and nodes that run at inference.
+    """Decode nodes and the constants they read.
 
-    A value is known by the fresh name under which it was made; values of the user's graph, which only
-    run nodes read and make, by their own.
+    A value is known by the fresh name under which it was made; initializers of the user's graph, which
+    `rounded` reads, by their own.
     """
 
     def __init__(self, fresh: FreshNames, opset: int) -> None:
@@ -41,7 +41,6 @@ class PendingGraph:
         self._values: dict[str, gs.Tensor] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._nodes: list[gs.Node] = []
-        self._run_nodes: list[gs.Node] = []
         self._homes: dict[str, str] = {}
 
     @property
@@ -87,14 +86,6 @@ class PendingGraph:
         axis = {"axis": grid.axis} if grid.steps.ndim else {}
         inputs, shapes = [value, grid.scale, grid.zero_point], [self.shape(value)]
         return self.add("QuantizeLinear", inputs, shapes, np.int8, axis)[0]
-
-    def add_run_node(
-        self, op_type: str, inputs: Sequence[str], output: str, attributes: Mapping[str, AttributeValue]
-    ) -> gs.Node:
-        """Add a node that runs at inference, and return it."""
-        node = self._node(op_type, inputs, [output], attributes)
-        self._run_nodes.append(node)
-        return node
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Return a constant's or decoded value's shape."""
@@ -184,17 +175,14 @@ class PendingGraph:
         homes = [self._values[value] for value in self._homes]
         for tensor, home in zip(homes, self._homes.values(), strict=True):
             tensor.name = home
-            if home in self._values:  # which a run node reads by its own name: a bias that is stored too
+            if home in self._values:  # which `rounded` reads by its own name: steps that are stored too
                 self._let_read(self._values[home], tensor)
-        outputs = [*homes, *(t for node in self._run_nodes for t in node.outputs)]
-        pass_by_needless_reshapes(self._nodes, outputs)
-        graph = gs.Graph([*self._nodes, *self._run_nodes], outputs=outputs, opset=self._opset)
-        kept = graph.cleanup().nodes
-        self._nodes = kept[: len(kept) - len(self._run_nodes)]
+        pass_by_needless_reshapes(self._nodes, homes)
+        self._nodes = gs.Graph(self._nodes, outputs=homes, opset=self._opset).cleanup().nodes
 
     def export_nodes(self) -> list[onnx.NodeProto]:
         """Return the decode nodes."""
-        return [export_node(node) for node in self._nodes]
+        return [OnnxExporter.export_node(node) for node in self._nodes]
 
     def export_value_info(self) -> list[onnx.ValueInfoProto]:
         """Return type and shape of every value that a decode node makes."""
@@ -218,19 +206,8 @@ class PendingGraph:
         attributes: Mapping[str, AttributeValue],
     ) -> gs.Node:
         attrs = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}
-        reads, makes = ([self._value(name) for name in names] for names in (inputs, outputs))
+        reads, makes = ([self._values[name] for name in names] for names in (inputs, outputs))
         return gs.Node(op_type, attrs=attrs, inputs=reads, outputs=makes)
-
-    def _value(self, name: str) -> gs.Tensor:
-        if not name:
-            return gs.Variable.empty()
-        return self._values.setdefault(name, gs.Variable(name))
-
-
-def export_node(node: gs.Node) -> onnx.NodeProto:
-    """Return a node as onnx has it."""
-    exported: onnx.NodeProto = OnnxExporter.export_node(node)
-    return exported
 
 
 def _is_small(array: Array) -> bool:

@@ -12,7 +12,7 @@ from onnxzip.report.tables.table import Table
 
 WEIGHT_COLUMNS = ("weight", "method", "shape", "bits/w", "bytes", "at load", "ratio", "error")
 
-_SPARE = ("at load", "bits/w", "fewer MACs", "error", "shape")
+_SPARE = ("at load", "bits/w", "error", "shape")
 """What a narrow terminal leaves out, in this order: what follows from others or is asked for least."""
 
 _REST, _WHOLE = "graph and all else", "whole file"
@@ -21,21 +21,16 @@ _REST, _WHOLE = "graph and all else", "whole file"
 def layer_table(report: Report) -> Table:
     """Return one row per changed weight, then the small tensors, the rest, and the file itself.
 
-    With the multiply-accumulates saved where any are; no rows where no weight was changed.
+    No rows where no weight was changed.
     """
-    rows = [(*_layer_row(layer), _fewer_macs(layer)) for layer in report.layers]
+    rows = [_layer_row(layer) for layer in report.layers]
     if report.small_before:
-        small = _sum_row("small tensors", report.small_before, report.small_after, "rounding")
-        rows.append((*small, ""))
+        rows.append(_sum_row("small tensors", report.small_before, report.small_after, "rounding"))
     if rows:
-        rows.append((*_sum_row(_REST, report.rest_before, report.rest_after), ""))
+        rows.append(_sum_row(_REST, report.rest_before, report.rest_after))
         at_load = format_memory(report.load_bytes)
-        whole = _sum_row(_WHOLE, report.bytes_before, report.bytes_after, at_load=at_load)
-        rows.append((*whole, ""))
-    is_computed = any(layer.form == "computed" for layer in report.layers)
-    columns = (*WEIGHT_COLUMNS, "fewer MACs") if is_computed else WEIGHT_COLUMNS
-    cells = tuple(row[: len(columns)] for row in rows)
-    return Table(columns, cells, frozenset({"weight", "method"}), "weight", spare=_SPARE)
+        rows.append(_sum_row(_WHOLE, report.bytes_before, report.bytes_after, at_load=at_load))
+    return Table(WEIGHT_COLUMNS, tuple(rows), frozenset({"weight", "method"}), "weight", spare=_SPARE)
 
 
 def _layer_row(layer: LayerReport) -> tuple[str, ...]:
@@ -49,11 +44,6 @@ def _layer_row(layer: LayerReport) -> tuple[str, ...]:
         format_ratio(layer.bytes_before, layer.bytes_after),
         "-" if layer.error is None else f"{layer.error:.3g}",
     )
-
-
-def _fewer_macs(layer: LayerReport) -> str:
-    is_computed = layer.form == "computed"
-    return format_ratio(layer.macs_before or 0, layer.macs_after or 0) if is_computed else "-"
 
 
 def _sum_row(name: str, before: int, after: int, method: str = "", at_load: str = "") -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def fit(bias: str, n_most: int = 1000) -> tuple[Plan, Layer]:
     """Return the plan fitted to what is missing, and the weight that was to be stored."""
     method = HalfSteps()
     proposal: Any = SimpleNamespace(passes={"half": method}, codecs={"w": None})
-    candidate = Candidate(LAYER, "half", {"rate": 1}, "stored", 10, 0.1)
+    candidate = Candidate(LAYER, "half", {"rate": 1}, 10, 0.1)
     refit = PlanRefit(proposal, Plan({"w": candidate}, 0.1, 10, 0.1), Any, {"b": BIAS})
     operand = Operand("x", "Gemm", 1, ())
     partition = Partition("w", operand, "y", bias, {"w": "w"}, ("x",), (), ())

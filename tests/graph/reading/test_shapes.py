@@ -1,4 +1,4 @@
-"""Shapes that are inferred: what nodes cost, and what a decoder makes."""
+"""Shapes that are inferred: of values, and of what a decoder makes."""
 
 from __future__ import annotations
 
@@ -7,62 +7,39 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxzip.graph import annotate_layers, find_layers, read_model
-from onnxzip.graph.reading.shapes import decoder_types, needed_value_info
+from onnxzip.graph import read_model
+from onnxzip.graph.reading.shapes import decoder_types, infer_shapes, needed_value_info
 from tests.casebook.kit import Draft, value
 
 
-def macs_of(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> list[int | None]:
-    model = read_model(proto)
-    return [layer.macs for layer in annotate_layers(model, find_layers(model)[0], shapes)]
+def sizes_of(proto: onnx.ModelProto, name: str, **shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    return infer_shapes(read_model(proto), shapes).get(name)
 
 
-def product(*, n_readers: int = 1) -> Draft:
-    """Return x @ w for each of some x of unknown size."""
+def product() -> Draft:
+    """Return x @ w for some x of unknown size."""
     draft = Draft()
-    weight = draft.weight("w", 16, 32)
-    for i in range(n_readers):
-        draft.add("MatMul", [f"x{i}", weight], f"y{i}")
+    draft.add("MatMul", ["x", draft.weight("w", 16, 32)], "y")
     return draft
 
 
-def test_every_reader_of_a_weight_costs() -> None:
-    inputs = [value(f"x{i}", [None, 16]) for i in range(2)]
-    proto = product(n_readers=2).model(inputs, [value(f"y{i}", None) for i in range(2)])
-    assert macs_of(proto, x0=(2, 16), x1=(3, 16)) == [(2 + 3) * 16 * 32]
-    assert macs_of(proto, x0=(2, 16)) == [None], "one of them is not known"
-
-
-def test_nothing_is_known_of_nothing() -> None:
-    proto = product().model([value("x0", [None, 16])], [value("y0", None)])
-    assert macs_of(proto, x0=(0, 16)) == [None]
-
-
-def test_batches_of_weights_are_not_shared_out_twice() -> None:
-    draft = Draft()
-    draft.add("MatMul", ["x", draft.weight("w", 5, 16, 32)], "y")
-    proto = draft.model([value("x", [5, 2, 16])], [value("y", None)])
-    assert macs_of(proto, x=(5, 2, 16)) == [5 * 2 * 16 * 32]
-
-
-def test_a_weight_that_is_only_stored_costs_nothing_to_count() -> None:
-    draft = Draft()
-    draft.add("Gather", [draft.weight("w", 64, 16), "x"], "y")
-    assert macs_of(draft.model([value("x", [3], TensorProto.INT64)], [value("y", None)]), x=(3,)) == [
-        None
-    ]
+def test_sizes_follow_from_the_inputs_that_are_known() -> None:
+    proto = product().model([value("x", [None, 16])], [value("y", None)])
+    assert sizes_of(proto, "y", x=(5, 16)) == (5, 32)
+    assert sizes_of(proto, "y", x=(0, 16)) == (0, 32)
+    assert sizes_of(proto, "y") is None
 
 
 @pytest.mark.parametrize("place", ["value_info", "output"])
 def test_sizes_follow_from_the_inputs_and_not_from_what_the_file_says(place: str) -> None:
     """A file that was exported for one batch and made free by hand says what is no longer so."""
     draft = product()
-    draft.add("Relu", ["y0"], "z")
-    outputs = {"value_info": [value("z", None)], "output": [value("z", None), value("y0", [1, 32])]}
-    proto = draft.model([value("x0", [None, 16])], outputs[place])
+    draft.add("Relu", ["y"], "z")
+    outputs = {"value_info": [value("z", None)], "output": [value("z", None), value("y", [1, 32])]}
+    proto = draft.model([value("x", [None, 16])], outputs[place])
     if place == "value_info":
-        proto.graph.value_info.append(value("y0", [1, 32]))
-    assert macs_of(proto, x0=(7, 16)) == [7 * 16 * 32]
+        proto.graph.value_info.append(value("y", [1, 32]))
+    assert sizes_of(proto, "y", x=(7, 16)) == (7, 32)
 
 
 def test_shapes_are_followed_through_arithmetic_on_them() -> None:
@@ -73,7 +50,7 @@ def test_shapes_are_followed_through_arithmetic_on_them() -> None:
     draft.add("Reshape", ["x", "target"], "flat")
     draft.add("MatMul", ["flat", draft.weight("w", 16, 32)], "y")
     proto = draft.model([value("x", [None, 4, 4])], [value("y", None)])
-    assert macs_of(proto, x=(3, 4, 4)) == [3 * 16 * 32]
+    assert sizes_of(proto, "y", x=(3, 4, 4)) == (3, 32)
 
 
 def decoding(*entries: onnx.ValueInfoProto) -> onnx.ModelProto:

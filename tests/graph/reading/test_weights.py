@@ -9,11 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzip.graph import annotate_layers, find_layers, read_model
+from onnxzip.graph import find_layers, read_model
 from onnxzip.graph.reading.weights import find_weights
 from onnxzip.records.layer import Layer, Layout
 from tests.cases import CASES, Case
-from tests.graph.running import run
 
 # Weights of at least 1,024 numbers that are refused, by case: everything else has to be a layer.
 REFUSED = {
@@ -89,7 +88,7 @@ def test_shared_weight_is_one_layer_with_all_its_consumers() -> None:
     (layer,), _ = find_layers(model)
     (weight,) = (weight for weight in find_weights(model) if weight.name == layer.name)
     assert len(weight.uses) == 2
-    assert layer.can_compute
+    assert layer.can_factorise
 
 
 @pytest.mark.parametrize(
@@ -99,12 +98,10 @@ def test_shared_weight_is_one_layer_with_all_its_consumers() -> None:
         *("function_constant", "gather_int64", "lstm_forward", "conv_transpose2d", "behind_cast"),
     ],
 )
-def test_computed_form_is_not_offered_where_it_cannot_replace_the_node(
-    name: str, tmp_path: Path
-) -> None:
+def test_what_other_nodes_read_has_no_factors(name: str, tmp_path: Path) -> None:
     layers = layers_of(CASES[name], tmp_path)
     assert layers
-    assert not any(layer.can_compute for layer in layers)
+    assert not any(layer.can_factorise for layer in layers)
 
 
 def test_equal_node_names_give_different_weight_names() -> None:
@@ -118,25 +115,3 @@ def test_equal_node_names_give_different_weight_names() -> None:
     layers, _ = find_layers(read_model(proto))
     assert len(layers) == 4
     assert len({layer.name for layer in layers}) == 4
-
-
-@pytest.mark.parametrize(
-    ("name", "macs"),
-    [
-        ("matmul_right", 3 * 64 * 48),
-        ("conv2d_groups", None),
-        ("conv2d_strides_uneven_pads", None),
-        ("gemm_transA0_transB1_alpha1_beta1", None),
-    ],
-)
-def test_multiply_accumulates(name: str, macs: int | None, tmp_path: Path) -> None:
-    """Each output element costs the weights that make it: counted from the real output's shape."""
-    case = CASES[name]
-    model = read_model(case.write(tmp_path))
-    feeds = case.feeds()
-    shapes = {key: array.shape for key, array in feeds.items()}
-    (layer,) = annotate_layers(model, find_layers(model)[0], shapes)
-    (output,) = run(case.build(), feeds).values()
-    _, n_out, _, _ = layer.sizes
-    assert layer.macs == output.size * layer.weight.size // n_out
-    assert macs is None or layer.macs == macs

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxzip.errors import VerificationError
 from onnxzip.graph import (
     GraphBuilder,
     count_differences,
@@ -20,7 +19,6 @@ from onnxzip.graph import (
     to_proto,
 )
 from onnxzip.graph.reading.model import Model
-from onnxzip.passbase import Site
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients
 from onnxzip.transforms.moves import moved
@@ -184,29 +182,6 @@ def test_stored_value_may_be_decoded_by_a_constant_alone() -> None:
     builder.finish()
     case = CASES["gemm_transA0_transB1_alpha1_beta1"]
     assert_identical(run(to_proto(model), case.feeds()), run(case.build(), case.feeds()))
-
-
-def test_computed_form_replaces_every_consumer() -> None:
-    model, layer, builder = builder_of("shared_weight")
-    rows = np.ascontiguousarray(layer.weight)
-
-    def emit(site: Site) -> None:
-        assert site.op_type == "MatMul"
-        half = builder.run_node("MatMul", [site.data, builder.constant(rows)])
-        builder.run_node("Identity", [half], site.output)
-
-    builder.replace_node(layer, emit)
-    builder.finish()
-    case = CASES["shared_weight"]
-    assert sum(n.op_type == "Identity" for n in model.proto.graph.node) == 2
-    assert "weight" not in {t.name for t in model.proto.graph.initializer}
-    assert_identical(run(to_proto(model), case.feeds()), run(case.build(), case.feeds()))
-
-
-def test_run_nodes_are_only_for_computed_forms() -> None:
-    _, _, builder = builder_of("matmul_right")
-    with pytest.raises(VerificationError, match="run_node"):
-        builder.run_node("Relu", ["x"])
 
 
 def test_split_at_opsets_before_and_after_13() -> None:

@@ -19,7 +19,6 @@ from onnxzip.graph import (
     Model,
     RoundedValues,
     StoredValue,
-    annotate_layers,
     decoded_names,
     decoder_bytes,
     find_layers,
@@ -74,16 +73,15 @@ Parts = tuple[Model, dict[str, Layer], dict[str, Codec]]
 def prepare(number: int, opset: int) -> Parts:
     """Return the model, its layers, and their codecs at a level."""
     model = read_model(model_from_text(TEXT.replace("17", str(opset))))
-    layers = {la.name: la for la in annotate_layers(model, find_layers(model)[0], {"x": (2, 32)})}
+    layers = {la.name: la for la in find_layers(model)[0]}
     return model, layers, level(number).codecs(list(layers.values()))
 
 
 @cache
 def choose(name: str, method: str, number: int, opset: int) -> Candidate:
-    """Return a candidate of middling size; "lowrank" in computed form."""
+    """Return a candidate of middling size."""
     _, layers, codecs = prepare(number, opset)
-    form = "computed" if method == "lowrank" else "stored"
-    offers = list(PASSES[method].candidates(layers[name], codecs[name], (form,)))
+    offers = list(PASSES[method].candidates(layers[name], codecs[name]))
     candidates = [offer for offer in offers if isinstance(offer, Candidate)]
     return candidates[len(candidates) // 2]
 
@@ -133,14 +131,14 @@ def weights_of(proto: onnx.ModelProto | None) -> dict[str, bytes]:
 @pytest.mark.parametrize("keeps_names", [True, False])
 @pytest.mark.parametrize("rate", [127, 32767])
 def test_what_is_stamped_is_read(rate: int, keeps_names: bool) -> None:
-    """Stored, computed and rounded values, each with what the plan says of it."""
+    """Stored and rounded values, each with what the plan says of it."""
     emitted, plan = emit(METHODS, rate=rate, keeps_names=keeps_names)
     model, homes = emitted.model, emitted.homes
     n_nodes, values = read_mark(model)
     assert n_nodes == emitted.n_nodes
     assert [v.name for v in values] == decoded_names(model, n_nodes)
     by_name = {v.name: v for v in values}
-    for name, method in STORED.items():
+    for name, method in METHODS.items():
         chosen, found = plan.chosen[name], by_name.pop(homes[name])
         assert (found.pass_name, found.form) == (method, "stored")
         assert found.n_bytes == emitted.sizes[name] > 0
@@ -153,9 +151,7 @@ def test_what_is_stamped_is_read(rate: int, keeps_names: bool) -> None:
         assert found == wanted
         n_small_bytes += found.n_bytes
     assert n_small_bytes == emitted.n_rest_bytes > 0
-    assert len(by_name) >= 2, "the factors of the computed form"
-    assert {(v.pass_name, v.form, v.error) for v in by_name.values()} == {("", "computed", 0.0)}
-    assert sum(v.n_bytes for v in by_name.values()) == emitted.sizes["w3"] > 0
+    assert not by_name
     assert sum(v.n_bytes for v in values) == decoder_bytes(model, n_nodes)
     listed = {w.name: w.pass_name for w in onnxzip.inspect(to_proto(model)).weights}
     assert {homes[name] for name in ROUNDED} == {n for n, p in listed.items() if p == "rounding"}
@@ -188,7 +184,7 @@ def test_models_without_a_mark() -> None:
         read_mark(model)
 
 
-def make_stamped(origin: Mapping[str, tuple[str, str, int, float]], rounded: RoundedValues) -> Model:
+def make_stamped(origin: Mapping[str, tuple[str, int, float]], rounded: RoundedValues) -> Model:
     """Return a marked model that decodes w (Cast), f (Mul), s1 and s2 (Split) in its first 3 nodes."""
     draft = Draft()
     draft.tensor("sizes", np.array([8, 12, 4]))
@@ -206,14 +202,14 @@ def make_stamped(origin: Mapping[str, tuple[str, str, int, float]], rounded: Rou
 
 def test_stamps_of_all_kinds() -> None:
     """Values come in the order of the nodes that make them, whatever reads them first."""
-    origin = {"w": ("scalar", "stored", 24, 0.012345)}
+    origin = {"w": ("scalar", 24, 0.012345), "f": ("dct", 30, 0.0), "s1": ("dct", 9, 0.5)}
     model = make_stamped(origin, RoundedValues(2, 8))
-    rest = decoder_bytes(model, 3) - 24
+    rest = decoder_bytes(model, 3) - 24 - 30
     n_nodes, values = read_mark(model)
     assert n_nodes == 3
     assert values[:2] == [
         StoredValue("w", "scalar", "stored", (12,), 24, 0.012),
-        StoredValue("f", "", "computed", (3, 4), 0, 0.0),
+        StoredValue("f", "dct", "stored", (3, 4), 30, 0.0),
     ]
     assert [(v.name, v.pass_name, v.shape, v.error) for v in values[2:]] == [
         ("s1", "rounding", (8,), None),
@@ -223,8 +219,8 @@ def test_stamps_of_all_kinds() -> None:
     assert abs(values[2].n_bytes - 0.4 * rest) < 1
     _, values = read_mark(make_stamped(origin, RoundedValues(1, 16)))
     assert values[2:] == [
-        StoredValue("s1", "", "computed", (8,), 0, 0.0),
-        StoredValue("s2", "rounding", "stored", (12,), rest, None),
+        StoredValue("s1", "dct", "stored", (8,), 9, 0.5),
+        StoredValue("s2", "rounding", "stored", (12,), rest - 9, None),
     ]
 
 
@@ -243,7 +239,7 @@ def as_version_1(proto: onnx.ModelProto) -> onnx.ModelProto:
 def test_version_1_is_still_read(number: int) -> None:
     proto = to_proto(emit(METHODS, (), number=number)[0].model)
     old = as_version_1(proto)
-    assert mark_of(old)["w"][0][1] in ("s", "c")
+    assert {form for _, form, _, _ in mark_of(old)["w"]} == {"s"}
     assert read_mark(read_model(old)) == read_mark(read_model(proto))
     assert onnxzip.inspect(old).weights == onnxzip.inspect(proto).weights
     assert weights_of(onnxzip.decompress(old)) == weights_of(onnxzip.decompress(proto))

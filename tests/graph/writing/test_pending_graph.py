@@ -10,7 +10,9 @@ import pytest
 
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model
-from onnxzip.graph.writing.pending_graph import PendingGraph, export_node
+from onnxzip.graph.writing.pending_graph import PendingGraph
+from onnxzip.records.aliases import AttributeValue
+from onnxzip.records.payload import IntegerGrid
 
 FLAT, SQUARE, TALL = (16,), (4, 4), (8, 2)
 
@@ -92,7 +94,7 @@ def test_a_reshape_before_a_scaling_and_another_reshape_goes(graph: PendingGraph
     ]
 
 
-@pytest.mark.parametrize("reader", ["nothing", "weight", "decode node", "run node"])
+@pytest.mark.parametrize("reader", ["nothing", "weight", "decode node"])
 def test_a_scaling_keeps_its_shape_where_others_than_a_reshape_read_it(
     graph: PendingGraph, reader: str
 ) -> None:
@@ -104,8 +106,6 @@ def test_a_scaling_keeps_its_shape_where_others_than_a_reshape_read_it(
         homes["v"] = product
     elif reader == "decode node":
         homes["v"] = graph.add("Neg", [product], [SQUARE], np.float32, {})[0]
-    elif reader == "run node":
-        graph.add_run_node("Neg", [product], "y", {})
     kept = written(graph, **homes)
     assert (f"Reshape {value} -> {shaped} [4, 4]" in kept) == (reader != "nothing")
 
@@ -120,7 +120,6 @@ def test_a_promise_is_read_and_named_as_what_fulfils_it(graph: PendingGraph) -> 
     promised, other = graph.promise(FLAT, np.float32), graph.promise(SQUARE, np.float32)
     assert (graph.shape(promised), graph.maker(promised)) == (FLAT, None)
     (summed,) = graph.add("Add", [promised, promised], [FLAT], np.float32, {})
-    run = graph.add_run_node("Neg", [promised], "y", {})
     graph.give_home(promised, "v")
     graph.give_home(other, "w")
     n_readers = graph.n_nodes
@@ -136,7 +135,6 @@ def test_a_promise_is_read_and_named_as_what_fulfils_it(graph: PendingGraph) -> 
     assert [node.op_type for node in nodes] == ["Split", "Identity", "Add"]
     assert [list(node.output) for node in nodes] == [["v", decoded[1]], ["w"], ["s"]]
     assert list(nodes[2].input) == ["v", "v"]
-    assert list(export_node(run).input) == ["v"]
 
 
 def test_one_decoded_value_may_fulfil_two_promises(graph: PendingGraph) -> None:
@@ -149,12 +147,12 @@ def test_one_decoded_value_may_fulfil_two_promises(graph: PendingGraph) -> None:
     assert [line.split(" ", 1)[1] for line in written(graph)][1] == "v -> w [16]"
 
 
-def test_run_nodes_stay_and_attributes_are_exported(graph: PendingGraph) -> None:
-    run = graph.add_run_node("Clip", ["x", "", "limit"], "y", {"axis": 1, "perm": (0, 1), "mode": "a"})
+def test_attributes_are_exported(graph: PendingGraph) -> None:
+    given: dict[str, AttributeValue] = {"axis": 1, "perm": (0, 1), "mode": "a"}
+    (made,) = graph.add("Clip", [graph.constant(np.ones(FLAT, np.float32))], [FLAT], np.float32, given)
+    graph.give_home(made, "w")
     graph.finish()
-    assert graph.export_nodes() == []
-    node = export_node(run)
-    assert (list(node.input), list(node.output)) == (["x", "", "limit"], ["y"])
+    (node,) = graph.export_nodes()
     assert {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} == {
         "axis": 1,
         "perm": [0, 1],
@@ -162,11 +160,14 @@ def test_run_nodes_stay_and_attributes_are_exported(graph: PendingGraph) -> None
     }
 
 
-def test_a_run_node_reads_a_weight_of_the_model_that_is_stored_too(
+def test_steps_of_the_model_that_are_stored_too_are_read_where_they_are_decoded(
     graph: PendingGraph, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    bias = scale(graph, graph.constant(np.ones(FLAT, np.float32)))
-    run = graph.add_run_node("Add", ["x", "conv.bias"], "y", {})
-    assert written(graph, **{"conv.bias": bias}) == ["Mul z0 -> conv.bias [16]"]
-    assert run.inputs[1].inputs[0].op == "Mul"
+    grid = IntegerGrid(np.ones(16, np.float32), 0, "w.steps", "w.zeros")
+    integers = graph.rounded(graph.constant(np.ones(FLAT, np.float32)), grid)
+    steps = scale(graph, graph.constant(np.ones(FLAT, np.float32)))
+    lines = written(graph, w=integers, **{"w.steps": steps})
+    assert sorted(line.split(" ")[0] for line in lines) == ["Mul", "QuantizeLinear"]
+    rounding = next(n for n in graph.export_nodes() if n.op_type == "QuantizeLinear")
+    assert list(rounding.input)[1:] == ["w.steps", "w.zeros"]
     assert capfd.readouterr() == ("", "")  # two values of one name make graphsurgeon warn

@@ -17,7 +17,7 @@ def layer(op_type: str, *shape: int, strides: tuple[int, ...] = ()) -> Layer:
     attributes = {"strides": strides} if strides else {}
     moment = np.eye(int(np.prod(shape[1:])), dtype=np.float32)
     return Layer(
-        *("w", op_type, rng.standard_normal(shape, np.float32), layout, attributes, 10**6, True),
+        *("w", op_type, rng.standard_normal(shape, np.float32), layout, attributes, True),
         statistics=Statistics(moment, 99),
     )
 
