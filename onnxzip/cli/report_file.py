@@ -62,8 +62,8 @@ class ReportFile:
             return
         from onnxzip.report.writing import blaming, exported
 
-        content = exported(report, self._path)
         with blaming(self._path):
+            content = exported(report, self._path)
             self._new = write_beside(self._stack, self._path, content)
         if self._papers is not None:
             self._papers.sign_too(self._path, content)

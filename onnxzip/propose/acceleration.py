@@ -90,20 +90,21 @@ def accelerate(draft: Draft, subject: Subject, options: Options, show: ShowProgr
     work = _Work(draft.original, subject, options, stopwatch, shown)
     made = work.run(settled)
     if made.settled.is_exact and not options.best_effort:
-        raise ToleranceError(_why_nothing(draft.original, made.settled.skips, work.stopwatch))
+        found = _what_was_found(made.settled.skips, work.stopwatch)
+        raise ToleranceError(
+            f"{draft.original.source}: nothing in it is faster in int8 or factorised {found}; ask for "
+            "`objective` size, or try another `batch`, other `threads` or a larger `tolerance`"
+        )
     return made
 
 
-def _why_nothing(original: Model, skips: Sequence[Skip], stopwatch: Stopwatch) -> str:
-    """Say that nothing is faster in another form, with the reason that most nodes have."""
+def _what_was_found(skips: Sequence[Skip], stopwatch: Stopwatch) -> str:
+    """Say what nodes were timed with, and the reason that most of them stay in float32 for."""
     reasons = Counter(skip.reason for skip in skips if skip.pass_name == "int8")
     batch = "" if stopwatch.batch is None else f", batch {stopwatch.batch}"
     most = f": {reasons.most_common(1)[0][0]}" if reasons else ""
-    return (
-        f"{original.source}: nothing in it is faster in int8 or factorised, within the tolerance "
-        f"({stopwatch.n_threads} thread{'s' * (stopwatch.n_threads > 1)}{batch}){most}; ask for "
-        "`objective` size, or try another `batch`, other `threads` or a larger `tolerance`"
-    )
+    threads = f"{stopwatch.n_threads} thread{'s' * (stopwatch.n_threads > 1)}"
+    return f"within the tolerance ({threads}{batch}){most}"
 
 
 @dataclass(frozen=True, eq=False)

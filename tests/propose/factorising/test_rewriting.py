@@ -160,11 +160,11 @@ def test_sizes_that_only_a_run_tells_are_taken_from_one() -> None:
     draft.add("Shape", ["x"], "s")
     draft.add("Mul", ["s", draft.tensor("one", np.array([1], np.int64))], "t")
     draft.add("Reshape", ["x", "t"], "r")
-    weight = rng.standard_normal((64, 4)) @ rng.standard_normal((4, 96)) / 16
+    weight = rng.standard_normal((128, 4)) @ rng.standard_normal((4, 192)) / 16
     draft.add("MatMul", ["r", draft.tensor("low", weight.astype(np.float32))], "y")
-    proto = draft.model([value("x", ["n", 64])], [value("y", None)])
+    proto = draft.model([value("x", ["n", 128])], [value("y", None)])
     model = read_model(proto)
-    data = {"x": rng.standard_normal((80, 64), np.float32)}
+    data = {"x": rng.standard_normal((80, 128), np.float32)}
     subject = examine(model, Options(calibration=data, tolerance=0.1), fits=True)[0]
     stopwatch = Stopwatch(({"x": data["x"][:1]},), 1)
     found = factorise(model, find_layers(model)[0], subject, stopwatch, share=0.5, time=by_numbers())

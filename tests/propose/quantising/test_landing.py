@@ -19,6 +19,7 @@ from onnxzip.records.payload import IntegerGrid
 from onnxzip.rewrite.landed import Landed, stored_biases, stored_steps
 from tests.casebook.kit import Draft, value
 from tests.graph.running import OFF, run
+from tests.speed import tell_times
 
 
 def two_convs(bias: float = 0.1, other_scale: float = 0.03, opset: int = 17) -> Model:
@@ -138,7 +139,10 @@ def network(kind: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("kind", ["1d", "groups"])
-def test_files_decode_the_same_integers_everywhere_and_unpack_to_them(kind: str, tmp_path: Path) -> None:
+def test_files_decode_the_same_integers_everywhere_and_unpack_to_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_times(monkeypatch)
     proto = network(kind)
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
     x = np.random.default_rng(3).standard_normal((24, *shape)).astype(np.float32)
