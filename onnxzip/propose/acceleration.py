@@ -15,7 +15,7 @@ from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.factorising.rewriting import factorise
 from onnxzip.propose.quantising.builds import Build, Workbench
-from onnxzip.propose.quantising.choice import Chooser
+from onnxzip.propose.quantising.choice import LOSES, NO_KERNEL, TAKES, Chooser
 from onnxzip.propose.quantising.equalising import Equaliser
 from onnxzip.propose.quantising.gemms import with_gemms
 from onnxzip.propose.quantising.landing import Landing, land
@@ -100,9 +100,16 @@ def accelerate(draft: Draft, subject: Subject, options: Options, show: ShowProgr
 
 def _what_was_found(skips: Sequence[Skip], stopwatch: Stopwatch) -> str:
     """Say what nodes were timed with, and the reason that most of them stay in float32 for."""
-    reasons = Counter(skip.reason for skip in skips if skip.pass_name == "int8")
+    kinds = {
+        LOSES: "lose more than their share of it in int8",
+        TAKES: "take as long in int8",
+        NO_KERNEL: "have no int8 kernel",
+    }
+    reasons = [skip.reason for skip in skips if skip.pass_name == "int8"]
+    counts = Counter(next((told for k, told in kinds.items() if r.startswith(k)), r) for r in reasons)
+    told = [f"{n} nodes {kind}" if kind in kinds.values() else kind for kind, n in counts.most_common()]
     batch = "" if stopwatch.batch is None else f", batch {stopwatch.batch}"
-    most = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+    most = f": {', '.join(told)}" if told else ""
     threads = f"{stopwatch.n_threads} thread{'s' * (stopwatch.n_threads > 1)}"
     return f"within the tolerance ({threads}{batch}){most}"
 

@@ -166,5 +166,5 @@ def _failure(error: Exception | SystemExit, request: Request, *, is_done: bool) 
     return Outcome(code, verdict=_VERDICTS.get(code, "failed"), lines=(explain(error, request),))
 
 
-_VERDICTS = {1: "bad input", 2: "not possible", 3: "not smaller"}
+_VERDICTS = {1: "bad input", 2: "not possible", 3: "not done"}
 """What a line says of an exit code."""

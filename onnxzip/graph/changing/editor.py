@@ -205,7 +205,10 @@ class GraphEditor:
             if is_free and self._uses[name]:
                 self._claimable.discard(wish)
                 claims[name] = wish
-        drop_initializers(self._model, set(claims.values()))
+        taken = set(claims.values())
+        drop_initializers(self._model, taken)
+        # what is stated of the old ones may be another type
+        delete_if(self._model.proto.graph.value_info, lambda value: value.name in taken)
         for name, wish in claims.items():
             self.redirect(name, wish)
             self._tensors[wish] = self._tensors.pop(name)

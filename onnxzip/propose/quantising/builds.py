@@ -75,7 +75,8 @@ class Workbench:
             cuts: whether rare large numbers may be cut off, see `grid_of`.
         """
         self._grids = {value: grid_of(found, cuts=cuts) for value, found in ranges.items()}
-        self.candidates = [m for m in self.candidates if m.data in self._grids and self._is_able(m)]
+        unable = {m.weight for m in self.candidates if m.data not in self._grids or not self._is_able(m)}
+        self.candidates = [m for m in self.candidates if m.weight not in unable]
 
     def build(self, chosen: Sequence[Multiplication]) -> Build:
         """Return the build of a choice, some of the candidates."""

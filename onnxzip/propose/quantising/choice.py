@@ -46,6 +46,10 @@ _N_FUSIONS = 3
 """Times that nodes are left in float32 because they, or what is beside them, stay what they are."""
 
 
+NO_KERNEL, TAKES, LOSES = "onnxruntime has no int8 kernel", "takes", "loses"
+"""How reasons begin that nodes stay in float32 for."""
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """What was chosen, and why not more.
@@ -88,17 +92,16 @@ class Chooser:
             if not lost:
                 break
             bench.refused |= lost
-            left = self._without(left, lost, "onnxruntime has no int8 kernel for it here")
+            weights = {m.weight for m in left if m.node.outputs[0] in lost}
+            left = self._without(left, weights, f"{NO_KERNEL} for it here")
         return left
 
     def _without(
         self, chosen: Sequence[Multiplication], lost: Collection[str], reason: str
     ) -> list[Multiplication]:
-        """Leave out the nodes of some outputs."""
-        for multiplication in chosen:
-            if multiplication.node.outputs[0] in lost:
-                self._reasons[multiplication.weight] = reason
-        return [m for m in chosen if m.node.outputs[0] not in lost]
+        """Leave out the nodes of some weights."""
+        self._reasons |= {m.weight: reason for m in chosen if m.weight in lost}
+        return [m for m in chosen if m.weight not in lost]
 
     def _gaining(
         self, bench: Workbench, chosen: Sequence[Multiplication]
@@ -108,19 +111,15 @@ class Chooser:
             return [], {}
         before = self._stopwatch.node_seconds(self._model)
         after = self._stopwatch.node_seconds(bench.build(chosen).landed)
-        gains = {
-            m.node.outputs[0]: before.get(m.node.name, 0.0) - after.get(m.node.name, 0.0) for m in chosen
-        }
-        losing = {output for output, gain in gains.items() if gain <= 0}
-        if not losing:
-            return list(chosen), gains
-        for m in chosen:
-            if m.node.outputs[0] in losing:
-                self._reasons[m.weight] = (
-                    f"takes {1e6 * after.get(m.node.name, 0.0):.0f} us in int8, "
-                    f"{1e6 * before.get(m.node.name, 0.0):.0f} us in float32"
+        gains: dict[str, float] = {}
+        for weight, own in _by_weight(chosen).items():
+            seconds = [sum(times.get(m.node.name, 0.0) for m in own) for times in (before, after)]
+            gains[weight] = seconds[0] - seconds[1]
+            if gains[weight] <= 0:
+                self._reasons[weight] = (
+                    f"{TAKES} {1e6 * seconds[1]:.0f} us in int8, {1e6 * seconds[0]:.0f} us in float32"
                 )
-        return [m for m in chosen if m.node.outputs[0] not in losing], gains
+        return [m for m in chosen if gains[m.weight] > 0], gains
 
     def _within_loss(
         self, bench: Workbench, chosen: Sequence[Multiplication], gains: dict[str, float]
@@ -136,12 +135,10 @@ class Chooser:
             if loss <= math.sqrt(_SHARE):
                 return left, loss
             alone = alone or self._alone(bench, left)
-            squares = {m.node.outputs[0]: alone[m.node.outputs[0]] ** 2 for m in left}
+            squares = {m.weight: alone[m.weight] ** 2 for m in left}
             allowed *= _MARGIN
             left = self._relieved(left, squares, gains, (allowed / loss) ** 2)
-        self._without(
-            left, {m.node.outputs[0] for m in left}, "all nodes together lose too much in int8"
-        )
+        self._without(left, {m.weight for m in left}, f"{LOSES} too much together with all others")
         return [], 0.0
 
     def _relieved(
@@ -154,29 +151,24 @@ class Chooser:
         """Leave out the nodes that lose most for what they gain, down to a share of the squares."""
         total = sum(squares.values())
         left, kept = list(chosen), total
-        order = sorted(
-            squares, key=lambda output: squares[output] / max(gains[output], 1e-9), reverse=True
-        )
+        order = sorted(squares, key=lambda name: squares[name] / max(gains[name], 1e-9), reverse=True)
         lost: set[str] = set()
-        for output in order:
+        for name in order:
             if kept <= share * total:
                 break
-            lost.add(output)
-            kept -= squares[output]
-        for m in left:
-            if m.node.outputs[0] in lost:
-                loss = math.sqrt(squares[m.node.outputs[0]])
-                gain = 1e6 * gains[m.node.outputs[0]]
-                self._reasons[m.weight] = f"loses {loss:.2g} nrmse alone in int8, for {gain:.0f} us"
-        return [m for m in left if m.node.outputs[0] not in lost]
+            lost.add(name)
+            kept -= squares[name]
+            loss, gain = math.sqrt(squares[name]), 1e6 * gains[name]
+            self._reasons[name] = f"{LOSES} {loss:.2g} nrmse alone in int8, for {gain:.0f} us"
+        return [m for m in left if m.weight not in lost]
 
     def _alone(self, bench: Workbench, chosen: Sequence[Multiplication]) -> dict[str, float]:
-        """Return the loss of each node if it alone computes in int8."""
+        """Return the loss of each weight's nodes if they alone compute in int8."""
         losses: dict[str, float] = {}
-        for i, multiplication in enumerate(chosen):
-            self._show(f"int8 {i + 1} of {len(chosen)}", 0.8 + 0.2 * i / len(chosen))
-            build = bench.build([multiplication])
-            losses[multiplication.node.outputs[0]] = self._nrmse(build)
+        groups = _by_weight(chosen)
+        for i, (weight, own) in enumerate(groups.items()):
+            self._show(f"int8 {i + 1} of {len(groups)}", 0.8 + 0.2 * i / len(groups))
+            losses[weight] = self._nrmse(bench.build(own))
         return losses
 
     def _nrmse(self, build: Build) -> float:
@@ -219,5 +211,13 @@ class Chooser:
         if ratio.high < 1:
             return build
         reason = f"all in int8 take {ratio.value:.2f} of the time ({ratio.low:.2f} to {ratio.high:.2f})"
-        self._without(chosen, {m.node.outputs[0] for m in chosen}, reason)
+        self._without(chosen, {m.weight for m in chosen}, reason)
         return None
+
+
+def _by_weight(chosen: Sequence[Multiplication]) -> dict[str, list[Multiplication]]:
+    """Return the nodes of each weight: they stay together, as the weight is int8 for all of them."""
+    found: dict[str, list[Multiplication]] = {}
+    for multiplication in chosen:
+        found.setdefault(multiplication.weight, []).append(multiplication)
+    return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.graph import GraphEditor, Model
+from onnxzip.graph import GraphEditor, Model, prune
 from onnxzip.measure.moments.channels import Channels, measure_channels
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -157,6 +157,7 @@ def equalise(
     ]
     if any(isinstance(record, Rewrite) for record in records):
         editor.commit()
+        prune(changed)
     else:
         changed = model
     return Equalised(

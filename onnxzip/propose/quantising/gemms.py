@@ -12,7 +12,7 @@ from collections.abc import Collection
 import numpy as np
 
 from onnxzip.errors import CalibrationError
-from onnxzip.graph import GraphEditor, Model, loadable, with_value_outputs
+from onnxzip.graph import GraphEditor, Model, loadable, prune, with_value_outputs
 from onnxzip.measure.subject import Subject
 from onnxzip.passbase import NodeView
 from onnxzip.runtime.session import open_session
@@ -48,6 +48,7 @@ def with_gemms(model: Model, subject: Subject) -> Model:
     if not pairs:
         return model
     editor.commit()
+    prune(changed)
     return changed
 
 
