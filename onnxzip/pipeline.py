@@ -130,6 +130,14 @@ class _Found:
             return ""
         return why_not_faster(self.original.source, self.speed)
 
+    @property
+    def _slower(self) -> tuple[Finding, ...]:
+        """A warning of a model that is written although it is no faster."""
+        reason = self.why_not_faster
+        return (
+            (Finding("not faster", reason.removeprefix(f"{self.original.source}: ")),) if reason else ()
+        )
+
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
         error, n_bytes = ToleranceError(reason), graph.n_bytes_of(self.emitted.model)
@@ -156,7 +164,7 @@ class _Found:
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,
-            warnings=(*self.subject.findings, *self.findings, *self.proof.findings),
+            warnings=(*self.subject.findings, *self.findings, *self.proof.findings, *self._slower),
             sensitivities=self.sensitivities,
             trials=self.log.finished(self.plan, n_bytes),
             seconds=time.perf_counter() - self.started,
