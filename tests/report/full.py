@@ -31,7 +31,7 @@ def layer(index: int) -> LayerReport:
     n_bytes = 4096 * (index + 1)
     return LayerReport(
         *(name, "MatMul", (64, 16 * (index + 1)), "float32", "codebook", "stored", {}),
-        *(n_bytes, n_bytes // 12, 0.08, None, None, 10 * n_bytes),
+        *(n_bytes, n_bytes // 12, 0.08, 10 * n_bytes),
     )
 
 
