@@ -240,6 +240,8 @@ def cut_tensor(rng: np.random.Generator, model: onnx.ModelProto) -> None:
 def spoil_values(rng: np.random.Generator, model: onnx.ModelProto) -> None:
     """NaN, Inf, huge, tiny or equal numbers in a weight: legal, if unkind."""
     tensor = _tensor(rng, model)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return  # another mutation has sent it away
     array = onnx.numpy_helper.to_array(tensor).copy()
     flat = array.reshape(-1)
     which = rng.integers(flat.size, size=max(1, int(flat.size * pick(rng, (0, 0.1, 1)))))
