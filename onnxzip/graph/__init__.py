@@ -30,7 +30,14 @@ from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.inputs.unranked import guess_shapes
-from onnxzip.graph.reading.integers.kernels import IntegerNode, float_nodes, integer_nodes
+from onnxzip.graph.reading.integers.kernels import (
+    CARRIERS,
+    JOINS,
+    MOVERS,
+    IntegerNode,
+    float_nodes,
+    integer_nodes,
+)
 from onnxzip.graph.reading.model import Model, ModelLike, PlainModel, detach, plain_model, read_model
 from onnxzip.graph.reading.operands import Operand, find_operands
 from onnxzip.graph.reading.shapes import read_ports
@@ -76,12 +83,15 @@ from onnxzip.graph.writing.origin import UNKNOWN_ORIGIN, Origin, weights_checksu
 from onnxzip.graph.writing.uses import is_short_name, uses_of
 
 __all__ = [
+    "CARRIERS",
     "DECODE_OPSET",
     "INPUT",
     "INT8_OPSET",
+    "JOINS",
     "MAX_INLINE_BYTES",
     "MIN_ELEMENTS",
     "MIN_INTEGER_BYTES",
+    "MOVERS",
     "PACKED_OPSET",
     "STEPS",
     "UNKNOWN_ORIGIN",

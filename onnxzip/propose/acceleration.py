@@ -26,6 +26,7 @@ from onnxzip.records.aliases import Array, RunForm
 from onnxzip.records.costs.latency import Speed
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at, within
+from onnxzip.report.tables.latency import conditions
 from onnxzip.rewrite.landed import Landed
 
 _FACTORISED_SHARE = 0.4
@@ -108,10 +109,8 @@ def _what_was_found(skips: Sequence[Skip], stopwatch: Stopwatch) -> str:
     reasons = [skip.reason for skip in skips if skip.pass_name == "int8"]
     counts = Counter(next((told for k, told in kinds.items() if r.startswith(k)), r) for r in reasons)
     told = [f"{n} nodes {kind}" if kind in kinds.values() else kind for kind, n in counts.most_common()]
-    batch = "" if stopwatch.batch is None else f", batch {stopwatch.batch}"
     most = f": {', '.join(told)}" if told else ""
-    threads = f"{stopwatch.n_threads} thread{'s' * (stopwatch.n_threads > 1)}"
-    return f"within the tolerance ({threads}{batch}){most}"
+    return f"within the tolerance ({conditions(stopwatch)}){most}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from onnxzip.measure.speed.stopwatch import Stopwatch
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.propose.quantising.builds import Build, Workbench
-from onnxzip.propose.quantising.region import Multiplication
+from onnxzip.propose.quantising.region import Multiplication, by_weight
 from onnxzip.prove.structure import unfused
 from onnxzip.records.plan import Skip
 from onnxzip.records.progress import ShowProgress
@@ -57,12 +57,10 @@ class Choice:
     Attributes:
         build: the model some of whose nodes compute in int8; None where that is not faster.
         skips: why nodes stay in float32.
-        loss: of the rounded values, as a share of what is allowed.
     """
 
     build: Build | None
     skips: Sequence[Skip]
-    loss: float = 0.0
 
 
 class Chooser:
@@ -77,10 +75,10 @@ class Chooser:
         """Return the fastest build that keeps its share of the loss."""
         chosen = self._fused(bench, bench.candidates)
         chosen, gains = self._gaining(bench, chosen)
-        chosen, loss = self._within_loss(bench, self._fused(bench, chosen), gains)
+        chosen = self._within_loss(bench, self._fused(bench, chosen), gains)
         build = self._fastest(bench, self._fused(bench, chosen))
         skips = [Skip(name, "int8", reason) for name, reason in self._reasons.items()]
-        return Choice(build, skips, loss if build is not None else 0.0)
+        return Choice(build, skips)
 
     def _fused(self, bench: Workbench, chosen: Sequence[Multiplication]) -> list[Multiplication]:
         """Leave out what onnxruntime does not run in int8, whatever the graph says."""
@@ -112,7 +110,7 @@ class Chooser:
         before = self._stopwatch.node_seconds(self._model)
         after = self._stopwatch.node_seconds(bench.build(chosen).landed)
         gains: dict[str, float] = {}
-        for weight, own in _by_weight(chosen).items():
+        for weight, own in by_weight(chosen).items():
             seconds = [sum(times.get(m.node.name, 0.0) for m in own) for times in (before, after)]
             gains[weight] = seconds[0] - seconds[1]
             if gains[weight] <= 0:
@@ -123,23 +121,23 @@ class Chooser:
 
     def _within_loss(
         self, bench: Workbench, chosen: Sequence[Multiplication], gains: dict[str, float]
-    ) -> tuple[list[Multiplication], float]:
+    ) -> list[Multiplication]:
         """Leave nodes in float32 that lose much for the time they gain, until the rest has its share."""
         left, allowed = list(chosen), math.sqrt(_SHARE)
         alone: dict[str, float] = {}
         for _ in range(_N_REPAIRS):
             if not left:
-                return [], 0.0
+                return []
             loss = self._loss(bench.build(left))
             _log.info("int8 in %d nodes: %.3f of the loss allowed", len(left), loss)
             if loss <= math.sqrt(_SHARE):
-                return left, loss
+                return left
             alone = alone or self._alone(bench, left)
             squares = {m.weight: alone[m.weight] ** 2 for m in left}
             allowed *= _MARGIN
             left = self._relieved(left, squares, gains, (allowed / loss) ** 2)
         self._without(left, {m.weight for m in left}, f"{LOSES} too much together with all others")
-        return [], 0.0
+        return []
 
     def _relieved(
         self,
@@ -165,7 +163,7 @@ class Chooser:
     def _alone(self, bench: Workbench, chosen: Sequence[Multiplication]) -> dict[str, float]:
         """Return the loss of each weight's nodes if they alone compute in int8."""
         losses: dict[str, float] = {}
-        groups = _by_weight(chosen)
+        groups = by_weight(chosen)
         for i, (weight, own) in enumerate(groups.items()):
             self._show(f"int8 {i + 1} of {len(groups)}", 0.8 + 0.2 * i / len(groups))
             losses[weight] = self._nrmse(bench.build(own))
@@ -213,11 +211,3 @@ class Chooser:
         reason = f"all in int8 take {ratio.value:.2f} of the time ({ratio.low:.2f} to {ratio.high:.2f})"
         self._without(chosen, {m.weight for m in chosen}, reason)
         return None
-
-
-def _by_weight(chosen: Sequence[Multiplication]) -> dict[str, list[Multiplication]]:
-    """Return the nodes of each weight: they stay together, as the weight is int8 for all of them."""
-    found: dict[str, list[Multiplication]] = {}
-    for multiplication in chosen:
-        found.setdefault(multiplication.weight, []).append(multiplication)
-    return found

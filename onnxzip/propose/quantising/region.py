@@ -17,21 +17,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from onnxzip.graph import CARRIERS, JOINS, MOVERS
 from onnxzip.passbase import Editor, NodeView
 
 _STANDARD = ("", "ai.onnx")
 _TAILS = ("Relu", "Clip")
-_MOVERS = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace")
-"""Carriers whose output has the numbers of their input, and so its grid."""
-
 _ACTIVATIONS = (
     *("Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh"),
     "ThresholdedRelu",
 )
 """What onnxruntime fuses with a Gemm in float32, before it looks for int8, unless the Gemm's output is
 rounded (core/optimizer/gemm_activation_fusion.cc)."""
-
-_CARRIERS = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", *_MOVERS)
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ class _Finder:
                 carriers.append(node)
                 for source in _sources(node, self.editor):
                     self.rounded.setdefault(source, source)
-                self._make(output, self.rounded[node.inputs[0]] if node.op_type in _MOVERS else output)
+                self._make(output, self.rounded[node.inputs[0]] if node.op_type in MOVERS else output)
         chosen = [
             m if m.node.key in self.dynamic or not m.is_dynamic else _static(m) for m in self.chosen
         ]
@@ -213,9 +209,7 @@ class _Finder:
         """Return the carriers from which carriers lead to a multiplication that wants int8."""
         wanted: set[int] = set()
         for node in reversed(self.nodes):
-            is_carrier = (
-                node.op_type in _CARRIERS and node.domain in _STANDARD and len(node.outputs) == 1
-            )
+            is_carrier = node.op_type in CARRIERS and node.domain in _STANDARD and len(node.outputs) == 1
             sources, output = _sources(node, self.editor), self._tail_of(node)
             is_able = is_carrier and bool(sources) and self.may_carry(node)
             if not is_able or not all(map(self.has_grid, (*sources, output))):
@@ -249,7 +243,7 @@ def _static(found: Multiplication) -> Multiplication:
 
 def _sources(node: NodeView, editor: Editor) -> list[str]:
     """Return the values that a carrier takes its numbers from; none where one of them is a constant."""
-    if node.op_type in ("Add", "Mul", "Concat"):
+    if node.op_type in JOINS:
         sources = list(node.inputs)
         return [] if any(editor.constant(source) is not None for source in sources) else sources
     return list(node.inputs[:1])
@@ -264,3 +258,11 @@ def _cuts_at_zero(clip: NodeView, editor: Editor) -> bool:
         len(clip.inputs) < 3 or not clip.inputs[2] or editor.constant(clip.inputs[2]) is not None
     )
     return low is not None and low.size == 1 and float(low.reshape(-1)[0]) == 0.0 and is_high_known
+
+
+def by_weight(found: Sequence[Multiplication]) -> dict[str, list[Multiplication]]:
+    """Return the nodes of each weight: they stay together, as the weight is int8 for all of them."""
+    nodes: dict[str, list[Multiplication]] = {}
+    for multiplication in found:
+        nodes.setdefault(multiplication.weight, []).append(multiplication)
+    return nodes

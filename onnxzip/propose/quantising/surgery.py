@@ -15,7 +15,7 @@ from onnxzip.graph import GraphEditor, Model
 from onnxzip.passbase import NodeView
 from onnxzip.propose.quantising.grid import Grid
 from onnxzip.propose.quantising.landing import Landing
-from onnxzip.propose.quantising.region import Multiplication, Region
+from onnxzip.propose.quantising.region import Multiplication, Region, by_weight
 
 
 class _Rounder:
@@ -89,9 +89,6 @@ def with_rounded_values(
 
 
 def _landings(multiplications: Sequence[Multiplication], scales: Mapping[str, str]) -> list[Landing]:
-    uses: dict[str, list[Multiplication]] = {}
-    for multiplication in multiplications:
-        uses.setdefault(multiplication.weight, []).append(multiplication)
     return [
         Landing(
             weight,
@@ -100,5 +97,5 @@ def _landings(multiplications: Sequence[Multiplication], scales: Mapping[str, st
             tuple(m.bias for m in found),
             tuple("" if m.is_dynamic else scales[m.data] for m in found),
         )
-        for weight, found in uses.items()
+        for weight, found in by_weight(multiplications).items()
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from onnxzip.records.costs.latency import Latency, Ratio, Speed
 from onnxzip.report.numbers import format_latency
 from onnxzip.report.tables.table import Table
@@ -23,11 +25,27 @@ def format_share(share: float, ratio: Ratio) -> str:
     return f"{share:.3f}" if ratio.high - ratio.low < _NARROW else f"{share:.2f}"
 
 
-def conditions(speed: Speed) -> str:
-    """Return what runs were timed with, e.g. "2 threads, batch 16, on CUDA"."""
-    parts = [f"{speed.n_threads} thread{'s' * (speed.n_threads != 1)}"]
-    parts += [] if speed.batch is None else [f"batch {speed.batch}"]
-    return ", ".join([*parts, *([] if speed.provider == "CPU" else [f"on {speed.provider}"])])
+class Timed(Protocol):
+    """What knows how runs are timed: a `Speed`, or what measures one."""
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of a session."""
+
+    @property
+    def batch(self) -> int | None:
+        """Samples in a run; None where no axis of the inputs counts them."""
+
+    @property
+    def provider(self) -> str:
+        """Short name of the execution provider."""
+
+
+def conditions(timed: Timed) -> str:
+    """Return what runs are timed with, e.g. "2 threads, batch 16, on CUDA"."""
+    parts = [f"{timed.n_threads} thread{'s' * (timed.n_threads != 1)}"]
+    parts += [] if timed.batch is None else [f"batch {timed.batch}"]
+    return ", ".join([*parts, *([] if timed.provider == "CPU" else [f"on {timed.provider}"])])
 
 
 def latency_table(speed: Speed) -> Table:

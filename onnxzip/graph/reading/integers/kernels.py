@@ -22,9 +22,14 @@ _MULTIPLICATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """By operator those that onnxruntime computes it by in float32 (up to ORT_ENABLE_EXTENDED)."""
 
-_JOINS = ("Add", "Mul", "Concat")
-_MOVERS = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace")
-_CARRIERS = ("AveragePool", "GlobalAveragePool", *_JOINS, *_MOVERS)
+JOINS = ("Add", "Mul", "Concat")
+"""Carriers, which see CARRIERS, that take numbers from all of their inputs."""
+
+MOVERS = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace")
+"""Carriers whose output has the numbers of their input, and so its grid."""
+
+CARRIERS = ("AveragePool", "GlobalAveragePool", *JOINS, *MOVERS)
+"""Operators without weights that have int8 kernels, or only move numbers."""
 
 _STANDARD = ("", "ai.onnx")
 
@@ -87,8 +92,8 @@ class _Graph:
             if node.op_type in _MULTIPLICATIONS:
                 if all(self._is_dequantised(name) for name in node.input[:2]):
                     yield IntegerNode(node.output[0], tuple(self._behind(node)), operators)
-            elif node.op_type in _CARRIERS:
-                sources = node.input if node.op_type in _JOINS else node.input[:1]
+            elif node.op_type in CARRIERS:
+                sources = node.input if node.op_type in JOINS else node.input[:1]
                 if all(map(self._is_dequantised, sources)) and self._is_rounded(node.output[0]):
                     yield IntegerNode(node.output[0], (node.output[0],), operators)
 
