@@ -168,7 +168,7 @@ def nrmse(source: Path, options: Options) -> Loss:
 
 MakeExam = Callable[[Sequence[Path], Path], Exam]
 EXAMS: dict[str, MakeExam] = {
-    "resnet20": lambda folders, work: classifier("resnet20", 0.17, folders, work),
+    "resnet20": lambda folders, work: classifier("resnet20", 0.14, folders, work),
     "resnet44": lambda folders, work: classifier("resnet44", 0.17, folders, work),
     "vgg8": lambda folders, work: classifier("vgg8", 0.13, folders, work),
     "all-MiniLM-L6-v2": sentences,
