@@ -16,6 +16,7 @@ from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
+from onnxzip.disk.cache.cache import Cache
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
@@ -23,6 +24,7 @@ from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.acceleration import accelerate
 from onnxzip.propose.proposal import Proposal
+from onnxzip.propose.recalled import cache_for
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
@@ -78,6 +80,7 @@ def compress(
         show("reading", at("reading"))
         original = _read(source, options)
         place = _place(output, original, options, beside, papers)
+        cache = cache_for(original, options)
         show("folding", at("folding"))
         draft = draft_structure(original, options)
         show("running the original", at("running the original"))
@@ -85,16 +88,15 @@ def compress(
         show("checking what was folded", at("checking what was folded"))
         aimed = _aimed(options, papers)
         faster = accelerate(draft, subject, aimed, show)
-        made = attempt_within(original, faster, subject, aimed, faster.behind(show))
-        plan, emitted, proof = made.plan, made.emitted, made.proof
+        made = attempt_within(original, faster, subject, aimed, faster.behind(show), cache)
+        chooser, plan, emitted, proof = made.chooser, made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
         speed = faster.compare(original, emitted.model)
         show("writing", at("writing"))
-        proposal, chooser = made.proposal, made.chooser
-        skips = (*proposal.skips, *chooser.skips(plan), *unusable)
+        skips = (*made.proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
-            *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, chooser.findings, options, command, started, speed),
+            *(original, made.proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
+            *(shown, subject, chooser.findings, options, command, started, speed, cache),
         )
         if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
             raise found.refusal(reason)
@@ -122,6 +124,7 @@ class _Found:
     command: str
     started: float
     speed: Speed | None
+    cache: Cache
 
     @property
     def why_not_faster(self) -> str:
@@ -137,6 +140,11 @@ class _Found:
         return (
             (Finding("not faster", reason.removeprefix(f"{self.original.source}: ")),) if reason else ()
         )
+
+    @property
+    def _own_findings(self) -> Sequence[Finding]:
+        """What inputs leave open, and what could not be kept."""
+        return (*self.findings, *self.cache.findings)
 
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
@@ -164,7 +172,7 @@ class _Found:
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,
-            warnings=(*self.subject.findings, *self.findings, *self.proof.findings, *self._slower),
+            warnings=(*self.subject.findings, *self._own_findings, *self.proof.findings, *self._slower),
             sensitivities=self.sensitivities,
             trials=self.log.finished(self.plan, n_bytes),
             seconds=time.perf_counter() - self.started,
@@ -178,7 +186,9 @@ class _Found:
                 f"where nothing is entropy coded, more than `load_memory` {n_allowed}; allow more"
             )
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
-        report = replace(with_load_bytes(report, of_layers, n_needed), speed=self.speed)
+        report = replace(
+            with_load_bytes(report, of_layers, n_needed), speed=self.speed, recalled=self.cache.recalled
+        )
         return self.shown.added_to(report, self.command, to_toml(self.options))
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from joblib import Parallel, delayed
 
 from onnxzip.codec.level import Level, level, packing
+from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
+from onnxzip.disk.cache.kinds import Offers
 from onnxzip.errors import UsageError
 from onnxzip.graph import DECODE_OPSET, Model, inline_bytes, release_pages
-from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed
 from onnxzip.propose.offers import collect_offers
+from onnxzip.propose.recalled import content_of, measured, offered
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import is_kept
@@ -51,6 +53,7 @@ class Proposal:
         skips: what was refused, and why.
         keep: patterns of the names of what has to stay as it is.
         is_exact: whether the model answers what the original answers.
+        model_digest: of the model's content; "" where nothing is kept of it.
     """
 
     model: Model
@@ -64,6 +67,7 @@ class Proposal:
     skips: Sequence[Skip]
     keep: Sequence[str] = ()
     is_exact: bool = True
+    model_digest: str = ""
 
     @property
     def n_plain_bytes(self) -> int:
@@ -85,7 +89,13 @@ class Proposal:
         release_pages(la.statistics.second_moment for la in self.layers if la.statistics is not None)
 
 
-def propose(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
+def propose(
+    settled: Settled,
+    subject: Subject,
+    options: Options,
+    show: ShowProgress,
+    cache: Cache = NOTHING_KEPT,
+) -> Proposal:
     """Collect every pass's candidates for each of a model's weights.
 
     Raises:
@@ -97,9 +107,10 @@ def propose(settled: Settled, subject: Subject, options: Options, show: ShowProg
     if model.opset < DECODE_OPSET:
         chosen_level = packing(chosen_level)
         weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
-    layers, unmeasured = _measure_inputs(model, found.layers, subject, show)
+    model_digest = content_of(model) if cache.is_on else ""
+    layers, unmeasured = measured(model, model_digest, found.layers, subject, show, cache)
     codecs = chosen_level.codecs(layers, options.load_memory)
-    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
+    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show, cache)
     n_candidates = sum(map(len, ladders.values()))
     _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
     return Proposal(
@@ -114,21 +125,8 @@ def propose(settled: Settled, subject: Subject, options: Options, show: ShowProg
         [*settled.skips, *found.skips, *unmeasured, *refusals],
         options.keep,
         settled.is_exact,
+        model_digest,
     )
-
-
-def _measure_inputs(
-    model: Model, layers: Sequence[Layer], subject: Subject, show: ShowProgress
-) -> tuple[list[Layer], list[Skip]]:
-    """Return the layers with the statistics of what they meet, and why some have none."""
-    statistics, skips = collect_statistics(
-        model,
-        layers,
-        subject.known_feeds,
-        subject.custom_ops,
-        lambda fraction: show("statistics", at("statistics", fraction)),
-    )
-    return [statistics.attach(layer) for layer in layers], skips
 
 
 _N_PROCESSES_PER_CORE = 4
@@ -156,16 +154,24 @@ def _collect_ladders(
     codecs: Mapping[str, Codec],
     options: Options,
     show: ShowProgress,
+    cache: Cache,
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
-    pool = Parallel(
-        n_jobs=_n_processes(options.n_jobs, len(layers)),
-        prefer="processes",
-        return_as="generator",
-        initializer=end_with,
-        initargs=(os.getpid(),),
-    )
-    offers = pool(delayed(collect_offers)(layer, passes, codecs[layer.name]) for layer in layers)
+
+    def work_out(some: Sequence[Layer]) -> Iterator[Offers]:
+        pool = Parallel(
+            n_jobs=_n_processes(options.n_jobs, len(some)),
+            prefer="processes",
+            return_as="generator",
+            initializer=end_with,
+            initargs=(os.getpid(),),
+        )
+        found: Iterator[Offers] = pool(
+            delayed(collect_offers)(layer, passes, codecs[layer.name]) for layer in some
+        )
+        return found
+
+    offers = offered(layers, passes, codecs, work_out, cache)
     ladders: dict[str, Sequence[Candidate]] = {}
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):

@@ -15,6 +15,7 @@ from onnxzip.records.check import Check, SampleLosses
 from onnxzip.records.costs.latency import Latency, Processor, Ratio, Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.records.recalled import Recalled
 from onnxzip.report.example import Example, Shown
 from onnxzip.report.record import (
     Inspection,
@@ -63,6 +64,7 @@ def from_json(text: str) -> Report:
         record["load_seconds"] = None if seconds is None else LoadSeconds(**seconds)
         speed = record.get("speed")
         record["speed"] = None if speed is None else _read_speed(speed)
+        record["recalled"] = tuple(Recalled(**found) for found in record.get("recalled", ()))
         return Report(**{**record, "seconds": float(record["seconds"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(

@@ -12,6 +12,7 @@ from onnxzip.records.check import Check
 from onnxzip.records.costs.latency import Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.records.recalled import Recalled
 from onnxzip.report.comparison.record import Comparison
 from onnxzip.report.example import Example
 
@@ -182,7 +183,7 @@ class Report:
     `command` repeats it all: a line for a shell, or a call in Python. `task` says which of both it was:
     of a test `bytes_before` is what the file takes with plain weights. `config` are the options as a
     file for `--config`, "" where all have their defaults. `speed` is how long runs take, None where that
-    was not measured.
+    was not measured. `recalled` is what was looked up in a cache.
     """
 
     schema: int
@@ -212,6 +213,7 @@ class Report:
     config: str = ""
     task: Literal["compress", "test"] = "compress"
     speed: Speed | None = None
+    recalled: tuple[Recalled, ...] = ()
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the report to a .html, .md or .json file; one that is there is replaced.
