@@ -213,11 +213,11 @@ def test_a_disk_that_fails_is_told_of_and_costs_no_result(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    real = Path.read_bytes
     if call == "write":
         monkeypatch.setattr(Store, "write", fail)
     else:
-        monkeypatch.setattr(Path, "read_bytes", fail)
-        monkeypatch.setattr("onnxzip.propose.recalled.surroundings", lambda *_: "here")
+        monkeypatch.setattr(Path, "read_bytes", lambda p: fail() if FOLDER in p.parts else real(p))
     found, report = compress(tmp_path)
     assert found == cold[1]
     warned = [warning.text for warning in report.warnings if warning.kind == "cache"]
