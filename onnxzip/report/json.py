@@ -122,9 +122,14 @@ def _read_example(record: Mapping[str, Any]) -> Example:
 def _read_shown(record: Mapping[str, Any]) -> Shown:
     lists = {key: tuple(record[key]) for key in ("shape", "indices", "size")}
     values = {key: tuple(record[key]) for key in ("original", "compressed")}
-    if record["look"] != "values":  # numbers, of which nan and infinities were written as texts
-        values = {key: tuple(map(float, found)) for key, found in values.items()}
+    if record["dtype"] != "string":  # of numbers, nan and infinities were written as texts
+        values = {key: tuple(map(_unquoted, found)) for key, found in values.items()}
     return Shown(**{**record, **lists, **values})
+
+
+def _unquoted(value: Any) -> Any:
+    """Return a number or truth value that may have been written as a text."""
+    return float(value) if isinstance(value, str) else value
 
 
 def _read_speed(record: Mapping[str, Any]) -> Speed:

@@ -344,13 +344,16 @@ SPREADS = st.builds(
 NUMBERS = st.lists(FLOATS, min_size=2, max_size=2).map(tuple)
 SHOWN = st.one_of(
     st.builds(
-        *(Shown, NAMES, NAMES, st.just((2,)), st.sampled_from(["scores", "curve"]), NAMES),
+        *(Shown, NAMES, st.just("float16"), st.just((2,)), st.sampled_from(["scores", "curve"]), NAMES),
         *(st.just((0, 1)), NUMBERS, st.just(()) | NUMBERS),
     ),
     st.builds(
-        *(Shown, NAMES, NAMES, st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
-        # A list may hold texts: what is infinite in it comes back as one.
-        st.tuples(COUNTS | NAMES | st.booleans(), st.floats(allow_nan=False, allow_infinity=False)),
+        *(Shown, NAMES, st.just("float32"), st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
+        st.tuples(COUNTS | st.booleans(), FLOATS),
+    ),
+    st.builds(
+        *(Shown, NAMES, st.just("string"), st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
+        st.tuples(NAMES | st.sampled_from(["inf", "nan"]), NAMES),
     ),
     st.builds(
         *(Shown, NAMES, NAMES, st.just((8, 8)), st.just("picture"), NAMES),
