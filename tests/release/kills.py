@@ -143,7 +143,7 @@ def _end(process: subprocess.Popen[bytes], number: int, seconds: float) -> str:
     code = process.returncode
     ending = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
     is_usual = code in (0, 128 + number) and err.count(b"\n") <= 1
-    return ending if code < 0 and not err or is_usual else f"{ending} saying {err[-300:]!r}"
+    return ending if (code < 0 and not err) or is_usual else f"{ending} saying {err[-300:]!r}"
 
 
 def _lives(group: int) -> bool:
