@@ -24,6 +24,7 @@ from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.assembly import assemble_test
 from onnxzip.report.record import Inspection, Report, StoredWeight
 from onnxzip.runtime.own_path import load_by_path
+from onnxzip.trust.delivery import check_no_signature
 
 if TYPE_CHECKING:
     from onnxzip.measure.subject import Subject
@@ -122,7 +123,10 @@ def decompress(
         OutputError: `output` cannot be written.
     """
     model = _read(source)
-    place = None if output is None else check_output(Path(output), overwrite, model)
+    place = None
+    if output is not None:
+        check_no_signature(Path(output))
+        place = check_output(Path(output), overwrite, model)
     n_nodes, _ = graph.read_mark(model)
     if not graph.is_intact(model):
         raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")

@@ -37,6 +37,7 @@ from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.runtime.own_path import load_by_path
+from onnxzip.trust.delivery import check_no_signature
 from onnxzip.trust.papers import Papers
 
 _log = logging.getLogger(__name__)
@@ -236,6 +237,8 @@ def _place(
         papers.check(original, options.overwrite, options.files)
     if output is None:
         return None
+    if papers is None or not papers.has_signature:
+        check_no_signature(Path(output))
     return graph.check_output(Path(output), options.overwrite, original, options.files)
 
 

@@ -469,7 +469,7 @@ def test_report_into_a_missing_folder_is_refused_before_any_work(
     calls: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["a", "b", "--report", str(tmp_path / "no" / "r.md")]) == 1
-    assert "is not writable" in capsys.readouterr().err
+    assert "does not exist; make it first" in capsys.readouterr().err
     assert not calls
 
 
