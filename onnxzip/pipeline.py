@@ -23,10 +23,9 @@ from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.acceleration import accelerate
-from onnxzip.propose.proposal import Proposal
+from onnxzip.propose.proposal import Proposal, draft_offered
 from onnxzip.propose.recalled import cache_for
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
 from onnxzip.records.costs.latency import Speed
@@ -83,7 +82,7 @@ def compress(
         place = _place(output, original, options, beside, papers)
         cache = cache_for(original, options)
         show("folding", at("folding"))
-        draft = draft_structure(original, options)
+        draft = draft_offered(original, options)
         show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))

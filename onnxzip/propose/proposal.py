@@ -13,17 +13,17 @@ from joblib import Parallel, delayed
 from onnxzip.codec.level import Level, level, packing
 from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.disk.cache.kinds import Offers
-from onnxzip.errors import UsageError
+from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import DECODE_OPSET, Model, inline_bytes, release_pages
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed
-from onnxzip.propose.offers import collect_offers
+from onnxzip.propose.offers import able_passes, collect_offers, kind_of
 from onnxzip.propose.recalled import content_of, measured, offered
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import Settled
-from onnxzip.propose.weights import is_kept
+from onnxzip.propose.structure import Draft, Settled, draft_structure
+from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
@@ -101,12 +101,8 @@ def propose(
     Raises:
         UsageError: a pass or one of its settings does not exist.
     """
-    weight_passes, _ = make_passes(options)
     model, found = settled.model, settled.weights
-    chosen_level = level(options.level)
-    if model.opset < DECODE_OPSET:
-        chosen_level = packing(chosen_level)
-        weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
+    weight_passes, chosen_level = _methods(model, options)
     model_digest = content_of(model) if cache.is_on else ""
     layers, unmeasured = measured(model, model_digest, found.layers, subject, show, cache)
     codecs = chosen_level.codecs(layers, options.load_memory)
@@ -127,6 +123,53 @@ def propose(
         settled.is_exact,
         model_digest,
     )
+
+
+def draft_offered(original: Model, options: Options) -> Draft:
+    """Draft a model's structure; refuse one that no pass makes smaller where no run is needed to know.
+
+    What a float weight may lose depends on what it meets; integers are coded as they are, or not.
+
+    Raises:
+        ToleranceError: there is nothing to be gained; or see `draft_structure`, as for all others.
+    """
+    draft = draft_structure(original, options)
+    if options.objective == "speed" or options.target_size is not None:
+        return draft  # nodes may be faster, and folding alone may meet a size
+    reasons: list[Skip] = []
+    for model in (draft.raised, draft.folded):  # a fold may be undone
+        found, reasons = find_weights(model, options.keep), []
+        if inline_bytes(model) < _SMALLER * model.n_bytes or _is_any_offered(
+            model, found, options, reasons
+        ):
+            return draft
+        reasons += found.skips
+    raise ToleranceError(
+        f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}"
+    )
+
+
+def _is_any_offered(model: Model, found: FoundWeights, options: Options, reasons: list[Skip]) -> bool:
+    """Whether a pass may make a weight smaller; else add to `reasons` why none does."""
+    methods, chosen_level = _methods(model, options)
+    codecs = chosen_level.codecs(found.layers, options.load_memory)
+    for layer in found.layers:
+        if kind_of(layer) == "float" and able_passes(layer, methods):
+            return True
+        candidates, skips = collect_offers(layer, methods, codecs[layer.name])
+        if candidates:
+            return True
+        reasons += skips
+    return False
+
+
+def _methods(model: Model, options: Options) -> tuple[dict[str, Pass], Level]:
+    """Return the selected passes of weights, and how weights are decoded, as the opset has it."""
+    methods, _ = make_passes(options)
+    if model.opset >= DECODE_OPSET:
+        return methods, level(options.level)
+    able = {name: method for name, method in methods.items() if method.min_opset <= model.opset}
+    return able, packing(level(options.level))
 
 
 _N_PROCESSES_PER_CORE = 4
