@@ -436,6 +436,11 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
     ET.fromstring(to_html(report).partition("<body")[2].join(("<body", "")).removesuffix("</html>\n"))
 
 
+IDS = Example(
+    0, "one of the first samples", None, (Shown("x", "int64", (1,), "values", "", (0,), (101,)),), ()
+)
+
+
 @pytest.mark.parametrize(
     ("text", "finding"),
     [
@@ -447,6 +452,13 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
         (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
         (to_json(REPORT).replace('"speed": null', '"speed": {}'), "not a report"),
         (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),
+        (to_json(REPORT).replace('"value": 3.1e-07', '"value": ' + "9" * 400), "not a report"),
+        (to_json(REPORT).replace('"seconds": ', '"seconds": true, "x": '), "not a report"),
+        (
+            to_json(replace(REPORT, versions={"numpy": "2"})).replace('{"numpy"', '["numpy"'),
+            "not a report",
+        ),
+        (to_json(replace(REPORT, examples=(IDS,))).replace("101", '"text"'), "could not convert"),
     ],
 )
 def test_json_of_something_else_is_refused(text: str, finding: str) -> None:
