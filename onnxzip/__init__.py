@@ -9,6 +9,7 @@ with loading():
     from onnxzip.api import compress, decompress, inspect, load, read_report, verify
     from onnxzip.errors import (
         CalibrationError,
+        ClusterError,
         InputError,
         ModelError,
         OnnxzipError,
@@ -39,6 +40,7 @@ __version__ = version("onnxzip")
 __all__ = [
     "CalibrationError",
     "Check",
+    "ClusterError",
     "Example",
     "Finding",
     "InputError",

@@ -7,6 +7,7 @@
     │   ├── ProviderError      an execution provider or custom operator is missing
     │   ├── OutputError        the output cannot be written
     │   │   └── OutputExistsError  it exists, and may not be replaced
+    │   ├── ClusterError       the cluster cannot be reached, is lost, or is not fit
     │   └── TrustError         a key, a signature or a sealed file does not hold what it should
     ├── VerificationError      the rewritten graph is not the graph that was planned; exit 1
     ├── UsageError             arguments that contradict each other; exit 2
@@ -93,6 +94,10 @@ class OutputError(InputError):
 
 class OutputExistsError(OutputError):
     """There is a file where the output goes, and it may not be replaced."""
+
+
+class ClusterError(InputError):
+    """A cluster cannot be reached, is lost, or has no workers that run what runs here."""
 
 
 class TrustError(InputError):

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +17,6 @@ from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
-from onnxzip.disk.cache.cache import Cache
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
@@ -24,8 +24,8 @@ from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.acceleration import accelerate
 from onnxzip.propose.proposal import Proposal, draft_offered
-from onnxzip.propose.recalled import cache_for
 from onnxzip.propose.registry import make_passes
+from onnxzip.propose.working.means import Means, means_for
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
 from onnxzip.records.costs.latency import Speed
@@ -76,11 +76,11 @@ def compress(
     """
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
-    with threadpool_limits(1):  # with several threads BLAS adds up in another order
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1))  # with several BLAS adds up in another order
         show("reading", at("reading"))
-        original = _read(source, options)
-        place = _place(output, original, options, beside, papers)
-        cache = cache_for(original, options)
+        original, place = _open(source, output, options, beside, papers)
+        means = stack.enter_context(means_for(original, options))
         show("folding", at("folding"))
         draft = draft_offered(original, options)
         show("running the original", at("running the original"))
@@ -88,7 +88,7 @@ def compress(
         show("checking what was folded", at("checking what was folded"))
         aimed = _aimed(options, papers)
         faster = accelerate(draft, subject, aimed, show)
-        made = attempt_within(original, faster, subject, aimed, faster.behind(show), cache)
+        made = attempt_within(original, faster, subject, aimed, faster.behind(show), means)
         chooser, plan, emitted, proof = made.chooser, made.plan, made.emitted, made.proof
         shown = demonstrate(original, emitted.model, subject, proof.checks)
         speed = faster.compare(original, emitted.model)
@@ -96,7 +96,7 @@ def compress(
         skips = (*made.proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, made.proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, chooser.findings, options, command, started, speed, cache),
+            *(shown, subject, chooser.findings, options, command, started, speed, means),
         )
         if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
             raise found.refusal(reason)
@@ -124,7 +124,7 @@ class _Found:
     command: str
     started: float
     speed: Speed | None
-    cache: Cache
+    means: Means
 
     @property
     def why_not_faster(self) -> str:
@@ -143,8 +143,8 @@ class _Found:
 
     @property
     def _own_findings(self) -> Sequence[Finding]:
-        """What inputs leave open, and what could not be kept."""
-        return (*self.findings, *self.cache.findings)
+        """What inputs leave open, and what is to be said of how it was worked out."""
+        return (*self.findings, *self.means.findings)
 
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
@@ -186,10 +186,21 @@ class _Found:
                 f"where nothing is entropy coded, more than `load_memory` {n_allowed}; allow more"
             )
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
-        report = replace(
-            with_load_bytes(report, of_layers, n_needed), speed=self.speed, recalled=self.cache.recalled
-        )
+        report = with_load_bytes(report, of_layers, n_needed)
+        report = replace(report, speed=self.speed, recalled=self.means.cache.recalled)
         return self.shown.added_to(report, self.command, to_toml(self.options))
+
+
+def _open(
+    source: ModelLike,
+    output: str | Path | None,
+    options: Options,
+    beside: Sequence[Path],
+    papers: Papers | None,
+) -> tuple[Model, Path | None]:
+    """Return the model, and where to write; refuse what must not be, before any work is done."""
+    original = _read(source, options)
+    return original, _place(output, original, options, beside, papers)
 
 
 def _read(source: ModelLike, options: Options) -> Model:

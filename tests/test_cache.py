@@ -19,7 +19,7 @@ from onnxzip.cli.main import main
 from onnxzip.disk.cache.store import FOLDER, Store
 from onnxzip.errors import OutputError, UsageError
 from onnxzip.measure.moments import second_moments
-from onnxzip.propose import proposal
+from onnxzip.propose.working import recalled, surroundings
 from onnxzip.report.record import Report
 from tests.cases import CASES
 
@@ -73,7 +73,7 @@ def test_what_is_kept_is_not_worked_out_again(
     def fail(*_: object) -> None:
         raise AssertionError("worked out")
 
-    monkeypatch.setattr(proposal, "collect_offers", fail)
+    monkeypatch.setattr(recalled, "collect_offers", fail)
     monkeypatch.setattr(second_moments, "open_session", fail)
     assert compress(cold[0])[0] == cold[1]
 
@@ -198,11 +198,10 @@ def test_code_that_changes_is_asked_again(
     cold: tuple[Path, bytes, Report], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A pass that somebody works on, whose version stays what it was."""
-    from onnxzip.propose import recalled
-
     (tmp_path / "mine.py").write_text("# a pass")
-    folders = recalled.folders_of_passes()
-    monkeypatch.setattr(recalled, "folders_of_passes", lambda: [*folders, tmp_path])
+    folders = surroundings.folders_of_passes()
+    monkeypatch.setattr(surroundings, "folders_of_passes", lambda: [*folders, tmp_path])
+    monkeypatch.setattr(surroundings, "code", surroundings.code.__wrapped__)  # which it is read once for
     assert all(n == 0 for n, _ in list(shares(compress(cold[0])[1]).values())[:2])
 
 

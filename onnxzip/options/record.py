@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from onnxzip.errors import UsageError
 from onnxzip.options.readers import (
+    read_address,
     read_calibration,
     read_flag,
     read_labels,
@@ -48,7 +49,7 @@ def name_of(function: UserFunction) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-OF_ONE_RUN = frozenset({"overwrite", "cache", "cache_size"})
+OF_ONE_RUN = frozenset({"overwrite", "cache", "cache_size", "cluster"})
 """What shapes nothing, and is better asked for each time."""
 
 _CACHE_SIZE = 5 << 30
@@ -98,6 +99,8 @@ class Options:
         cache: folder where what is measured and worked out is kept, for runs that repeat some of it:
             with another tolerance, or after one that was stopped; None keeps nothing.
         cache_size: bytes that it may take; what was not used for longest goes first.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT or tls://HOST:PORT, whose workers work on
+            the layers; None works here, in `n_jobs` processes.
 
     Raises:
         UsageError: a value is of the wrong type or out of range, or two settings contradict each other.
@@ -127,6 +130,7 @@ class Options:
     overwrite: bool = False
     cache: Path | None = None
     cache_size: int = _CACHE_SIZE
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         """Check every setting and what goes together; bring each to its one type."""
@@ -261,6 +265,7 @@ _READERS: Mapping[str, Reader] = {
     "overwrite": read_flag,
     "cache": _optional(read_path),
     "cache_size": read_size,
+    "cluster": _optional(read_address),
 }
 """What reads each setting, by its name; levels are those of codec/level.py."""
 
