@@ -15,7 +15,6 @@ import onnx
 import pytest
 
 import onnxzip
-from onnxzip.cli.main import main
 from onnxzip.disk.cache.store import FOLDER, Store
 from onnxzip.errors import OutputError, UsageError
 from onnxzip.measure.moments import second_moments
@@ -236,16 +235,3 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=finding):
             onnxzip.Options(**settings)
-
-
-def test_models_of_a_folder_share_a_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    for name in ("a", "b"):
-        onnx.save(CASES["two_layer_perceptron"].build(), models / f"{name}.onnx")
-    cache, out = tmp_path / "cache", tmp_path / "out"
-    arguments = ["-v", "--passes", "scalar", "--cache", str(cache), str(models), str(out)]
-    assert main(arguments) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"From the cache.*weights' candidates +0 +2.*candidates +2 +2", told, re.DOTALL)
-    assert (out / "a.onnx").read_bytes() == (out / "b.onnx").read_bytes()
