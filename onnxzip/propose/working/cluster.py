@@ -45,6 +45,8 @@ _TASKS_PER_CORE = 2
 _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 """What waiting and results raise when the scheduler is gone: the parents of Dask's own exceptions."""
 
+_SAME_THERE = "install the same there"
+
 _LARGE_TASK = "distributed.admin.large-graph-warning-threshold"
 """Dask warns of tasks of 10 MB, as it would rather have what is used often scattered; no weight is."""
 
@@ -99,14 +101,13 @@ class ClusterWorkers:
             self._client.wait_for_workers(1, timeout=_CONNECT_S)
         except TimeoutError as error:
             raise self._error(
-                f"has no worker; start some with: dask worker {self._address} --nthreads 1 --nworkers -1"
+                "has no worker",
+                f"start some with: dask worker {self._address} --nthreads 1 --nworkers -1",
             ) from error
         for worker, found in self._client.run(code, on_error="return").items():
             if isinstance(found, BaseException):
                 told = f"{type(found).__name__}: {found}"
-                raise self._error(
-                    f"its worker {worker} cannot run this onnxzip ({told}); install the same there"
-                )
+                raise self._error(f"its worker {worker} cannot run this onnxzip ({told})", _SAME_THERE)
             self._check_code(found, f"its worker {worker}")
 
     def _n_at_once(self) -> int:
@@ -132,11 +133,11 @@ class ClusterWorkers:
             except TimeoutError:
                 n_workers = len(self._client.nthreads())
             except _LOST as error:
-                raise self._error("was lost while weights were worked on; start again") from error
+                raise self._error("was lost while weights were worked on", "start again") from error
             alone_since = None if n_workers else alone_since or time.monotonic()
             if alone_since and time.monotonic() - alone_since > _PATIENCE_S:
                 raise self._error(
-                    f"has had no worker for {_PATIENCE_S:.0f} s while there was work; start one"
+                    f"has had no worker for {_PATIENCE_S:.0f} s while there was work", "start one"
                 )
 
     def _result(self, future: Future, name: str) -> Any:
@@ -148,14 +149,14 @@ class ClusterWorkers:
             raise
         except KilledWorker as error:
             raise self._error(
-                f"all workers that worked on '{name}' ended before they were done; give them more "
-                "memory, or leave the weight alone with `keep`"
+                f"all workers that worked on '{name}' ended before they were done",
+                "give them more memory, or leave the weight alone with `keep`",
             ) from error
         except _LOST as error:
-            raise self._error("was lost while weights were worked on; start again") from error
+            raise self._error("was lost while weights were worked on", "start again") from error
         except Exception as error:  # whatever a worker raises
             told = f"{type(error).__name__}: {error}"
-            raise self._error(f"a worker failed on '{name}' ({told}); see its log") from error
+            raise self._error(f"a worker failed on '{name}' ({told})", "see its log") from error
 
     def _is_alike(self, made_with: tuple[Mapping[str, str], str]) -> bool:
         """Whether a worker adds up as this process does; one that came later may be another one."""
@@ -163,8 +164,8 @@ class ClusterWorkers:
         self._check_code(found, "a worker that joined it")
         if adds_up != self._own_arithmetic and not self.findings:
             text = (
-                f"`cluster` {self._address}: other processors worked on weights ({adds_up}; here "
-                f"{self._own_arithmetic}): last bits may differ from those of a file made here"
+                f"other processors than this one, of {self._address}, worked on weights ({adds_up}; "
+                f"here {self._own_arithmetic}): last bits may differ from those of a file made here"
             )
             self.findings.append(Finding("cluster", text))
         return adds_up == self._own_arithmetic
@@ -173,11 +174,11 @@ class ClusterWorkers:
         for name, own in self._own_code.items():
             if found.get(name) != own:
                 raise self._error(
-                    f"{who} has {name} {found.get(name)}, and here it is {own}; install the same there"
+                    f"{who} has {name} {found.get(name)}, and here it is {own}", _SAME_THERE
                 )
 
-    def _error(self, finding: str) -> ClusterError:
-        return ClusterError(f"`cluster` {self._address}: {finding}")
+    def _error(self, finding: str, step: str) -> ClusterError:
+        return ClusterError(f"`cluster` {self._address}: {finding}", step=step)
 
 
 def _worked_out(
