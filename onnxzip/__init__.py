@@ -1,11 +1,11 @@
 """Make ONNX models many times smaller, as plain ONNX files that any stock onnxruntime loads."""
 
-import logging
-from importlib.metadata import version
-
 from onnxzip.errors import loading
 
-with loading():
+with loading():  # first of all, so that Ctrl-C is answered from the beginning
+    import logging
+    from importlib.metadata import version
+
     from onnxzip.api import compress, decompress, inspect, load, read_report, verify
     from onnxzip.errors import (
         CalibrationError,

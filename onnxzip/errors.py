@@ -20,7 +20,6 @@ backticks in it, `target_size`, and is worded as the interface calls it that was
 
 from __future__ import annotations
 
-import difflib
 import errno
 import mmap
 import os
@@ -127,6 +126,8 @@ class ToleranceError(OnnxzipError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like a name, in whatever case; "" where none is like it."""
+    import difflib  # of no use but for a mistake, and slow to load
+
     by_lower = {other.lower(): other for other in known}
     found = difflib.get_close_matches(name.lower(), by_lower, 1)
     return by_lower[found[0]] if found else ""

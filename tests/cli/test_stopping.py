@@ -109,7 +109,9 @@ LOADING = """if True:
 """
 
 
-@pytest.mark.parametrize("module", ["onnxzip.api", "onnxzip.cli.main", "onnxzip.runtime.apart"])
+@pytest.mark.parametrize(
+    "module", ["importlib.metadata", "onnxzip.api", "onnxzip.cli.main", "onnxzip.runtime.apart"]
+)
 def test_ctrl_c_while_the_command_is_loaded_is_one_line(module: str) -> None:
     command = [sys.executable, "-c", LOADING.format(module=module)]
     done = subprocess.run(command, capture_output=True, text=True)
