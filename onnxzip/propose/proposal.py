@@ -139,8 +139,8 @@ def draft_offered(original: Model, options: Options) -> Draft:
             return draft
         reasons += found.skips
     raise ToleranceError(
-        f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}; use it as "
-        "it is, or let other `passes` try"
+        f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}; use the "
+        "model as it is, or let other `passes` try"
     )
 
 
