@@ -64,6 +64,10 @@ def _one_context(arrays: Any) -> contexts.Contexts:
     return contexts.Contexts(np.zeros(sum(len(array) for array in arrays), np.int64), 0.0)
 
 
+def _by_error_alone(_: Any, candidates: Any) -> Any:
+    return ((name, candidate.error) for name, candidate in candidates.items())
+
+
 PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "error feedback": lambda: _with_feedback_by(lambda *_: None),
     "a step for each column": lambda: _with_feedback_by(_one_step_per_layer),
@@ -73,7 +77,7 @@ PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "refits of biases": lambda: mock.patch.object(
         regression.PlanRefit, "_shift_bias", return_value=None
     ),
-    "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", return_value=1.0),
+    "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", _by_error_alone),
     "rates between rates": lambda: mock.patch.object(ladders, "with_midpoints", lambda ladder: ladder),
     "small tensors in 8 bits": lambda: mock.patch.object(
         probing.Prober, "choose_rounding", return_value=Rounding()

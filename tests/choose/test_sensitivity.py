@@ -46,7 +46,7 @@ class Trials:
 def make_prober(
     moves: Mapping[str, Callable[[float], float]], ladders: Mapping[str, Sequence[Candidate]]
 ) -> tuple[Prober, Trials]:
-    proposal: Any = SimpleNamespace(ladders=ladders)
+    proposal: Any = SimpleNamespace(ladders=ladders, model=None, layers=())
     restorer: Any = SimpleNamespace(restore=lambda candidate: candidate.error)
     prober = Prober(proposal, Subject(SAMPLES, SAMPLES, SAMPLES, (), None), restorer)
     prober._trials = trials = Trials(moves, {})

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from onnxzip.graph.changing.cutting.part import build_part, nodes_behind
 from onnxzip.graph.changing.fields import replace_all
 from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
 from onnxzip.graph.reading.layouts import is_known_domain, node_attributes
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.operands import Operand
-from onnxzip.graph.reading.scope import read_by, reads_of, sorted_nodes
-from onnxzip.graph.reading.tensors import element_type
+from onnxzip.graph.reading.scope import reads_of, sorted_nodes
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 
@@ -78,25 +78,9 @@ class PartitionedModel:
             partition: one of `partitions`.
             types: element type of each value that the partition reads.
         """
-        graph, source = onnx.GraphProto(name="partition"), self._graph
-        graph.node.extend(source.node[i] for i in partition.nodes)
-        read = read_by(graph.node)
-        graph.input.extend(v for v in source.input if v.name in read)
-        graph.input.extend(
-            onnx.helper.make_tensor_value_info(name, element_type(types[name]), None)
-            for name in partition.reads
-        )
-        graph.initializer.extend(t for t in source.initializer if t.name in read)
-        graph.sparse_initializer.extend(t for t in source.sparse_initializer if t.values.name in read)
         target = [partition.target] if partition.target else []
-        names = dict.fromkeys((*target, *partition.makes))
-        graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-        whole = self.model.proto
-        proto = onnx.ModelProto(ir_version=whole.ir_version, graph=graph)
-        proto.opset_import.extend(whole.opset_import)
-        proto.functions.extend(whole.functions)
-        arrays = {name: array for name, array in self.model.arrays.items() if name in read}
-        return Model(proto, arrays, self.model.source)
+        reads = {name: types[name] for name in partition.reads}
+        return build_part(self.model, partition.nodes, reads, dict.fromkeys((*target, *partition.makes)))
 
     @property
     def _graph(self) -> onnx.GraphProto:
@@ -187,7 +171,8 @@ class _Cutter:
         node = self._nodes[start] if is_site else None
         target, bias = ("", "") if node is None else self._follow(node, end)
         makes = [n for n in self._made if start <= self._made[n] < end and n in needed]
-        nodes, reads = self._ancestors(start, [*makes, *([target] if target else [])])
+        goals = [*makes, *([target] if target else [])]
+        nodes, reads = nodes_behind(self._reads, self._made, start, goals)
         used = {name for i in nodes for name in self._reads[i]}
         weights = {layer: home for home, layer in self._layers.items() if home in used}
         if node is None:
@@ -220,24 +205,6 @@ class _Cutter:
         dims = tuple(tensor.dims)
         padding = (1,) * (len(dims) - len(wanted))
         return name if dims == padding + wanted and tensor.data_type in _FLOATS else ""
-
-    def _ancestors(self, start: int, goals: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the nodes from `start` on that the goals need, and what those read from before."""
-        stack = [self._made[goal] for goal in goals]
-        kept: set[int] = set()
-        reads: dict[str, None] = {}
-        while stack:
-            i = stack.pop()
-            if i in kept:
-                continue
-            kept.add(i)
-            for name in self._reads[i]:
-                made = self._made.get(name)
-                if made is not None and made >= start:
-                    stack.append(made)
-                elif made is not None:
-                    reads[name] = None
-        return tuple(sorted(kept)), tuple(sorted(reads))
 
 
 def _output_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> tuple[int, int]:
