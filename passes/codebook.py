@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.emit.nodes import cast, cut
-from onnxzip.codec.feedback import layer_feedback
+from onnxzip.codec.layer_feedback import layer_feedback
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
 from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import Layer

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from onnxzip.codec.layer_feedback import shared_feedback
 from onnxzip.measure.moments.distortion import OutputDistortion, RowDistortion
 from onnxzip.passbase import Codec, Pass, relative_error
 from onnxzip.records.layer import Layer
@@ -33,7 +34,7 @@ def collect_offers(
     On one thread: BLAS adds up in another order with several, and what `-j` does must not change a byte.
     The candidates come without the layer, which must not come back from another process as a copy.
     """
-    with threadpool_limits(1):
+    with threadpool_limits(1), shared_feedback():
         candidates, skips = _offer_on_one_thread(layer, passes, codec)
     absent = Layer(layer.name, layer.op_type, np.zeros(0, np.float32), layer.layout)
     return [replace(candidate, layer=absent) for candidate in candidates], skips
@@ -55,7 +56,7 @@ def _offer_on_one_thread(
                 skips.append(offer)
             elif offer.n_bytes < layer.weight.nbytes:
                 if measure is not None:
-                    offer = replace(offer, error=measure(method.restore(offer)))
+                    offer = replace(offer, error=_counted(offer, method, measure))
                 if math.isfinite(offer.error):
                     candidates.append(offer.released())
     if not candidates and not skips:
@@ -68,14 +69,21 @@ def _offer_on_one_thread(
     return candidates, skips
 
 
+def _counted(candidate: Candidate, method: Pass, measure: OutputDistortion | RowDistortion) -> float:
+    """Return a candidate's error as it counts; rounding with feedback knows what it lost."""
+    lost = None if candidate.encoded is None else candidate.encoded.lost
+    if lost is not None and isinstance(measure, OutputDistortion):
+        return measure.of_energy(lost)
+    return measure(method.restore(candidate))
+
+
 def with_true_error(candidate: Candidate, method: Pass) -> Candidate:
     """Return a candidate with a payload whose error was estimated with the error that it really has."""
-    restored = method.restore(candidate)
     measure = _error_measure(candidate.layer)
     if measure is not None:
-        error = measure(restored)
+        error = _counted(candidate, method, measure)
     else:
-        error = relative_error(candidate.layer.canonical(), restored)
+        error = relative_error(candidate.layer.canonical(), method.restore(candidate))
     return replace(candidate, error=error, is_estimate=False)
 
 

@@ -24,7 +24,7 @@ from onnxzip.passes import _lowrank_projected
 import onnxzip
 from onnxzip.choose import sensitivity as probing
 from onnxzip.choose.refitting import refit, regression
-from onnxzip.codec import feedback
+from onnxzip.codec import feedback, layer_feedback
 from onnxzip.codec import variable_rate as quantize
 from onnxzip.codec.coding import code_plan as plans
 from onnxzip.codec.coding import contexts, encoder
@@ -45,7 +45,7 @@ def _one_step_per_layer(*arguments: Any) -> Any:
 @contextlib.contextmanager
 def _with_feedback_by(make: Callable[..., Any]) -> Iterator[None]:
     with (
-        mock.patch.object(feedback, "make_feedback", make),
+        mock.patch.object(layer_feedback, "make_feedback", make),
         mock.patch.object(_lowrank_projected, "make_feedback", make),
     ):
         yield
