@@ -122,6 +122,8 @@ class Pass(ABC):
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     min_opset: ClassVar[int] = 7
     """The oldest operator set that has all operators that it emits."""
+    is_usual: ClassVar[bool] = False
+    """Whether its candidates are good for most weights, so that other passes' are compared with them."""
 
     @abstractmethod
     def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:

@@ -29,7 +29,7 @@ from onnxzip.transforms import codebook
 
 from ._codebook_columns import encode_columns, fit_settings, narrowed, scales_of
 from ._examples import example_layers
-from ._shared import check_ranges, payload, price, refusal_of_transforms
+from ._shared import check_ranges, in_groups, payload, price, refusal_of_transforms
 
 RUNGS = (
     *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
@@ -88,9 +88,8 @@ class CodebookPass(Pass):
             return
         scaled = len(plane) >= MIN_SCALED_ROW
         rungs = [rung for rung in rungs if plane.shape[1] % rung[0] == 0]
-        n_together = max(N_TOGETHER // plane.size, 1)
-        for i in range(0, len(rungs), n_together):
-            found = [self._settings(rung, scaled, feedback) for rung in rungs[i : i + n_together]]
+        for group in in_groups(rungs, max(N_TOGETHER // plane.size, 1)):
+            found = [self._settings(rung, scaled, feedback) for rung in group]
             for settings, encoded in zip(found, encode_columns(plane, found, feedback), strict=True):
                 yield self._candidate(layer, plane, settings, encoded, codec)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -12,8 +13,11 @@ from threadpoolctl import threadpool_limits
 from onnxzip.codec.layer_feedback import shared_feedback
 from onnxzip.measure.moments.distortion import OutputDistortion, RowDistortion
 from onnxzip.passbase import Codec, Pass, relative_error
+from onnxzip.propose.dominance import Usual, worthwhile
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Skip
+
+_ErrorMeasure: TypeAlias = OutputDistortion | RowDistortion
 
 
 def kind_of(layer: Layer) -> str:
@@ -50,15 +54,16 @@ def _offer_on_one_thread(
         reason = f"no selected pass takes {kind_of(layer)} weights"
         return [], [Skip(layer.name, ", ".join(passes), reason)]
     measure = _error_measure(layer)
-    for method in able.values():
-        for offer in method.candidates(layer, codec):
+    found = {name: _measured(method, layer, codec, measure) for name, method in able.items()}
+    usual = [name for name, method in able.items() if method.is_usual]
+    kept = {name: list(found[name]) for name in usual}
+    floor = Usual([o for name in usual for o in kept[name] if isinstance(o, Candidate)])
+    for name in able:  # in their order, whatever was made first
+        for offer in kept[name] if name in kept else worthwhile(found[name], floor):
             if isinstance(offer, Skip):
                 skips.append(offer)
-            elif offer.n_bytes < layer.weight.nbytes:
-                if measure is not None:
-                    offer = replace(offer, error=_counted(offer, method, measure))
-                if math.isfinite(offer.error):
-                    candidates.append(offer.released())
+            else:
+                candidates.append(offer)
     if not candidates and not skips:
         reason = (
             "its largest numbers would be rounded to infinity"
@@ -69,7 +74,21 @@ def _offer_on_one_thread(
     return candidates, skips
 
 
-def _counted(candidate: Candidate, method: Pass, measure: OutputDistortion | RowDistortion) -> float:
+def _measured(
+    method: Pass, layer: Layer, codec: Codec, measure: _ErrorMeasure | None
+) -> Iterator[Candidate | Skip]:
+    """Yield a pass's refusals, and its candidates that are smaller than the weight, with true errors."""
+    for offer in method.candidates(layer, codec):
+        if isinstance(offer, Skip):
+            yield offer
+        elif offer.n_bytes < layer.weight.nbytes:
+            if measure is not None:
+                offer = replace(offer, error=_counted(offer, method, measure))
+            if math.isfinite(offer.error):
+                yield offer.released()
+
+
+def _counted(candidate: Candidate, method: Pass, measure: _ErrorMeasure) -> float:
     """Return a candidate's error as it counts; rounding with feedback knows what it lost."""
     lost = None if candidate.encoded is None else candidate.encoded.lost
     if lost is not None and isinstance(measure, OutputDistortion):
@@ -87,7 +106,7 @@ def with_true_error(candidate: Candidate, method: Pass) -> Candidate:
     return replace(candidate, error=error, is_estimate=False)
 
 
-def _error_measure(layer: Layer) -> OutputDistortion | RowDistortion | None:
+def _error_measure(layer: Layer) -> _ErrorMeasure | None:
     """Return what measures a restored weight's error as it counts; None where nothing was measured."""
     if layer.statistics is not None:
         return OutputDistortion(layer.canonical(), layer.statistics)
