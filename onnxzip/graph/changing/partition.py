@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 
+from onnxzip.graph.changing.constants import with_constants
 from onnxzip.graph.changing.cutting.part import build_part, nodes_behind
 from onnxzip.graph.changing.fields import replace_all
-from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
+from onnxzip.graph.changing.hoisting import hoist_weights
 from onnxzip.graph.reading.layouts import is_known_domain, node_attributes
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.operands import Operand
@@ -55,7 +57,7 @@ class Partition:
 
 @dataclass(frozen=True, eq=False)
 class PartitionedModel:
-    """A model whose weights are optional inputs, and its partitions in the order in which they run."""
+    """A model with its weights in the main graph, and its partitions in the order in which they run."""
 
     model: Model
     partitions: Sequence[Partition]
@@ -66,21 +68,23 @@ class PartitionedModel:
         names = {partition.bias for partition in self.partitions} - {""}
         return {t.name: self.model.array(t) for t in self._graph.initializer if t.name in names}
 
-    @property
-    def inputs(self) -> frozenset[str]:
-        """All that a partition may be fed with from outside: the model's inputs, weights and biases."""
-        return frozenset(v.name for v in self._graph.input)
-
-    def build(self, partition: Partition, types: Mapping[str, np.dtype[np.generic]]) -> Model:
+    def build(
+        self,
+        partition: Partition,
+        types: Mapping[str, np.dtype[np.generic]],
+        values: Mapping[str, Array] = MappingProxyType({}),
+    ) -> Model:
         """Return a partition as a model of its own; its outputs are the target and what it makes.
 
         Args:
             partition: one of `partitions`.
             types: element type of each value that the partition reads.
+            values: other values for its weights and biases, by initializer name.
         """
         target = [partition.target] if partition.target else []
         reads = {name: types[name] for name in partition.reads}
-        return build_part(self.model, partition.nodes, reads, dict.fromkeys((*target, *partition.makes)))
+        makes = dict.fromkeys((*target, *partition.makes))
+        return with_constants(build_part(self.model, partition.nodes, reads, makes), values)
 
     @property
     def _graph(self) -> onnx.GraphProto:
@@ -115,7 +119,6 @@ def partition_model(
     kept = {t.name for t in graph.initializer if is_kept(t.name)}
     cutter = _Cutter(changed, homes, inputs | kept)
     partitions = cutter.partitions(wanted)
-    make_overridable(changed, {**homes, **{p.bias: p.bias for p in partitions if p.bias}})
     return PartitionedModel(changed, partitions)
 
 
