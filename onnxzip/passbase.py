@@ -129,6 +129,9 @@ class Pass(ABC):
     def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer a ladder of candidates for a layer, cheapest first, or say why there is none.
 
+        Estimates, which have no payload, come right behind the candidate that they were made from; their
+        errors are in proportion to its own.
+
         Args:
             layer: the weight and its surroundings.
             codec: quantises and prices coefficients.

@@ -77,13 +77,21 @@ def _offer_on_one_thread(
 def _measured(
     method: Pass, layer: Layer, codec: Codec, measure: _ErrorMeasure | None
 ) -> Iterator[Candidate | Skip]:
-    """Yield a pass's refusals, and its candidates that are smaller than the weight, with true errors."""
+    """Yield a pass's refusals, and its candidates that are smaller than the weight, with true errors.
+
+    Estimates keep their ratio to the candidate before them.
+    """
+    ratio = 1.0
     for offer in method.candidates(layer, codec):
         if isinstance(offer, Skip):
             yield offer
         elif offer.n_bytes < layer.weight.nbytes:
-            if measure is not None:
-                offer = replace(offer, error=_counted(offer, method, measure))
+            if offer.is_estimate:
+                offer = replace(offer, error=offer.error * ratio)
+            elif measure is not None:
+                error = _counted(offer, method, measure)
+                ratio = error / offer.error if offer.error > 0 else 1.0
+                offer = replace(offer, error=error)
             if math.isfinite(offer.error):
                 yield offer.released()
 
