@@ -83,7 +83,7 @@ def measure(model: Path, options: Options, n_workers: int) -> float:
         times[f"last {kind}"] = time.perf_counter()
 
     with LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as cluster:
         clustered = replace(options, cluster=cluster.scheduler_address)
         pipeline.compress(model, options=clustered, progress=note)

@@ -37,7 +37,7 @@ MODEL = CASES["residual_network"].build()
 def address() -> Iterator[str]:
     """The address of a scheduler with two workers, whose tasks may be killed once."""
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        given = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        given = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
         with distributed.LocalCluster(**given, silence_logs=60) as cluster:
             yield cluster.scheduler_address
 
@@ -46,7 +46,7 @@ def address() -> Iterator[str]:
 def empty() -> Iterator[Any]:
     """A scheduler without workers."""
     with distributed.LocalCluster(
-        n_workers=0, processes=True, dashboard_address=None, silence_logs=60
+        n_workers=0, processes=True, dashboard_address=":0", silence_logs=60
     ) as cluster:
         yield cluster
 
@@ -211,7 +211,7 @@ def test_tls_takes_the_certificates_of_dasks_configuration(
     with dask.config.set(given):
         security = distributed.security.Security()
         with distributed.LocalCluster(
-            **{"n_workers": 1, "processes": False, "dashboard_address": None, "silence_logs": 60},
+            **{"n_workers": 1, "processes": False, "dashboard_address": ":0", "silence_logs": 60},
             **{"protocol": "tls://", "security": security},
         ) as cluster:
             assert cluster.scheduler_address.startswith("tls://")
