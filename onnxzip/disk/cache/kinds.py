@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,64 +56,60 @@ def _unpack_offers(entry: Entry) -> Offers:
     return [_candidate(values) for values in candidates], [Skip(*texts) for texts in refused]
 
 
-def _candidate_values(candidate: Candidate) -> list[Any]:
-    found = candidate.pass_name, dict(candidate.settings), candidate.n_bytes, candidate.error
-    return [*found, candidate.is_estimate]
+def _candidate_values(candidate: Candidate) -> dict[str, Any]:
+    """Return all of a candidate but its layer and its payload."""
+    own = {f.name: getattr(candidate, f.name) for f in fields(candidate)}
+    return {name: value for name, value in own.items() if name not in ("layer", "encoded")}
 
 
-def _candidate(values: list[Any], encoded: Encoded | None = None) -> Candidate:
-    pass_name, settings, n_bytes, error, is_estimate = values
-    return Candidate(ABSENT, pass_name, settings, n_bytes, error, encoded, is_estimate)
+def _candidate(values: dict[str, Any], encoded: Encoded | None = None) -> Candidate:
+    return Candidate(layer=ABSENT, encoded=encoded, **values)
 
 
 def _pack_fitted(fitted: Fitted) -> Entry:
     candidates, constants = fitted
-    arrays = {f"constant {name}": array for name, array in constants.items()}
+    arrays: dict[str, Array] = {}
     values = {}
     for name, candidate in candidates.items():
         assert candidate.encoded is not None
-        encoded, own = _pack_encoded(candidate.encoded)
-        values[name] = [_candidate_values(candidate), encoded]
-        arrays.update({f"of {name} {key}": array for key, array in own.items()})
-    return Entry([values, list(constants)], arrays)
+        values[name] = [_candidate_values(candidate), _pack(candidate.encoded, arrays)]
+    return Entry([values, _pack(constants, arrays)], arrays)
 
 
 def _unpack_fitted(entry: Entry) -> Fitted:
     values, constants = entry.values
     candidates = {
-        name: _candidate(found, _unpack_encoded(encoded, entry.arrays, f"of {name} "))
+        name: _candidate(found, _unpack(encoded, entry.arrays))
         for name, (found, encoded) in values.items()
     }
-    return candidates, {name: entry.arrays[f"constant {name}"] for name in constants}
+    return candidates, _unpack(constants, entry.arrays)
 
 
-def _pack_encoded(encoded: Encoded) -> tuple[Any, dict[str, Array]]:
-    """Return what a payload consists of, and its arrays."""
-    arrays: dict[str, Array] = {}
-    for name, found in encoded.coefficients.items():
-        arrays |= {f"i {name}": found.integers, f"s {name}": found.steps}
-        arrays |= {} if found.outer is None else {f"o {name}": found.outer}
-    arrays |= {f"n {name}": array for name, array in encoded.integers.items()}
-    arrays |= {f"t {name}": array for name, array in encoded.tables.items()}
-    fixed = {name: found.is_fixed_rate for name, found in encoded.coefficients.items()}
-    return [fixed, list(encoded.integers), list(encoded.tables)], arrays
+_RECORDS = {"encoded": Encoded, "coefficients": Coefficients}
+"""What payloads consist of; all of their fields are kept, whatever they are."""
 
 
-def _unpack_encoded(values: Any, arrays: Mapping[str, Array], before: str) -> Encoded:
-    fixed, integers, tables = values
-    return Encoded(
-        {
-            name: Coefficients(
-                arrays[f"{before}i {name}"],
-                arrays[f"{before}s {name}"],
-                is_fixed,
-                arrays.get(f"{before}o {name}"),
-            )
-            for name, is_fixed in fixed.items()
-        },
-        {name: arrays[f"{before}n {name}"] for name in integers},
-        {name: arrays[f"{before}t {name}"] for name in tables},
-    )
+def _pack(value: Any, arrays: dict[str, Array]) -> Any:
+    """Return a payload, or a part of one, as plain values; arrays are put beside them by number."""
+    if isinstance(value, np.ndarray):
+        arrays[str(len(arrays))] = value
+        return {"array": str(len(arrays) - 1)}
+    if isinstance(value, Mapping):
+        return {"mapping": {key: _pack(item, arrays) for key, item in value.items()}}
+    for name, record in _RECORDS.items():
+        if isinstance(value, record):
+            return {name: {f.name: _pack(getattr(value, f.name), arrays) for f in fields(record)}}
+    return value
+
+
+def _unpack(value: Any, arrays: Mapping[str, Array]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, found),) = value.items()
+    if kind == "array":
+        return arrays[found]
+    items = {key: _unpack(item, arrays) for key, item in found.items()}
+    return items if kind == "mapping" else _RECORDS[kind](**items)
 
 
 STATISTICS: Kind[Measured] = Kind("statistics of weights", _pack_measured, _unpack_measured)

@@ -29,10 +29,12 @@ ENCODED = Encoded(
             *(np.ones((2, 2), np.int32), np.ones((1, 1), np.float32)),
             is_fixed_rate=True,
             outer=np.ones((2, 1, 1), np.float32),
+            lost=0.1,
         ),
     },
     {"indices": np.zeros((1, 4), np.int32)},
     {"book": np.linspace(0, 1, 3).astype(np.float16), "a": np.zeros(0, np.int64)},
+    lost=0.2,
 )
 CANDIDATE = Candidate(
     ABSENT, "dct", {"rate": 0.25, "block": 8, "refit": True, "kind": "row"}, 1234, 0.1 + 0.2, ENCODED
