@@ -112,7 +112,7 @@ class StagedProbes:
         session = self._open(staged, stage, self._frontiers)
         self._run, self._entered = _StageRun(session, stage, own, self._frontiers), i
         if not self._is_checked and self._run.loss({}) > _MOST_NOISE:
-            raise ModelError("stages round other than the whole model")
+            raise ModelError("stages round other than the whole model; it is run as a whole")
         self._is_checked = True
         return self._run
 
