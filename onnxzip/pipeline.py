@@ -87,7 +87,7 @@ def compress(
         faster = accelerate(draft, subject, aimed, show)
         made = attempt_within(original, faster, subject, aimed, faster.behind(show))
         plan, emitted, proof = made.plan, made.emitted, made.proof
-        shown = demonstrate(original, emitted.model, subject, proof.checks)
+        shown = demonstrate(original, proof.standing, subject, proof.checks, is_file=proof.is_whole)
         speed = faster.compare(original, emitted.model)
         show("writing", at("writing"))
         proposal, chooser = made.proposal, made.chooser
@@ -252,6 +252,10 @@ def _write(
         if papers is not None:
             papers.write(report, data)
 
+    def check(path: Path) -> None:
+        proves_all, library = found.proof.is_whole, found.options.custom_ops
+        load_by_path(path, str(place), library, packs=proves_all, folds=proves_all)
+
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if place is not None:
         write = graph.write_model if papers is None else papers.write_model
@@ -260,7 +264,7 @@ def _write(
             place,
             finish,
             overwrite=found.options.overwrite,
-            check=lambda path: load_by_path(path, str(place), found.options.custom_ops),
+            check=check,
             kept=found.original.files,
         )
     elif proto is not None:

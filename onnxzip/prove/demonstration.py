@@ -54,15 +54,21 @@ class _Place:
 
 
 def demonstrate(
-    original: Model, compressed: Model, subject: Subject, checks: Sequence[Check]
+    original: Model,
+    compressed: Model,
+    subject: Subject,
+    checks: Sequence[Check],
+    *,
+    is_file: bool = True,
 ) -> Demonstration:
     """Run both models, on the CPU, on samples that stand for the loss that was found.
 
     Args:
         original: the model as it was read.
-        compressed: the file.
+        compressed: the file, or what answers for it.
         subject: what the verdict is about.
         checks: the proof, which says how the loss is spread over samples.
+        is_file: whether `compressed` is the file, so that its sessions tell how the file loads.
     """
     drift = next((check for check in checks if check.kind == "drift"), None)
     if drift is None:
@@ -74,7 +80,7 @@ def demonstrate(
     with own_fault(original.source):
         after, others = _timed_answers(compressed, subject, sample.feeds, places)
     examples = map(_example, [sample.feeds] * len(places), places, answers, others)
-    return Demonstration(tuple(examples), LoadSeconds(before, after))
+    return Demonstration(tuple(examples), LoadSeconds(before, after) if is_file else None)
 
 
 def _judged(subject: Subject, drift: Check) -> Sample:

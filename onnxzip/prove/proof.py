@@ -29,10 +29,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Proof:
-    """The checks of an emitted model; only drift checks where one of these fails."""
+    """What was found of an emitted model.
+
+    Attributes:
+        checks: only drift checks where one of these fails.
+        findings: what is odd about it.
+        standing: what answers for it, see `Expectation`.
+        is_whole: whether that is itself: one session may decode all of its weights.
+    """
 
     checks: tuple[Check, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...]
+    standing: Model
+    is_whole: bool
 
     @property
     def passed(self) -> bool:
@@ -69,19 +78,20 @@ def prove(
     findings = float_kernels(folded, subject.custom_ops)
     expected = expect(folded, emitted, plan, restorer, subject)
     release_pages(original.arrays.values())
+    standing = expected.standing
     with own_fault(original.source):  # what it is compared with has run on every provider by now
-        drifts = tuple(measure_drift(emitted.model, original, subject, unproven))
+        drifts = tuple(measure_drift(standing, original, subject, unproven))
         is_within = not any(check.failed for check in drifts)
-        exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
-        opinion = second_opinion(emitted.model, subject) if is_within else None
+        exact = prove_exact(expected, subject) if is_within or is_last else ()
+        opinion = second_opinion(standing, subject) if is_within else None
     findings += growing_nodes(emitted.model, emitted.n_nodes)
-    proof = Proof((*exact, *drifts), findings)
+    checks = (*exact, *drifts)
     if opinion is not None:
-        proof = Proof((*exact, *drifts, opinion.check), (*findings, *opinion.findings))
-    for check in proof.checks:
+        checks, findings = (*checks, opinion.check), (*findings, *opinion.findings)
+    for check in checks:
         verdict = "passed" if check.passed else "failed" if check.failed else "not proven"
         _log.info(
             *("%s check on %s: %s %.3g, limit %.3g, %s", check.kind, check.provider),
             *(check.metric, check.value, check.limit, verdict),
         )
-    return proof
+    return Proof(checks, findings, standing, expected.n_rounds == 1)
