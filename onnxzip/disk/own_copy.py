@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import ESTALE
@@ -18,6 +17,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
+from onnxzip.disk.mapped_file import MappedFile, unnamed_file
 from onnxzip.records.aliases import Array
 
 _MIN_DISK_BYTES = 1 << 20
@@ -183,6 +183,17 @@ def mapping_of(array: Array) -> mmap.mmap | None:
     return base if isinstance(base, mmap.mmap) else None
 
 
+def position_of(array: Array) -> tuple[MappedFile, int] | None:
+    """Return the file of ours that an array lies in, in one piece, and where; None for any other."""
+    mapping = mapping_of(array)
+    if not isinstance(mapping, MappedFile) or not mapping.name:
+        return None
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        return None
+    start = int(np.frombuffer(mapping, np.uint8).ctypes.data)
+    return mapping, int(array.ctypes.data) - start
+
+
 def _aligned(array: Array) -> Chunks:
     return as_bytes(array).data, bytes(-array.nbytes % _ALIGNMENT)
 
@@ -227,14 +238,14 @@ def _own_bytes(read: Callable[[], Chunks], n_bytes: int) -> Array:
 def _on_disk(chunks: Chunks) -> mmap.mmap | None:
     """Return chunks as a mapped temporary file that has no name, None where there is no room for it."""
     try:
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (what reading raises is not caught)
+        file = unnamed_file()
     except OSError:
         return None
     with file:
         if not all(_has_room(file, chunk) for chunk in chunks):
             return None
         try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return MappedFile.of(file)
         except OSError:
             return None
 
