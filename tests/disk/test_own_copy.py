@@ -76,7 +76,7 @@ def test_a_copy_outlives_what_happens_to_the_file(path: Path, how: str) -> None:
 def test_without_room_on_the_disk_a_copy_lies_in_memory(
     path: Path, temporary: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", temporary)
+    monkeypatch.setattr(own_copy, "unnamed_file", temporary)
     copy = copy_file(Found.at(path))
     assert mapping_of(copy) is None
     assert copy.tobytes() == path.read_bytes()
@@ -162,5 +162,5 @@ def test_arrays_on_disk_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> N
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr(own_copy, "unnamed_file", full)
     assert share_with_disk(arrays)[0] is arrays[0]

@@ -49,8 +49,8 @@ def check(source: LoadableModel, wanted: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(answers(source)["y"], wanted["y"], rtol=1e-4, atol=1e-2)
 
 
-def named() -> set[str]:
-    return set(os.listdir(lasting_folder()))
+def named() -> set[Path]:
+    return set(lasting_folder().iterdir())
 
 
 def test_several_sessions_read_arrays_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
