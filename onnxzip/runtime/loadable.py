@@ -71,16 +71,34 @@ class LoadableModel:
             handed over in memory instead, by initializer name.
         in_files: the same model for a session that reads large arrays where they lie; None for a small
             one, and in another process, to which no file goes along.
+        packs: whether kernels may make copies of weights that they run faster with.
     """
 
     content: bytes | Path
     name: str = ""
     external: Mapping[str, Array] = field(default_factory=dict)
     in_files: InFiles | None = None
+    packs: bool = True
 
     def __getstate__(self) -> dict[str, object]:
         """Return what is pickled."""
         return {**vars(self), "in_files": None}
+
+    @contextmanager
+    def placed(self) -> Iterator[LoadableModel]:
+        """Yield the model by a path, with large arrays beside it; as it is where that cannot be.
+
+        A session maps them instead of copying them, and packs no copies of all weights together.
+        """
+        held = self.in_files
+        with ExitStack() as stack:
+            found = self
+            if held is not None:
+                with suppress(OSError):  # no names, or no room
+                    path = stack.enter_context(held.path())
+                    others = {n: array for n, array in self.external.items() if n not in held.names}
+                    found = LoadableModel(path, self.label, others, packs=False)
+            yield found
 
     @property
     def label(self) -> str:
@@ -92,18 +110,13 @@ def ort_session(
     source: LoadableModel, options: ort.SessionOptions, providers: Sequence[tuple[str, dict[str, str]]]
 ) -> ort.InferenceSession:
     """Return onnxruntime's session; arrays in files of ours stay there, uncopied, where that can be."""
-    content = source.content if isinstance(source.content, bytes) else str(source.content)
-    external, held = source.external, source.in_files
-    with ExitStack() as stack:
-        if held is not None:
-            with suppress(OSError):  # no names, or no room: all is handed over in memory
-                content = str(stack.enter_context(held.path()))
-                external = {name: a for name, a in external.items() if name not in held.names}
-                # Kernels would make copies that they run faster with, of all weights together.
-                options.add_session_config_entry("session.disable_prepacking", "1")
-        if external:
-            values = [_ort_value(name, array) for name, array in external.items()]
-            options.add_external_initializers(list(external), values)
+    with source.placed() as placed:
+        if not placed.packs:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        if placed.external:
+            values = [_ort_value(name, array) for name, array in placed.external.items()]
+            options.add_external_initializers(list(placed.external), values)
+        content = placed.content if isinstance(placed.content, bytes) else str(placed.content)
         return ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
 
 

@@ -86,12 +86,11 @@ def main() -> None:
     to be packed, likewise where nothing is to be folded.
     """
     path, custom_ops, packs, folds = sys.argv[1:5]
-    model = LoadableModel(Path(path), "the file")
+    model = LoadableModel(Path(path), "the file", packs=bool(int(packs)))
     try:
         options = session_options(
             "all" if int(folds) else "off", Path(custom_ops) if custom_ops else None
         )
-        options.add_session_config_entry("session.disable_prepacking", str(1 - int(packs)))
         create_session(model, options, "CPU").close()
     except InputError as error:
         is_unknown = isinstance(error, ProviderError)  # of which the user is told as it is
