@@ -162,7 +162,7 @@ class Prober:
 
     def outcome(self, plan: Plan) -> Outcome:
         """Return what a plan comes to on the whole model."""
-        weights = {name: self._restorer.restore(c) for name, c in plan.chosen.items()}
+        weights = self._restorer.restore_all(plan.chosen.values())
         weights.update(settled(plan))
         return self.aim.outcome(self.trials, weights)
 
@@ -291,7 +291,7 @@ class Prober:
 
     def _part_error(self, candidates: Collection[Candidate]) -> float:
         """Return the relative error of the outputs with some layers as planned, all others exact."""
-        weights = {c.layer.name: self._restorer.restore(c) for c in candidates}
+        weights = self._restorer.restore_all(candidates)
         return self.trials.probe(weights, self.subject.wide_probes)
 
     def _measure(self, candidate: Candidate) -> float:

@@ -7,13 +7,14 @@ that is mapped instead: their memory can be given back (`release_pages`) and is 
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import ESTALE
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -147,15 +148,31 @@ def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
     """
     if not any(array.nbytes for array in arrays):
         return list(arrays)
-    mapping = _on_disk(chunk for array in arrays for chunk in _aligned(array))
+    return make_on_disk(lambda: arrays)
+
+
+def make_on_disk(make: Callable[[], Iterable[Array]]) -> list[Array]:
+    """Return read-only views of arrays that are written to such a file one after the other.
+
+    Args:
+        make: yields the arrays; called again where there is no space, and they stay in memory.
+    """
+    kinds: list[tuple[np.dtype[Any], tuple[int, ...]]] = []
+
+    def chunks() -> Chunks:
+        for array in make():
+            kinds.append((array.dtype, array.shape))
+            yield from _aligned(array)
+
+    mapping = _on_disk(chunks())
     if mapping is None:
-        return list(arrays)
+        return list(make())
     views: list[Array] = []
     position = 0
-    for array in arrays:
-        view = np.frombuffer(mapping, array.dtype, array.size, position)
-        views.append(view.reshape(array.shape))
-        position += array.nbytes + -array.nbytes % _ALIGNMENT
+    for dtype, shape in kinds:
+        view = np.frombuffer(mapping, dtype, math.prod(shape), position)
+        views.append(view.reshape(shape))
+        position += view.nbytes + -view.nbytes % _ALIGNMENT
     return views
 
 
