@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,6 +35,7 @@ from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted
+from onnxzip.runtime.memory.watch import MemoryWatch, watched
 from onnxzip.runtime.own_path import load_by_path
 from onnxzip.trust.papers import Papers
 
@@ -71,10 +73,12 @@ def compress(
         ToleranceError: no smaller file stays within the tolerance.
         VerificationError: the compressed graph fails its exact check.
         OutputError: the output cannot be written; it is as it was.
+        UsageError: memory is limited where the system does not tell what is held.
     """
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
-    with threadpool_limits(1):  # with several threads BLAS adds up in another order
+    # With several threads BLAS adds up in another order.
+    with threadpool_limits(1), watched(options.max_memory, _name(source)) as watch:
         show("reading", at("reading"))
         original = _read(source, options)
         place = _place(output, original, options, beside, papers)
@@ -85,22 +89,26 @@ def compress(
         show("checking what was folded", at("checking what was folded"))
         aimed = _aimed(options, papers)
         faster = accelerate(draft, subject, aimed, show)
-        made = attempt_within(original, faster, subject, aimed, faster.behind(show))
-        plan, emitted, proof = made.plan, made.emitted, made.proof
+        made = attempt_within(original, faster, subject, aimed, faster.behind(show), watch)
+        plan, emitted, proof, chooser = made.plan, made.emitted, made.proof, made.chooser
         shown = demonstrate(original, proof.standing, subject, proof.checks, is_file=proof.is_whole)
         speed = faster.compare(original, emitted.model)
         show("writing", at("writing"))
-        proposal, chooser = made.proposal, made.chooser
-        skips = (*proposal.skips, *chooser.skips(plan), *unusable)
+        skips = (*made.proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
-            *(original, proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, chooser.findings, options, command, started, speed),
+            *(original, made.proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
+            *(shown, subject, chooser.findings, options, command, started, speed, watch),
         )
         if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
             raise found.refusal(reason)
         result = _write(emitted.model, place, found, approve or (lambda report: None), papers)
     show("done", 1.0)
     return result
+
+
+def _name(source: ModelLike) -> str:
+    """Return what to call a model that is not read yet."""
+    return str(source) if isinstance(source, str | PathLike) else "the model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +130,7 @@ class _Found:
     command: str
     started: float
     speed: Speed | None
+    watch: MemoryWatch
 
     @property
     def why_not_faster(self) -> str:
@@ -179,6 +188,7 @@ class _Found:
             )
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
         report = replace(with_load_bytes(report, of_layers, n_needed), speed=self.speed)
+        report = replace(report, peak_memory=self.watch.peak or None)
         return self.shown.added_to(report, self.command, to_toml(self.options))
 
 
@@ -244,6 +254,7 @@ def _write(
     reports: list[Report] = []
 
     def finish(n_bytes: int, digest: str, data: Path | None) -> None:
+        found.watch.stop_ending()
         report = found.report(n_bytes, digest)
         if papers is not None:
             report = replace(report, settings={**report.settings, **papers.described()})

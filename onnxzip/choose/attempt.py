@@ -17,6 +17,7 @@ from onnxzip.records.plan import Plan
 from onnxzip.records.progress import ShowProgress, at
 from onnxzip.rewrite.emit import Emitted, Emitter
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.memory.watch import MemoryWatch
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,12 @@ _LEAST = 1
 
 
 def attempt_within(
-    original: Model, source: Accelerated, subject: Subject, options: Options, show: ShowProgress
+    original: Model,
+    source: Accelerated,
+    subject: Subject,
+    options: Options,
+    show: ShowProgress,
+    watch: MemoryWatch | None = None,
 ) -> Attempt:
     """Propose, choose, emit and prove; entropy code less where decoding takes more than is allowed.
 
@@ -53,10 +59,10 @@ def attempt_within(
     """
     allowed = options.load_memory
     if allowed is None:
-        return _attempt(original, source, subject, options, show)
+        return _attempt(original, source, subject, options, show, watch)
     allowance = allowed
     for n_left in reversed(range(_MAX_ATTEMPTS)):
-        made = _attempt(original, source, subject, replace(options, load_memory=allowance), show)
+        made = _attempt(original, source, subject, replace(options, load_memory=allowance), show, watch)
         n_excess = made.load_bytes - allowed
         if n_excess <= 0 or allowance == _LEAST:
             break
@@ -66,16 +72,21 @@ def attempt_within(
 
 
 def _attempt(
-    original: Model, source: Accelerated, subject: Subject, options: Options, show: ShowProgress
+    original: Model,
+    source: Accelerated,
+    subject: Subject,
+    options: Options,
+    show: ShowProgress,
+    watch: MemoryWatch | None,
 ) -> Attempt:
     """Propose, choose, emit and prove."""
-    proposal = propose(source.settled, subject, options, show)
+    proposal = propose(source.settled, subject, options, show, watch)
     restorer = Restorer(proposal.passes, proposal.codecs)
     chooser = Chooser(proposal, subject, options, restorer, show)
     made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
     emitter = _emitter(proposal, source, subject, options, restorer, made_from)
     plan = _first_plan(chooser, emitter, options)
-    plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
+    plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show, watch)
     return Attempt(proposal, chooser, plan, emitted, proof)
 
 
@@ -104,6 +115,7 @@ def _proven(
     restorer: Restorer,
     subject: Subject,
     show: ShowProgress,
+    watch: MemoryWatch | None,
 ) -> tuple[Plan, Emitted, Proof]:
     """Emit and check a plan, then tighter ones until one passes; one that was refused is the last."""
     while True:
@@ -115,6 +127,7 @@ def _proven(
             *(original, settled, emitted, plan, restorer, subject),
             unproven=chooser.doubts,
             is_last=is_last,
+            watch=watch,
         )
         if proof.passed or is_last:
             return plan, emitted, proof

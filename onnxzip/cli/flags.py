@@ -93,11 +93,7 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels", type=read_path, metavar="FILE.npy", help="true classes, for --metric top1"
     )
-    group.add_argument(
-        "--metric",
-        metavar="NAME",
-        help=_metric_help(),
-    )
+    group.add_argument("--metric", metavar="NAME", help=_metric_help())
     group.add_argument(
         "--tolerance",
         type=read_float,
@@ -202,6 +198,11 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
+    group.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="most memory that the run may hold, e.g. 2GB; else it is ended (Linux)",
+    )
     group.add_argument(
         "--custom-ops", type=read_path, metavar="LIB", help="register a custom-operator library"
     )

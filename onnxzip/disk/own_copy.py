@@ -27,6 +27,10 @@ _MIN_DISK_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
 """What is copied at once."""
 
+_MIN_SETTLED_BYTES, _MIN_TOGETHER_BYTES = 1 << 16, 1 << 26
+"""Arrays that go to a file when there are so many: 16 pages each, and in all what sessions take in memory
+as well (`graph.writing.loadable`)."""
+
 _ALIGNMENT = 64
 """A cache line, and the widest vector that onnxruntime's kernels load."""
 
@@ -174,6 +178,17 @@ def make_on_disk(make: Callable[[], Iterable[Array]]) -> list[Array]:
         views.append(view.reshape(shape))
         position += view.nbytes + -view.nbytes % _ALIGNMENT
     return views
+
+
+def settle(arrays: dict[str, Array]) -> None:
+    """Move arrays that lie in memory to a file, in place, where they are large together."""
+    large = {
+        name: array
+        for name, array in arrays.items()
+        if array.nbytes >= _MIN_SETTLED_BYTES and mapping_of(array) is None
+    }
+    if sum(array.nbytes for array in large.values()) >= _MIN_TOGETHER_BYTES:
+        arrays.update(zip(large, share_with_disk(list(large.values())), strict=True))
 
 
 def as_bytes(array: Array) -> Array:

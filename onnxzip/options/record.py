@@ -68,6 +68,8 @@ class Options:
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
+        max_memory: bytes that the run may hold, with all processes that it starts, beside mapped files;
+            weights that take more stay as they are, and a run that holds more is ended.
         load_memory: bytes that decoding may add while a session is created; what does not fit is packed.
         objective: "size" leaves what runs as it is; "speed" lets nodes compute in int8, or as factors,
             where that measures faster.
@@ -101,6 +103,7 @@ class Options:
     best_effort: bool = False
     target_size: int | None = None
     load_memory: int | None = None
+    max_memory: int | None = None
     objective: Literal["size", "speed"] = "size"
     threads: int | None = None
     batch: int | None = None
@@ -233,6 +236,7 @@ _READERS: Mapping[str, Reader] = {
     "best_effort": read_flag,
     "target_size": _optional(read_size),
     "load_memory": _optional(read_size),
+    "max_memory": _optional(read_size),
     "objective": read_objective,
     "threads": _optional(lambda name, value: read_whole(name, value, 1, _MAX_JOBS)),
     "batch": _optional(lambda name, value: read_whole(name, value, 1, _MAX_BATCH)),

@@ -20,12 +20,14 @@ from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
+from onnxzip.propose.room import fitting, n_fitting_processes
 from onnxzip.propose.structure import Settled
 from onnxzip.propose.weights import is_kept
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
 from onnxzip.runtime.apart import end_with
+from onnxzip.runtime.memory.watch import MemoryWatch
 from onnxzip.runtime.session import n_cores
 
 _log = logging.getLogger(__name__)
@@ -85,8 +87,21 @@ class Proposal:
         release_pages(la.statistics.second_moment for la in self.layers if la.statistics is not None)
 
 
-def propose(settled: Settled, subject: Subject, options: Options, show: ShowProgress) -> Proposal:
+def propose(
+    settled: Settled,
+    subject: Subject,
+    options: Options,
+    show: ShowProgress,
+    watch: MemoryWatch | None = None,
+) -> Proposal:
     """Collect every pass's candidates for each of a model's weights.
+
+    Args:
+        settled: the model.
+        subject: what it meets.
+        options: what is allowed and wanted.
+        show: called with the stage and the fraction done.
+        watch: knows what memory is left.
 
     Raises:
         UsageError: a pass or one of its settings does not exist.
@@ -99,7 +114,8 @@ def propose(settled: Settled, subject: Subject, options: Options, show: ShowProg
         weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
     layers, unmeasured = _measure_inputs(model, found.layers, subject, show)
     codecs = chosen_level.codecs(layers, options.load_memory)
-    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show)
+    n_free = None if watch is None else watch.n_free
+    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show, n_free)
     n_candidates = sum(map(len, ladders.values()))
     _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
     return Proposal(
@@ -156,16 +172,21 @@ def _collect_ladders(
     codecs: Mapping[str, Codec],
     options: Options,
     show: ShowProgress,
+    n_free: int | None,
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
+    n_processes = _n_processes(options.n_jobs, len(layers))
+    able = {layer.name: fitting(layer, passes, n_free) for layer in layers}
     pool = Parallel(
-        n_jobs=_n_processes(options.n_jobs, len(layers)),
+        n_jobs=n_fitting_processes(n_processes, layers, passes, n_free),
         prefer="processes",
         return_as="generator",
         initializer=end_with,
         initargs=(os.getpid(),),
     )
-    offers = pool(delayed(collect_offers)(layer, passes, codecs[layer.name]) for layer in layers)
+    offers = pool(
+        delayed(collect_offers)(layer, able[layer.name][0], codecs[layer.name]) for layer in layers
+    )
     ladders: dict[str, Sequence[Candidate]] = {}
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):
@@ -173,6 +194,6 @@ def _collect_ladders(
         # What is between two rates, or above them, may be infinite where both are not.
         is_curve = not layer.is_near_infinity
         ladders[layer.name] = completed(candidates, codecs[layer.name]) if is_curve else candidates
-        skips += refusals
+        skips += [*able[layer.name][1], *(refusals if able[layer.name][0] else ())]
         show(f"layer {i + 1} of {len(layers)}", at("layers", (i + 1) / len(layers)))
     return ladders, skips

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from onnxzip.errors import VerificationError
+from onnxzip.errors import InputError, VerificationError
 from onnxzip.graph import (
     Model,
     companions,
     loadable,
+    most_bytes_in_use,
     release_pages,
     round_of,
     rounds_of,
@@ -31,6 +32,7 @@ from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted, plain_reference
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.memory.watch import in_mb
 from onnxzip.runtime.optimised import optimised_model
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.own_fault import own_fault
@@ -76,9 +78,12 @@ only round otherwise may differ by much: MatMulNBits with accuracy_level 4, int8
 float32 ones, by 0.009 behind three layers."""
 
 
-_MOST_AT_ONCE = 1 << 28
-"""Bytes that decode nodes may put out in one session: 256 MiB, about what a run on a small model holds.
-Above that the weights are decoded in rounds (`python -m tests.bench.memory`)."""
+_MOST_AT_ONCE, _MOST_IN_ROUND = 1 << 28, 1 << 27
+"""Bytes that decode nodes may put out in one session: 256 MiB, what a run on a small model comes to hold.
+Above that the weights are decoded in rounds of half as much (`python -m tests.bench.memory`)."""
+
+_SPARE = 2
+"""Memory that a session takes which folds, over what its nodes put out: the results are there twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ class Expectation:
         deviation: worst deviation of the decoded weights from the restored ones.
         standing: what answers for the emitted model: itself, or, where it takes too much to decode all
             weights in one session, its graph with the decoded weights.
-        rounds: what is decoded at once then, and was seen to fold; 1 for all.
+        how: what was done instead, in words; "" where nothing was.
     """
 
     nodes: Counter[str]
@@ -101,26 +106,45 @@ class Expectation:
     limits: dict[str, float]
     deviation: float
     standing: Model
-    n_rounds: int
+    how: str
 
 
 def expect(
-    folded: Model, emitted: Emitted, plan: Plan, restorer: Restorer, subject: Subject
+    folded: Model,
+    emitted: Emitted,
+    plan: Plan,
+    restorer: Restorer,
+    subject: Subject,
+    n_free: int | None = None,
 ) -> Expectation:
     """Run the original graph with the weights that onnxruntime decodes from the emitted one.
 
+    Args:
+        folded: the original after structural passes.
+        emitted: the compressed model.
+        plan: what it was made from.
+        restorer: restores the plan's weights; forgets its payloads.
+        subject: what to run on.
+        n_free: bytes of memory that are left; None for any.
+
     Raises:
+        InputError: there is less memory left than decoding takes.
         VerificationError: a decoded weight is not what numpy restores, or has to be constant; a decoder
             does not fold.
     """
     source, standing = emitted.model.source, emitted.model
-    rounds = rounds_of(emitted.model, emitted.n_nodes, _MOST_AT_ONCE)
+    _check_room(emitted, n_free)
+    most = _MOST_AT_ONCE if n_free is None else min(n_free // _SPARE, _MOST_AT_ONCE)
+    names = rounds_of(emitted.model, emitted.n_nodes, most)
+    if len(names) > 1:
+        names = rounds_of(emitted.model, emitted.n_nodes, min(most, _MOST_IN_ROUND))
+    rounds = [round_of(emitted.model, emitted.n_nodes, part) for part in names]
+    small = [part for part in rounds if n_free is None or part.n_bytes <= n_free // _SPARE]
     with own_fault(source):
         decoded = decode_weights(emitted.model, emitted.n_nodes)
     deviation = check_decoded(emitted, plan, decoded, restorer)
-    if len(rounds) > 1:
-        parts = (round_of(emitted.model, emitted.n_nodes, names) for names in rounds)
-        deviation = max(deviation, check_folding(parts, decoded, subject.providers))
+    if len(small) != 1 or len(rounds) != 1:
+        deviation = max(deviation, check_folding(small, decoded, subject.providers))
         standing = with_plain_weights(emitted.model, emitted.n_nodes, decoded)
     if deviation > EXACT_LIMIT:
         raise VerificationError(
@@ -132,9 +156,23 @@ def expect(
     release_pages(folded.arrays.values())
     with own_fault(source):
         nodes = structure(optimised_model(loadable(reference), custom_ops=subject.custom_ops))
-    parts_of_it = [{stored[name] for name in names if name in stored} for names in rounds]
-    runs, limits = _run_reference(reference, parts_of_it, subject)
-    return Expectation(nodes, runs, limits, deviation, standing, len(rounds))
+    parts = [{stored[name] for name in part if name in stored} for part in names]
+    runs, limits = _run_reference(reference, parts, subject)
+    n_unfolded = sum(len(part.outputs) for part in rounds if part not in small)
+    how = "" if standing is emitted.model else f"decoded in {len(rounds)} rounds"
+    if n_unfolded:
+        how += f", {n_unfolded} weights not seen to fold, for lack of memory"
+    return Expectation(nodes, runs, limits, deviation, standing, how)
+
+
+def _check_room(emitted: Emitted, n_free: int | None) -> None:
+    """Refuse to decode with less memory than the largest weight takes."""
+    n_needed = most_bytes_in_use(emitted.model, emitted.n_nodes)
+    if n_free is not None and n_needed > n_free:
+        raise InputError(
+            f"{emitted.model.source}: to decode its largest weight takes {in_mb(n_needed)}, and "
+            f"`max_memory` leaves {in_mb(n_free)}; allow more, or `keep` that weight as it is"
+        )
 
 
 def _run_reference(
@@ -233,7 +271,7 @@ def prove_exact(expected: Expectation, subject: Subject) -> list[Check]:
     Raises:
         VerificationError: a check fails; the compressed model is wrong and must not be written.
     """
-    emitted, n_rounds = expected.standing, expected.n_rounds
+    emitted = expected.standing
     checks = [check_structure(expected.nodes, emitted, subject.custom_ops)]
     for provider in subject.providers:
         found: list[Check] = []
@@ -243,8 +281,8 @@ def prove_exact(expected: Expectation, subject: Subject) -> list[Check]:
                 found.append(check_exact(runs, session, subject.exact_feeds, limit))
         worst = max(found, key=lambda check: (check.failed, check.value))
         own = f"{provider} itself repeats its outputs no better" if worst.limit > EXACT_LIMIT else ""
-        parts = f"decoded in {n_rounds} rounds" if n_rounds > 1 else ""
-        note = "; ".join(part for part in (worst.note, "optimisation off and all", parts, own) if part)
+        notes = (worst.note, "optimisation off and all", expected.how, own)
+        note = "; ".join(part for part in notes if part)
         value = max(worst.value, expected.deviation)
         checks.append(replace(worst, value=value, note=note))
     for check in checks:

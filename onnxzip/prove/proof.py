@@ -22,6 +22,7 @@ from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.memory.watch import MemoryWatch
 from onnxzip.runtime.own_fault import own_fault
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def prove(
     *,
     unproven: Sequence[str] = (),
     is_last: bool = False,
+    watch: MemoryWatch | None = None,
 ) -> Proof:
     """Check an emitted model on every provider.
 
@@ -71,12 +73,15 @@ def prove(
         subject: what the original answers, and where to check.
         unproven: what the outputs say nothing about.
         is_last: whether no other plan follows where this one loses too much: it is checked all the same.
+        watch: knows what memory is left.
 
     Raises:
         VerificationError: the emitted model fails, or does not compute what the plan says.
     """
     findings = float_kernels(folded, subject.custom_ops)
-    expected = expect(folded, emitted, plan, restorer, subject)
+    expected = expect(
+        *(folded, emitted, plan, restorer, subject), n_free=None if watch is None else watch.n_free
+    )
     release_pages(original.arrays.values())
     standing = expected.standing
     with own_fault(original.source):  # what it is compared with has run on every provider by now
@@ -94,4 +99,4 @@ def prove(
             *("%s check on %s: %s %.3g, limit %.3g, %s", check.kind, check.provider),
             *(check.metric, check.value, check.limit, verdict),
         )
-    return Proof(checks, findings, standing, expected.n_rounds == 1)
+    return Proof(checks, findings, standing, not expected.how)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from onnxzip.disk.own_copy import settle
 from onnxzip.graph import (
     STEPS,
     UNKNOWN_ORIGIN,
@@ -135,6 +136,7 @@ class Emitter:
             emit_rounded(plan.rounding, plan.constants, builder)
         emit_biases(biases, builder)
         n_nodes = builder.finish()
+        settle(changed.arrays)
         names = {} if self.keeps_names else shorten_names(changed, n_nodes)
         homes = {layer: names.get(home, home) for layer, home in builder.homes.items()}
         copies = {names.get(home, home): n_bytes for home, n_bytes in builder.copies.items()}

@@ -180,9 +180,7 @@ def test_arrays_are_written_one_after_the_other(has_room: bool, monkeypatch: pyt
             array = np.full((i, 3), i, np.int16)
             weakref.finalize(array, alive.remove, i)
             alive.append(i)
-            assert len(alive) <= 2 or not has_room, (
-                "made, and written"
-            )
+            assert len(alive) <= 2 or not has_room, "made, and written"
             yield array
 
     found = make_on_disk(make)

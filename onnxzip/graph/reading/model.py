@@ -18,7 +18,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxzip.disk.named_bytes import NamedBytes
-from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages
+from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages, settle
 from onnxzip.errors import ModelError, path_advice
 from onnxzip.graph.reading.external_data import ExternalData, copy_external
 from onnxzip.graph.reading.opsets.imports import drop_uncalled_functions, opset_version, settle_imports
@@ -155,6 +155,7 @@ def read_model(source: ModelLike) -> Model:
         check_names(model.proto, name)
         external = copy_external(model.proto, file, name, beside)
         _detach(model, external)
+        settle(model.arrays)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxzip.disk import mapped_file
+from onnxzip.disk import mapped_file, own_copy
 from onnxzip.disk.own_copy import share_with_disk
 from onnxzip.disk.temporary import lasting_folder
 from onnxzip.graph import Model, loadable, read_model
@@ -117,3 +117,18 @@ def test_a_child_that_is_forked_leaves_the_folder_alone(tmp_path: Path) -> None:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert folder.is_dir()
+
+
+def test_arrays_that_are_large_together_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = in_files(monkeypatch)
+    before = dict(model.arrays)
+    model.arrays["c"] = np.arange(1 << 15, dtype=np.float32)
+    model.arrays["small"] = np.ones(3, np.float32)
+    own_copy.settle(model.arrays)
+    assert own_copy.mapping_of(model.arrays["c"]) is None, "128 KiB are not worth a file"
+    monkeypatch.setattr(own_copy, "_MIN_TOGETHER_BYTES", 1 << 17)
+    own_copy.settle(model.arrays)
+    assert own_copy.mapping_of(model.arrays["c"]) is not None
+    np.testing.assert_array_equal(model.arrays["c"], np.arange(1 << 15, dtype=np.float32))
+    assert own_copy.mapping_of(model.arrays["small"]) is None
+    assert all(model.arrays[name] is array for name, array in before.items())

@@ -28,12 +28,14 @@ class Round:
         model: the decode nodes, and a Reshape for each value to a shape that is fed, so that onnxruntime
             can fold all nodes but these.
         n_nodes: how many nodes decode.
+        n_bytes: what they put out together.
         fed: the shapes of the values, by the names of the inputs that they are fed to.
         outputs: what the reshaped values are called, by the values' names.
     """
 
     model: Model
     n_nodes: int
+    n_bytes: int
     fed: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, str]
 
@@ -89,7 +91,9 @@ def round_of(model: Model, n_nodes: int, names: Sequence[str]) -> Round:
         graph.node.append(onnx.helper.make_node("Reshape", [name, port.name], [output.name]))
         fed[port.name], outputs[name] = shape, output.name
     widen_bfloat16(graph)
-    return Round(result, len(needed), fed, outputs)
+    made = (name for i in needed for name in model.proto.graph.node[i].output)
+    n_bytes = sum(claims.values[name].n_bytes for name in made)
+    return Round(result, len(needed), n_bytes, fed, outputs)
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], names: Collection[str]) -> set[int]:

@@ -1,0 +1,52 @@
+"""What a run leaves alone that may hold so much memory: passes on large weights, and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onnxzip.passbase import Pass
+from onnxzip.records.layer import Layer
+from onnxzip.records.plan import Skip
+from onnxzip.runtime.memory.watch import in_mb
+
+_N_PROCESS_BYTES = 200 << 20
+"""What a process that works on layers holds beside them (`proposal._N_PROCESSES_PER_CORE`)."""
+
+
+def fitting(
+    layer: Layer, passes: Mapping[str, Pass], n_free: int | None
+) -> tuple[dict[str, Pass], list[Skip]]:
+    """Return the passes that may work on a layer within so much memory, and what is said of the others.
+
+    Args:
+        layer: the layer.
+        passes: by name.
+        n_free: bytes that are left; None for any.
+    """
+    able = {name: p for name, p in passes.items() if n_free is None or needed_bytes(layer, p) <= n_free}
+    large = [name for name in passes if name not in able]
+    if not large:
+        return able, []
+    least = min(needed_bytes(layer, passes[name]) for name in large)
+    reason = f"takes {in_mb(least)} of memory or more, and max_memory leaves {in_mb(n_free or 0)}"
+    return able, [Skip(layer.name, ", ".join(large), reason)]
+
+
+def needed_bytes(layer: Layer, method: Pass) -> int:
+    """Return what a pass holds of memory, at most, while it works on a layer."""
+    return int(method.n_copies * layer.weight.size * 4)
+
+
+def n_fitting_processes(
+    wanted: int, layers: Sequence[Layer], passes: Mapping[str, Pass], n_free: int | None
+) -> int:
+    """Return how many of the processes that are wanted fit into so much memory, 1 at least.
+
+    What no process could do on the largest layers is left alone (`fitting`); a layer in a process of its
+    own may take as much as here.
+    """
+    if n_free is None or wanted == 1:
+        return wanted
+    needs = [needed_bytes(layer, method) for layer in layers for method in passes.values()]
+    largest = max((need for need in needs if need <= n_free), default=0)
+    return max(min(wanted, n_free // (_N_PROCESS_BYTES + largest)), 1)

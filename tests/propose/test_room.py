@@ -1,0 +1,39 @@
+"""Weights that are too large for the memory that is left are left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxzip.propose.registry import passes
+from onnxzip.propose.room import fitting, n_fitting_processes, needed_bytes
+from onnxzip.records.layer import Layer, Layout
+
+METHODS = {name: make() for name, make in passes().items() if name in ("scalar", "wavelet", "dct")}
+
+
+def layer_of(n: int) -> Layer:
+    return Layer(f"w{n}", "MatMul", np.zeros((n, n), np.float32), Layout((), (1,), (0,), ()))
+
+
+def test_passes_that_need_less_are_left() -> None:
+    layer = layer_of(100)
+    assert fitting(layer, METHODS, None) == (METHODS, [])
+    assert fitting(layer, METHODS, 10**9) == (METHODS, [])
+    frugal = needed_bytes(layer, METHODS["scalar"])
+    assert 2 * layer.weight.nbytes < frugal < needed_bytes(layer, METHODS["wavelet"])
+    able, (skip,) = fitting(layer, METHODS, frugal)
+    assert set(able) == {"scalar", "dct"}
+    assert (skip.layer, skip.pass_name) == ("w100", "wavelet")
+    assert "takes 1MB of memory or more, and max_memory leaves 1MB" in skip.reason
+    able, (skip,) = fitting(layer, METHODS, frugal - 1)
+    assert able == {}
+    assert set(skip.pass_name.split(", ")) == set(METHODS)
+
+
+def test_no_more_processes_than_fit() -> None:
+    layers = [layer_of(100), layer_of(2000)]
+    assert n_fitting_processes(8, layers, METHODS, None) == 8
+    assert n_fitting_processes(8, layers, METHODS, 1 << 40) == 8
+    assert n_fitting_processes(8, layers, METHODS, 1 << 20) == 1
+    largest = needed_bytes(layers[1], METHODS["wavelet"])
+    assert n_fitting_processes(8, layers, METHODS, 3 * (largest + (200 << 20))) == 3
