@@ -28,8 +28,8 @@ _CHUNK_BYTES = 1 << 20
 """What is copied at once."""
 
 _MIN_SETTLED_BYTES, _MIN_TOGETHER_BYTES = 1 << 16, 1 << 26
-"""Arrays that go to a file when there are so many: 16 pages each, and in all what sessions take in memory
-as well (`graph.writing.loadable`)."""
+"""Arrays that go to a file when they are so large, each and in all: 16 pages, and what sessions take in
+memory as well (`graph.writing.loadable`)."""
 
 _ALIGNMENT = 64
 """A cache line, and the widest vector that onnxruntime's kernels load."""

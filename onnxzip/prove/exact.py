@@ -79,8 +79,8 @@ float32 ones, by 0.009 behind three layers."""
 
 
 _MOST_AT_ONCE, _MOST_IN_ROUND = 1 << 28, 1 << 27
-"""Bytes that decode nodes may put out in one session: 256 MiB, what a run on a small model comes to hold.
-Above that the weights are decoded in rounds of half as much (`python -m tests.bench.memory`)."""
+"""Bytes that decode nodes may put out in one session: 256 MiB, what a run on a small model holds. Above
+that the weights are decoded in rounds of half as much (`python -m tests.bench.memory`)."""
 
 _SPARE = 2
 """Memory that a session takes which folds, over what its nodes put out: the results are there twice."""
