@@ -41,6 +41,10 @@ from onnxzip.trust.papers import Papers
 
 _log = logging.getLogger(__name__)
 
+_N_LOADED, _LOADER = 2, 64 << 20
+"""Bytes that a process takes which loads a file, over what its decoder puts out and its plain weights, as
+these are packed (`prove.exact._SPARE`), and those of its libraries: 45 MB."""
+
 Approve: TypeAlias = Callable[[Report], None]
 
 
@@ -147,6 +151,16 @@ class _Found:
             (Finding("not faster", reason.removeprefix(f"{self.original.source}: ")),) if reason else ()
         )
 
+    @property
+    def may_load(self) -> bool:
+        """Whether there is memory for another process that loads the file as its users will."""
+        n_free, n_decoded = self.watch.n_free, sum(self._load_bytes.values())
+        return n_free is None or _N_LOADED * (n_decoded + self.original.n_bytes) + _LOADER <= n_free
+
+    @property
+    def _load_bytes(self) -> dict[str, int]:
+        return graph.load_bytes(self.emitted.model, self.emitted.n_nodes)
+
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
         error, n_bytes = ToleranceError(reason), graph.n_bytes_of(self.emitted.model)
@@ -179,7 +193,7 @@ class _Found:
             seconds=time.perf_counter() - self.started,
             settings=self.options.described(),
         )
-        load_bytes = graph.load_bytes(self.emitted.model, self.emitted.n_nodes)
+        load_bytes = self._load_bytes
         n_allowed, n_needed = self.options.load_memory, sum(load_bytes.values())
         if n_allowed is not None and n_needed > n_allowed:
             raise ToleranceError(
@@ -264,8 +278,8 @@ def _write(
             papers.write(report, data)
 
     def check(path: Path) -> None:
-        proves_all, library = found.proof.is_whole, found.options.custom_ops
-        load_by_path(path, str(place), library, packs=proves_all, folds=proves_all)
+        is_whole, library = found.proof.is_whole and found.may_load, found.options.custom_ops
+        load_by_path(path, str(place), library, packs=is_whole, folds=is_whole)
 
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if place is not None:

@@ -12,6 +12,10 @@ from onnxzip.runtime.memory.watch import in_mb
 _N_PROCESS_BYTES = 200 << 20
 """What a process that works on layers holds beside them (`proposal._N_PROCESSES_PER_CORE`)."""
 
+_N_MOMENTS = 6
+"""Copies of a second moment, in float32, that error feedback holds: three in float64. A guess, which
+may leave weights alone."""
+
 
 def fitting(
     layer: Layer, passes: Mapping[str, Pass], n_free: int | None
@@ -34,7 +38,8 @@ def fitting(
 
 def needed_bytes(layer: Layer, method: Pass) -> int:
     """Return what a pass holds of memory, at most, while it works on a layer."""
-    return int(method.n_copies * layer.weight.size * 4)
+    moment = 0 if layer.statistics is None else layer.statistics.second_moment.nbytes
+    return int(method.n_copies * layer.weight.size * 4 + _N_MOMENTS * moment)
 
 
 def n_fitting_processes(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from onnxzip.propose.registry import passes
 from onnxzip.propose.room import fitting, n_fitting_processes, needed_bytes
-from onnxzip.records.layer import Layer, Layout
+from onnxzip.records.layer import Layer, Layout, Statistics
 
 METHODS = {name: make() for name, make in passes().items() if name in ("scalar", "wavelet", "dct")}
 
@@ -28,6 +30,12 @@ def test_passes_that_need_less_are_left() -> None:
     able, (skip,) = fitting(layer, METHODS, frugal - 1)
     assert able == {}
     assert set(skip.pass_name.split(", ")) == set(METHODS)
+
+
+def test_second_moments_take_memory_too() -> None:
+    layer = layer_of(100)
+    known = replace(layer, statistics=Statistics(np.eye(100, dtype=np.float32), 7))
+    assert needed_bytes(known, METHODS["dct"]) > needed_bytes(layer, METHODS["dct"]) + 40_000
 
 
 def test_no_more_processes_than_fit() -> None:

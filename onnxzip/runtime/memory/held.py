@@ -20,7 +20,7 @@ def is_known() -> bool:
 
 def held_bytes() -> int:
     """Return what this process and all that it has started hold; 0 where that is not known."""
-    return sum(map(held_alone, _family(os.getpid())))
+    return sum(map(held_alone, family(os.getpid())))
 
 
 def held_alone(process: int) -> int:
@@ -32,7 +32,7 @@ def held_alone(process: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_HELD))
 
 
-def _family(process: int) -> Iterator[int]:
+def family(process: int) -> Iterator[int]:
     """Yield a process and all that it has started."""
     yield process
     try:
@@ -41,4 +41,4 @@ def _family(process: int) -> Iterator[int]:
     except OSError:  # it has ended
         return
     for child in children:
-        yield from _family(child)
+        yield from family(child)
