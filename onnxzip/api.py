@@ -81,6 +81,8 @@ def compress(
             custom_ops, providers: a library of custom operators; execution providers to validate on.
             n_jobs, seed: processes; seed of generated inputs and of randomised passes.
             overwrite: whether `output` may exist.
+            cache, cache_size: a folder where what is worked out is kept for later runs, and the bytes
+                that it may take, or a text such as "5GB".
 
     Returns:
         `.model`, a ModelProto, and `.report`, the record that `read_report` reads; what is not proven,

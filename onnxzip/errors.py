@@ -6,6 +6,7 @@
     │   ├── CalibrationError   calibration arrays, labels, metric
     │   ├── ProviderError      an execution provider or custom operator is missing
     │   ├── OutputError        the output cannot be written
+    │   │   └── OutputExistsError  it exists, and may not be replaced
     │   └── TrustError         a key, a signature or a sealed file does not hold what it should
     ├── VerificationError      the rewritten graph is not the graph that was planned; exit 1
     ├── UsageError             arguments that contradict each other; exit 2
@@ -23,10 +24,12 @@ import errno
 import mmap
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import ClassVar
 
 from onnxzip.records.printable import printable
@@ -86,6 +89,10 @@ class ProviderError(InputError):
 
 class OutputError(InputError):
     """The output file cannot be written."""
+
+
+class OutputExistsError(OutputError):
+    """There is a file where the output goes, and it may not be replaced."""
 
 
 class TrustError(InputError):
@@ -196,11 +203,19 @@ def check_room(*, has_scipy: bool) -> None:
         raise MemoryError from error
 
 
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""As shells have it."""
+
+
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load modules in the block; who imports onnxzip as a library gets the exception itself."""
+    """Load modules in the block; who imports onnxzip as a library gets the exception itself.
+
+    From here on Ctrl-C ends a command with one line, until its work answers to it.
+    """
     try:
         if _is_command():
+            _end_when_interrupted()
             check_room(has_scipy=False)
         yield
     except (ImportError, MemoryError) as error:
@@ -209,6 +224,20 @@ def loading() -> Iterator[None]:
         sys.stderr.write("onnxzip: out of memory; free some, or use a machine with more\n")
         sys.stderr.flush()
         os._exit(_EXIT_BAD_INPUT)  # to tidy up may take memory as well
+
+
+def _end_when_interrupted() -> None:
+    """Let Ctrl-C end this process at once, where it would print a traceback."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # nohup, or whoever embeds us
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        with suppress(OSError):  # stderr is closed
+            os.write(2, b"onnxzip: interrupted\n")
+        os._exit(_EXIT_INTERRUPTED)
+
+    with suppress(ValueError):  # in a thread, which gets no signals
+        signal.signal(signal.SIGINT, end)
 
 
 def _is_command() -> bool:

@@ -18,12 +18,13 @@ from onnxzip import graph
 from onnxzip.errors import ModelError, ProviderError, VerificationError
 from onnxzip.graph import Model, ModelLike, check_output
 from onnxzip.options import USED_BY_VERIFY, Options
-from onnxzip.prove.decoded_files import decode_apart, try_apart
+from onnxzip.prove.decoded_files import Apart, decode_apart, try_apart
 from onnxzip.records.check import Check
 from onnxzip.records.shares import apportion, apportion_at_most
 from onnxzip.report.assembly import assemble_test
 from onnxzip.report.record import Inspection, Report, StoredWeight
 from onnxzip.runtime.own_path import load_by_path
+from onnxzip.trust.delivery import check_no_signature
 
 if TYPE_CHECKING:
     from onnxzip.measure.subject import Subject
@@ -122,7 +123,10 @@ def decompress(
         OutputError: `output` cannot be written.
     """
     model = _read(source)
-    place = None if output is None else check_output(Path(output), overwrite, model)
+    place = None
+    if output is not None:
+        check_no_signature(Path(output))
+        place = check_output(Path(output), overwrite, model)
     n_nodes, _ = graph.read_mark(model)
     if not graph.is_intact(model):
         raise ModelError(f"{model.source}: is damaged, its checksum does not fit; fetch it again")
@@ -179,16 +183,16 @@ def verify(
     started = time.perf_counter()
     options, model = options or Options(), source if isinstance(source, Model) else _read(source)
     original = None if against is None else _read(against)
-    checks, subject = _tested(model, original, options)
+    checks, compared = _tested(model, original, options)
     if tell is not None:
-        tell(_test_report(model, original, subject, checks, options, command, started))
+        tell(_test_report(model, original, compared, checks, options, command, started))
     return checks
 
 
 def _tested(
     model: Model, original: Model | None, options: Options
-) -> tuple[tuple[Check, ...], Subject | None]:
-    """Return the checks, and what the models were compared on, None where they were not."""
+) -> tuple[tuple[Check, ...], tuple[Subject, Apart] | None]:
+    """Return the checks; what models were compared on and what ran the file, None without that."""
     checks: list[Check] = []
     if graph.is_marked(model) or original is None:
         checks += _check_decoder(model, options, runs=original is None)
@@ -207,18 +211,20 @@ def _tested(
         has_tolerance = options.tolerance is not None
         notes = [note_on_original(model, original, made_from, has_tolerance=has_tolerance)]
     options, advice = _as_written(model, options) if graph.is_marked(model) else (options, "")
+    began = time.process_time()
     subject, _ = examine(original, options, fits=False, is_limited=not advice)
-    drifts = measure_drift(model, original, subject, doubts_since(made_from, subject))
+    apart = Apart(model, subject, time.process_time() - began)
+    drifts = measure_drift(model, original, subject, doubts_since(made_from, subject), apart.answer)
     if made_from.checksum is None:
         drifts = [held_to_a_constant(check) for check in drifts]
     told = ((check, "; ".join(filter(None, (check.note, advice, *notes)))) for check in drifts)
-    return (*checks, *(replace(check, note=note) for check, note in told)), subject
+    return (*checks, *(replace(check, note=note) for check, note in told)), (subject, apart)
 
 
 def _test_report(
     model: Model,
     original: Model | None,
-    subject: Subject | None,
+    compared: tuple[Subject, Apart] | None,
     checks: Sequence[Check],
     options: Options,
     command: str,
@@ -228,8 +234,8 @@ def _test_report(
     from onnxzip.prove.demonstration import Demonstration, demonstrate
 
     listed, shown = _inspection(model), Demonstration()
-    if original is not None and subject is not None:
-        shown = demonstrate(original, model, subject, checks)
+    if original is not None and compared is not None:
+        shown = demonstrate(original, model, compared[0], checks, compared[1])
         if not graph.is_marked(model):
             listed = replace(listed, weights=(), bytes_before=original.n_bytes)
     settings = {name: value for name, value in options.described().items() if name in USED_BY_VERIFY}
@@ -237,7 +243,7 @@ def _test_report(
         listed,
         digests=("" if original is None else original.digest, model.digest),
         checks=checks,
-        warnings=() if subject is None else subject.findings,
+        warnings=() if compared is None else compared[0].findings,
         settings=settings,
         seconds=time.perf_counter() - started,
     )

@@ -17,15 +17,16 @@ from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
+from onnxzip.disk.cache.cache import Cache
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.acceleration import accelerate
-from onnxzip.propose.proposal import Proposal
+from onnxzip.propose.proposal import Proposal, draft_offered
+from onnxzip.propose.recalled import cache_for
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import draft_structure
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
 from onnxzip.records.costs.latency import Speed
@@ -36,14 +37,11 @@ from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.runtime.memory.watch import MemoryWatch, watched
-from onnxzip.runtime.own_path import load_by_path
+from onnxzip.runtime.own_path import load_by_path, n_loaded_bytes
+from onnxzip.trust.delivery import check_no_signature
 from onnxzip.trust.papers import Papers
 
 _log = logging.getLogger(__name__)
-
-_N_LOADED, _LOADER = 2, 64 << 20
-"""Bytes that a process takes which loads a file, over what its decoder puts out and its plain weights, as
-these are packed (`prove.exact._SPARE`), and those of its libraries: 45 MB."""
 
 Approve: TypeAlias = Callable[[Report], None]
 
@@ -81,27 +79,27 @@ def compress(
     """
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
-    # With several threads BLAS adds up in another order.
     with threadpool_limits(1), watched(options.max_memory, _name(source)) as watch:
-        show("reading", at("reading"))
+        show("reading", at("reading"))  # with several threads BLAS would add up in another order
         original = _read(source, options)
-        place = _place(output, original, options, beside, papers)
+        place, cache = _place(output, original, options, beside, papers), cache_for(original, options)
         show("folding", at("folding"))
-        draft = draft_structure(original, options)
+        draft = draft_offered(original, options)
         show("running the original", at("running the original"))
         subject, unusable = examine(original, options, fits=True)
         show("checking what was folded", at("checking what was folded"))
         aimed = _aimed(options, papers)
         faster = accelerate(draft, subject, aimed, show)
-        made = attempt_within(original, faster, subject, aimed, faster.behind(show), watch)
-        plan, emitted, proof, chooser = made.plan, made.emitted, made.proof, made.chooser
+        made = attempt_within(original, faster, subject, aimed, faster.behind(show), cache, watch)
+        chooser, plan, emitted, proof = made.chooser, made.plan, made.emitted, made.proof
         shown = demonstrate(original, proof.standing, subject, proof.checks, is_file=proof.is_whole)
         speed = faster.compare(original, emitted.model)
         show("writing", at("writing"))
         skips = (*made.proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, made.proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, chooser.findings, options, command, started, speed, watch),
+            *(shown, subject, chooser.findings, options, command, started, speed, cache),
+            watch=watch,
         )
         if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
             raise found.refusal(reason)
@@ -134,6 +132,7 @@ class _Found:
     command: str
     started: float
     speed: Speed | None
+    cache: Cache
     watch: MemoryWatch
 
     @property
@@ -152,14 +151,9 @@ class _Found:
         )
 
     @property
-    def may_load(self) -> bool:
-        """Whether there is memory for another process that loads the file as its users will."""
-        n_free, n_decoded = self.watch.n_free, sum(self._load_bytes.values())
-        return n_free is None or _N_LOADED * (n_decoded + self.original.n_bytes) + _LOADER <= n_free
-
-    @property
-    def _load_bytes(self) -> dict[str, int]:
-        return graph.load_bytes(self.emitted.model, self.emitted.n_nodes)
+    def _own_findings(self) -> Sequence[Finding]:
+        """What inputs leave open, and what could not be kept."""
+        return (*self.findings, *self.cache.findings)
 
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
@@ -187,13 +181,13 @@ class _Found:
             rewrites=self.proposal.rewrites,
             skips=self.skips,
             checks=self.proof.checks,
-            warnings=(*self.subject.findings, *self.findings, *self.proof.findings, *self._slower),
+            warnings=(*self.subject.findings, *self._own_findings, *self.proof.findings, *self._slower),
             sensitivities=self.sensitivities,
             trials=self.log.finished(self.plan, n_bytes),
             seconds=time.perf_counter() - self.started,
             settings=self.options.described(),
         )
-        load_bytes = self._load_bytes
+        load_bytes = graph.load_bytes(self.emitted.model, self.emitted.n_nodes)
         n_allowed, n_needed = self.options.load_memory, sum(load_bytes.values())
         if n_allowed is not None and n_needed > n_allowed:
             raise ToleranceError(
@@ -201,7 +195,8 @@ class _Found:
                 f"where nothing is entropy coded, more than `load_memory` {n_allowed}; allow more"
             )
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
-        report = replace(with_load_bytes(report, of_layers, n_needed), speed=self.speed)
+        report = with_load_bytes(report, of_layers, n_needed)
+        report = replace(report, speed=self.speed, recalled=self.cache.recalled)
         report = replace(report, peak_memory=self.watch.peak or None)
         return self.shown.added_to(report, self.command, to_toml(self.options))
 
@@ -250,6 +245,8 @@ def _place(
         papers.check(original, options.overwrite, options.files)
     if output is None:
         return None
+    if papers is None or not papers.has_signature:
+        check_no_signature(Path(output))
     return graph.check_output(Path(output), options.overwrite, original, options.files)
 
 
@@ -278,8 +275,10 @@ def _write(
             papers.write(report, data)
 
     def check(path: Path) -> None:
-        is_whole, library = found.proof.is_whole and found.may_load, found.options.custom_ops
-        load_by_path(path, str(place), library, packs=is_whole, folds=is_whole)
+        n_decoded = sum(graph.load_bytes(model, found.emitted.n_nodes).values())
+        has_room = found.watch.has_room(n_loaded_bytes(n_decoded, found.original.n_bytes))
+        is_whole = found.proof.is_whole and has_room
+        load_by_path(path, str(place), found.options.custom_ops, packs=is_whole, folds=is_whole)
 
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if place is not None:

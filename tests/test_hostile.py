@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from onnxzip.cli.main import main
+from onnxzip.prove import decoded_files
 
 ESCAPE = "\x1b[31m\x1b]0;title\x07"
 ONE = np.ones((1, 1), np.float32)
@@ -168,3 +170,59 @@ def test_a_file_that_decodes_is_tested(call: Callable[..., tuple[int, str, str]]
     for mode in ("-l", "-t", "-d"):
         code, _, err = call(identity(), mode)
         assert (code, err) == (0, "")
+
+
+def with_rest(*rest: onnx.NodeProto) -> onnx.ModelProto:
+    """Return a file that decodes, whose other nodes make an int64 y of x."""
+    used = helper.make_node("Shape", ["W"], ["unused"])
+    return identity(rest=[used, helper.make_node("Cast", ["x"], ["n"], to=7), *rest])
+
+
+def endless() -> onnx.ModelProto:
+    nodes = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "still"), ("v", "w"))]
+    ins = [value("i", [], 7), value("go", [], 9), value("v", [2], 7)]
+    body = helper.make_graph(nodes, "body", ins, [value("still", [], 9), value("w", [2], 7)])
+    count = numpy_helper.from_array(np.array(2**62), "c")
+    return with_rest(
+        helper.make_node("Constant", [], ["times"], value=count),
+        helper.make_node("Loop", ["times", "", "n"], ["y"], body=body),
+    )
+
+
+def wide() -> onnx.ModelProto:
+    sizes = numpy_helper.from_array(np.array([1000, 2]), "s")
+    return with_rest(
+        helper.make_node("Constant", [], ["sizes"], value=sizes),
+        helper.make_node("Expand", ["n", "sizes"], ["y"]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (endless, "a run of it is not done after 1 s of CPU time"),
+        (wide, "answers with more than "),
+    ],
+)
+def test_what_is_compared_with_an_original_runs_apart_as_well(
+    kind: Callable[[], onnx.ModelProto],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, number in (("_DECODE_S", 1), ("_RUN_S", 0), ("_TIME_FACTOR", 0)):
+        monkeypatch.setattr(decoded_files, name, number)
+    monkeypatch.setattr(decoded_files, "_SPARE_ANSWER_BYTES", 0)
+    path, original = tmp_path / "in.onnx", tmp_path / "original.onnx"
+    path.write_bytes(kind().SerializeToString())
+    plain = with_rest(helper.make_node("Neg", ["n"], ["y"]))
+    del plain.metadata_props[:]
+    original.write_bytes(plain.SerializeToString())
+    report = tmp_path / "report.json"
+    assert main(["-t", "-q", str(path), "--against", str(original), "--report", str(report)]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert re.search(words, err)
+    assert str(path) in err
+    assert not report.exists()

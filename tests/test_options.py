@@ -89,6 +89,8 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
     "freeze_inputs": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "keep_names": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "overwrite": ([(np.True_, True)], [1, "no", None, HUGE], "is not True or False"),
+    "cache": ([("kept", Path("kept")), (None, None)], [3, "", b"a", HUGE], "is not a path"),
+    "cache_size": ([], [0, -1, "4 Miles", None, 1.5, True], "is not a size of a byte or more"),
     "pass_settings": (
         [
             ({"dct": {"block": np.int64(8)}}, {"dct": {"block": 8}}),
@@ -227,13 +229,13 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         **{name: {name: 2} for name in ("n_jobs", "seed")},
         **{name: {name: "a"} for name in ("passes", "skip", "keep", "providers")},
     }
-    unseen = {"overwrite"}
+    unseen = {"overwrite", "cache", "cache_size"}
     assert set(others) | unseen == {field.name for field in fields(Options)}
     plain = Options().described()
     for name, given_settings in others.items():
         described = Options(**given_settings).described()
         key = "dct.block" if name == "pass_settings" else name
         assert described[key] != plain.get(key), name
-    assert Options(overwrite=True).described() == plain
+    assert Options(overwrite=True, cache=Path("kept"), cache_size=9).described() == plain
     assert Options(**others["pass_settings"]).described()["dct.block"] == "8,4"
     assert Options(calibration=HUGE).described()["calibration"] == "ndarray"

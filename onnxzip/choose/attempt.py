@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
+from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.graph import Model, Origin
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options
@@ -51,6 +52,7 @@ def attempt_within(
     subject: Subject,
     options: Options,
     show: ShowProgress,
+    cache: Cache = NOTHING_KEPT,
     watch: MemoryWatch | None = None,
 ) -> Attempt:
     """Propose, choose, emit and prove; entropy code less where decoding takes more than is allowed.
@@ -59,10 +61,11 @@ def attempt_within(
     """
     allowed = options.load_memory
     if allowed is None:
-        return _attempt(original, source, subject, options, show, watch)
+        return _attempt(original, source, subject, options, show, cache, watch)
     allowance = allowed
     for n_left in reversed(range(_MAX_ATTEMPTS)):
-        made = _attempt(original, source, subject, replace(options, load_memory=allowance), show, watch)
+        allowing = replace(options, load_memory=allowance)
+        made = _attempt(original, source, subject, allowing, show, cache, watch)
         n_excess = made.load_bytes - allowed
         if n_excess <= 0 or allowance == _LEAST:
             break
@@ -77,12 +80,13 @@ def _attempt(
     subject: Subject,
     options: Options,
     show: ShowProgress,
+    cache: Cache,
     watch: MemoryWatch | None,
 ) -> Attempt:
     """Propose, choose, emit and prove."""
-    proposal = propose(source.settled, subject, options, show, watch)
+    proposal = propose(source.settled, subject, options, show, cache, watch)
     restorer = Restorer(proposal.passes, proposal.codecs)
-    chooser = Chooser(proposal, subject, options, restorer, show)
+    chooser = Chooser(proposal, subject, options, restorer, show, cache)
     made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
     emitter = _emitter(proposal, source, subject, options, restorer, made_from)
     plan = _first_plan(chooser, emitter, options)

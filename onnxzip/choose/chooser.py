@@ -20,6 +20,7 @@ from onnxzip.choose.sensitivity import Prober
 from onnxzip.choose.to_loss import LossSearch
 from onnxzip.choose.to_size import fill
 from onnxzip.choose.trial_log import TrialLog
+from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.errors import ToleranceError
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -56,14 +57,15 @@ class Chooser:
         options: Options,
         restorer: Restorer,
         show: ShowProgress,
+        cache: Cache = NOTHING_KEPT,
     ) -> None:
         """Measure every layer's sensitivity, and decide how small tensors are stored."""
         self._proposal, self._subject = proposal, subject
         self._rounds = Rounds(show, "search")
         self._restorer = restorer
-        self._refitter = Refitter(proposal, subject)
+        self._refitter = Refitter(proposal, subject, cache)
         others = {*self._refitter.biases, *(layer.name for layer in proposal.small_layers)}
-        self._prober = Prober(proposal, subject, restorer, others)
+        self._prober = Prober(proposal, subject, restorer, others, cache)
         unseen = self._prober.reached_by_none(self._prober.probe_all(show))
         aim = self._prober.aim
         if not proposal.is_exact:

@@ -16,7 +16,11 @@ import numpy as np
 
 from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
+from onnxzip.choose.probing.points import LEAST_SENSITIVITY, RUINED, fill_unseen, never_falling
+from onnxzip.choose.probing.results import Results
+from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.measure.aim import Aim, Outcome
+from onnxzip.measure.probe import Probe
 from onnxzip.measure.reach import unreached
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
@@ -36,15 +40,6 @@ allows a whole model by default; where plans give a layer more, it is measured a
 _TRUSTED_FACTOR = 1.5
 """Errors this many times as large are measured again, half a bit more: a guess that costs time."""
 
-_LEAST_SENSITIVITY = 1e-5
-"""Of the outputs' variation, for an error as large as the weight: less may be float32's own noise, which
-is 1e-7 to 1e-6 (`prove.exact.EXACT_LIMIT` is 1e-5)."""
-
-_RUINED = 1e6  # stands for outputs that are no numbers any more; a prediction has to be finite
-
-_UNSEEN_QUANTILE = 0.75
-"""Cautious, but not held to the one layer that is most sensitive: a guess."""
-
 
 def probes(ladders: Ladders) -> dict[str, Candidate]:
     """Return, for each layer, the candidate to measure its sensitivity with."""
@@ -60,31 +55,6 @@ def _nearest(ladder: Sequence[Candidate], error: float) -> Candidate | None:
     """Return the candidate whose error is nearest to one, of those that have an error."""
     useful = [c for c in ladder if c.error > 0]
     return min(useful, key=lambda c: abs(np.log(c.error / error)), default=None)
-
-
-def fill_unseen(measured: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
-    """Replace sensitivities of zero: a weight that no feed reached is not a weight without effect.
-
-    Returns:
-        The sensitivities, an unreached layer's the upper quartile (1 without any), and their names.
-    """
-    measured = {name: min(s, _RUINED) for name, s in measured.items()}
-    seen = [s for s in measured.values() if s > _LEAST_SENSITIVITY]
-    typical = float(np.quantile(seen, _UNSEEN_QUANTILE)) if seen else 1.0
-    unseen = [name for name, s in measured.items() if s <= _LEAST_SENSITIVITY]
-    return {name: typical if name in unseen else s for name, s in measured.items()}, unseen
-
-
-def _never_falling(
-    points: Sequence[tuple[float, float]], least: float
-) -> tuple[tuple[float, float], ...]:
-    """Return the points from an error on, none with less loss than a smaller error was seen to have.
-
-    What jumps may lose nothing by luck.
-    """
-    kept = [(error, error * value) for error, value in points if error >= least]
-    losses = np.maximum.accumulate([loss for _, loss in kept])
-    return tuple((error, float(loss) / error) for (error, _), loss in zip(kept, losses, strict=True))
 
 
 def doubtful(plan: Plan, sensitivities: Mapping[str, Sensitivity]) -> dict[str, Candidate]:
@@ -133,9 +103,11 @@ class Prober:
         subject: Subject,
         restorer: Restorer,
         others: Collection[str] = (),
+        cache: Cache = NOTHING_KEPT,
     ) -> None:
         """Open nothing yet; `others` are initializers that plans may change besides the layers."""
         self._others = others
+        self._results = Results(cache, proposal, others)
         self.sensitivities: dict[str, Sensitivity] = {}
         self.measured: tuple[LayerSensitivity, ...] = ()
         self._unseen: set[str] = set()
@@ -162,14 +134,19 @@ class Prober:
 
     def outcome(self, plan: Plan) -> Outcome:
         """Return what a plan comes to on the whole model."""
-        weights = self._restorer.restore_all(plan.chosen.values())
-        weights.update(settled(plan))
-        return self.aim.outcome(self.trials, weights)
+
+        def run() -> Outcome:
+            weights = self._restorer.restore_all(plan.chosen.values())
+            return self.aim.outcome(self.trials, {**weights, **settled(plan)})
+
+        return self._results.outcome(plan, self.subject, self.aim.floor, run)
 
     def reached_by_none(self, names: Collection[str]) -> list[str]:
         """Return which of the weights that move no output no input reaches; others cancel out."""
         layers, probes = self._proposal.layers, self.subject.probes
-        return unreached(self.trials, layers, names, probes, _LEAST_SENSITIVITY)
+        return self._results.reached_by_none(
+            names, probes, lambda: unreached(self.trials, layers, names, probes, LEAST_SENSITIVITY)
+        )
 
     def close(self) -> None:
         """Free the trials's memory."""
@@ -214,7 +191,7 @@ class Prober:
         found = blame(predicted, lambda names: self._part_error([chosen[n] for n in names]), most)
         blamed = {n: loss for n, loss in found.items() if not loss <= CONTRADICTION * predicted[n]}
         for name, loss in blamed.items():
-            self._set_right(plan.chosen[name], loss if loss < np.inf else _RUINED)
+            self._set_right(plan.chosen[name], loss if loss < np.inf else RUINED)
         self._unseen -= blamed.keys()
         return bool(blamed)
 
@@ -246,12 +223,11 @@ class Prober:
             if 0 < exponent < _SMOOTH[0]:
                 known = known.with_point(smaller.error, lower / smaller.error)
                 error = smaller.error
-        self.sensitivities[name] = Sensitivity(_never_falling(known.points, error), jumps=True)
+        self.sensitivities[name] = Sensitivity(never_falling(known.points, error), jumps=True)
 
     def moves_outputs(self, rounding: Rounding, budget: float) -> bool:
         """Whether rounding small tensors costs more than its share, on more runs than chose it."""
-        originals = {layer.name: layer.weight for layer in rounding.layers}
-        error = self.trials.probe(rounded(rounding, originals), self.subject.wide_probes)
+        error = self._effect(rounding, self.subject.wide_probes)
         return not error <= _ROUNDING_SHARE * CONTRADICTION * budget
 
     def choose_rounding(
@@ -264,12 +240,11 @@ class Prober:
             budget: relative error of the output that a plan may have.
             keeps_names: see `rounding.n_saved_bytes`.
         """
-        originals = {layer.name: layer.weight for layer in layers}
         for rate in RATES:
             rounding = Rounding(tuple(layers), rate)
             if n_saved_bytes(layers, rate, keeps_names=keeps_names) <= 0:
                 break
-            error = self.trials.probe(rounded(rounding, originals), self.subject.probes)
+            error = self._effect(rounding, self.subject.probes)
             if error <= _ROUNDING_SHARE * budget:
                 return replace(rounding, error=error)
         return Rounding()
@@ -291,9 +266,19 @@ class Prober:
 
     def _part_error(self, candidates: Collection[Candidate]) -> float:
         """Return the relative error of the outputs with some layers as planned, all others exact."""
-        weights = self._restorer.restore_all(candidates)
-        return self.trials.probe(weights, self.subject.wide_probes)
+        return self._effect(candidates, self.subject.wide_probes)
 
     def _measure(self, candidate: Candidate) -> float:
-        weights = {candidate.layer.name: self._restorer.restore(candidate)}
-        return self.trials.probe(weights, self.subject.probes) / candidate.error
+        return self._effect([candidate], self.subject.probes) / candidate.error
+
+    def _effect(self, changed: Collection[Candidate] | Rounding, probes: Sequence[Probe]) -> float:
+        """Return the relative error of the outputs of a few runs where some weights are changed."""
+
+        def run() -> float:
+            if isinstance(changed, Rounding):
+                weights = rounded(changed, {layer.name: layer.weight for layer in changed.layers})
+            else:
+                weights = self._restorer.restore_all(changed)
+            return self.trials.probe(weights, probes)
+
+        return self._results.sensitivity(changed, probes, run)

@@ -13,7 +13,8 @@ from typing import NoReturn
 from onnxzip.cli.asking.answers import PrintCompletion, PrintVersion
 from onnxzip.cli.asking.guide import ShowGuide
 from onnxzip.cli.asking.help_text import EPILOG, USAGE
-from onnxzip.cli.parsers import read_float, read_int, read_names, read_path, read_report_path
+from onnxzip.cli.asking.run_flags import add_run_options
+from onnxzip.cli.parsers import read_float, read_int, read_names, read_path
 from onnxzip.cli.pass_flags import add_pass_options
 from onnxzip.cli.trusting.flags import add_delivery_options, add_opening_options
 from onnxzip.errors import UsageError, nearest
@@ -74,7 +75,7 @@ def make_parser() -> Parser:
     _add_loss_options(parser)
     _add_method_options(parser)
     _add_levels(parser)
-    _add_run_options(parser)
+    add_run_options(parser)
     add_delivery_options(parser)
     _add_modes(parser)
     return parser
@@ -193,75 +194,6 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="most memory that decoding may add while a session is created, e.g. 60MB; what does "
         "not fit is packed, not entropy coded",
-    )
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("running")
-    group.add_argument(
-        "--max-memory",
-        metavar="SIZE",
-        help="most memory that the run may hold, e.g. 2GB; else it is ended (Linux)",
-    )
-    group.add_argument(
-        "--custom-ops", type=read_path, metavar="LIB", help="register a custom-operator library"
-    )
-    group.add_argument(
-        "--providers",
-        action="extend",
-        type=read_names,
-        metavar="A,B",
-        help="execution providers to validate on; default: CPU and all accelerators onnxruntime has",
-    )
-    group.add_argument(
-        *("-j", "--jobs"),
-        type=read_int,
-        dest="n_jobs",
-        metavar="N",
-        help="processes (default 1); of several models so many at a time",
-    )
-    group.add_argument("--seed", type=read_int, metavar="N", help="of generated inputs (default 0)")
-    _add_file_options(group)
-    _add_volume(group)
-
-
-def _add_file_options(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--report",
-        type=read_report_path,
-        metavar="FILE",
-        help="write the report on it, also with -t: .html (a page with plots), .md or .json; a suffix "
-        "alone is a file beside OUT",
-    )
-    group.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="say what would be done, about how long it would take and how large the result would be",
-    )
-    group.add_argument(
-        "--config",
-        type=read_path,
-        metavar="FILE",
-        help="a TOML file whose keys are long names of options; what is given here overrules it",
-    )
-    group.add_argument(
-        *("-f", "--overwrite"), action="store_true", dest="overwrite", help="overwrite OUT"
-    )
-
-
-def _add_volume(group: argparse._ActionsContainer) -> None:
-    volume = group.add_mutually_exclusive_group()
-    volume.add_argument(
-        *("-q", "--quiet"),
-        action="store_true",
-        dest="quiet",
-        help="print errors, and what is not proven, only",
-    )
-    volume.add_argument(
-        *("-v", "--verbose"),
-        action="store_true",
-        dest="verbose",
-        help="print every weight, and the traceback of an error",
     )
 
 

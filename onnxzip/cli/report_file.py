@@ -33,7 +33,9 @@ def check_report(request: Request, report: Path) -> None:
         reason = "is a directory"
     elif report.exists() and not report.is_file():
         reason = "is not a regular file (a device or pipe)"
-    elif not folder.is_dir() or not os.access(folder, os.W_OK):
+    elif not folder.is_dir():
+        raise OutputError(f"{report}: the folder {folder} does not exist; make it first")
+    elif not os.access(folder, os.W_OK):
         reason = f"the folder {folder} is not writable"
     if reason:
         raise OutputError(f"{report}: {reason}; name another file for the report")

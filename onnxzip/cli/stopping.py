@@ -6,9 +6,10 @@ their places it is too late for that: the run then comes to its end, which is ne
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from types import FrameType
@@ -101,15 +102,30 @@ def stoppable(*, is_process: bool) -> Iterator[Stops]:
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Keep signals that stop the work waiting; so does a process that is started in the block."""
+    """Keep signals that stop the work waiting; so does a process that is started in the block.
+
+    A thread that hears one, be it of a library, lets this one run the handler all the same: it is run
+    when the block is left.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    heard: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WORDS)
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in WORDS}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
     try:
+        for number in handlers:
+            signal.signal(number, lambda told, _: heard.append(told))
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for told in heard[:1]:
+            os.kill(os.getpid(), told)
 
 
 def listen() -> None:

@@ -69,7 +69,7 @@ def supervised(work: Callable[[], int]) -> int:
         os.close(answer)
         return _wait(child, waited_for, answered)
     die_with_parent(parent)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # until the work has its own,
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # until the work has its own,
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # SIGINT ends the child, and the parent says so
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onnxzip.disk.temporary import temporary_file
-from onnxzip.errors import OutputError
+from onnxzip.errors import OutputError, OutputExistsError
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 """What link says on file systems that have no second names for a file (link(2)): FAT, some of FUSE."""
@@ -79,7 +79,7 @@ class Replacement:
             try:
                 _give_new_name(self.temporary, self.path)
             except FileExistsError as error:
-                raise OutputError(
+                raise OutputExistsError(
                     f"{self.path}: another program made it meanwhile; use `overwrite` to replace it"
                 ) from error
         _sync_folder(self.path.parent)

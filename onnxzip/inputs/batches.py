@@ -43,6 +43,16 @@ def with_batch(
     return list(feeds), n_fixed
 
 
+def sized_shapes(feeds: Feeds, inputs: Sequence[InputSpec], batch: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that `with_batch` would give the inputs of a run, by name."""
+    axes = batch_axes([spec for spec in inputs if spec.name in feeds])
+    shapes = {name: list(array.shape) for name, array in feeds.items()}
+    for name, axis in axes.items():
+        if shapes[name][axis]:
+            shapes[name][axis] = batch
+    return {name: tuple(shape) for name, shape in shapes.items()}
+
+
 def _of_size(feeds: Feeds, axes: Mapping[str, int], n_samples: int) -> Feeds:
     sized = dict(feeds)
     for name, axis in axes.items():

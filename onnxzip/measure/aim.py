@@ -45,6 +45,7 @@ class Aim:
         tolerance: the loss to aim at; None where a loss says nothing of its neighbours: what counts
             events is 0 for many budgets.
         is_proportional: whether losses grow in proportion to predicted ones.
+        floor: the loss that the model has with its own weights.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -60,7 +61,7 @@ class Aim:
         self.is_proportional = metric.is_proportional or self._guides is not None
         self._fitted: Sequence[Sample] = subject.fitted
         self._is_floor_known = False
-        self._floor = 0.0
+        self.floor = 0.0
 
     def set_floor(self, trials: TrialSession) -> None:
         """Aim with what is above the loss that the model has with its own weights, in squares.
@@ -69,7 +70,7 @@ class Aim:
         """
         floor = self.outcome(trials, {}).loss
         if self.tolerance is not None and self.is_proportional and floor < self.tolerance:
-            self._floor, self.tolerance = floor, math.sqrt(self.tolerance**2 - floor**2)
+            self.floor, self.tolerance = floor, math.sqrt(self.tolerance**2 - floor**2)
 
     def outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
         """Run the whole model with other weights; the worst family of inputs counts.
@@ -78,9 +79,9 @@ class Aim:
         fitted to as well. A guide has seen them.
         """
         found = self._outcome(trials, weights)
-        if not (self._floor and found.loss < math.inf):
+        if not (self.floor and found.loss < math.inf):
             return found
-        return replace(found, loss=math.sqrt(max(found.loss**2 - self._floor**2, 0.0)))
+        return replace(found, loss=math.sqrt(max(found.loss**2 - self.floor**2, 0.0)))
 
     def _outcome(self, trials: TrialSession, weights: Mapping[str, Array]) -> Outcome:
         if self._guides is not None:

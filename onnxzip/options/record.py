@@ -48,6 +48,12 @@ def name_of(function: UserFunction) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
+OF_ONE_RUN = frozenset({"overwrite", "cache", "cache_size"})
+"""What shapes nothing, and is better asked for each time."""
+
+_CACHE_SIZE = 5 << 30
+"""What ccache, which is left alone as much, keeps by default (https://ccache.dev/manual, `max_size`)."""
+
 PassSettings: TypeAlias = Mapping[str, Mapping[str, Scalar | tuple[Scalar, ...]]]
 
 
@@ -91,6 +97,9 @@ class Options:
             started, and four for each core at most.
         seed: seed of generated inputs and of randomised passes.
         overwrite: replace an existing output file.
+        cache: folder where what is measured and worked out is kept, for runs that repeat some of it:
+            with another tolerance, or after one that was stopped; None keeps nothing.
+        cache_size: bytes that it may take; what was not used for longest goes first.
 
     Raises:
         UsageError: a value is of the wrong type or out of range, or two settings contradict each other.
@@ -119,6 +128,8 @@ class Options:
     n_jobs: int = 1
     seed: int = 0
     overwrite: bool = False
+    cache: Path | None = None
+    cache_size: int = _CACHE_SIZE
 
     def __post_init__(self) -> None:
         """Check every setting and what goes together; bring each to its one type."""
@@ -141,7 +152,7 @@ class Options:
     def described(self) -> dict[str, Scalar]:
         """Return the settings that shape the result, as scalars for the report.
 
-        Only `overwrite` shapes nothing; what is None and has no default to speak of is left out.
+        What shapes nothing (`OF_ONE_RUN`), or is None and has no default to speak of, is left out.
         """
         named = {
             "metric": self.metric_name,
@@ -149,7 +160,7 @@ class Options:
             "providers": "all" if self.providers is None else self.providers,
             "calibration": "generated inputs" if self.calibration is None else self.calibration,
         }
-        left_out = {"pass_settings", "overwrite"}
+        left_out = {"pass_settings", *OF_ONE_RUN}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         for pass_name, given in self.pass_settings.items():
             values.update({f"{pass_name}.{key}": value for key, value in given.items()})
@@ -252,6 +263,8 @@ _READERS: Mapping[str, Reader] = {
     "n_jobs": lambda name, value: read_whole(name, value, 1, _MAX_JOBS),
     "seed": lambda name, value: read_whole(name, value, 0, _MAX_SEED),
     "overwrite": read_flag,
+    "cache": _optional(read_path),
+    "cache_size": read_size,
 }
 """What reads each setting, by its name; levels are those of codec/level.py."""
 
@@ -259,6 +272,8 @@ _READERS: Mapping[str, Reader] = {
 def _check_combination(options: Options) -> None:
     """Refuse settings that contradict each other, or that need another one."""
     _check_timing(options)
+    if options.cache is None and options.cache_size != _CACHE_SIZE:
+        raise UsageError("`cache_size` bounds what `cache` keeps; name that folder, or leave it out")
     is_top1 = options.metric == "top1"
     has_default = isinstance(options.metric, str) and ":" not in options.metric
     if options.target_size is not None and options.tolerance is not None:

@@ -11,13 +11,10 @@ from pathlib import Path
 
 import tomli_w
 
-from onnxzip.options.record import Options
+from onnxzip.options.record import OF_ONE_RUN, Options
 
 _LONG_NAMES = {"n_jobs": "jobs"}
 """Options that are not called like their fields."""
-
-_OF_ONE_RUN = frozenset({"overwrite"})
-"""What shapes nothing, and is better asked for each time."""
 
 
 def long_name(field: str) -> str:
@@ -37,7 +34,7 @@ def to_toml(options: Options) -> str:
     for field in fields(Options):
         value, default = getattr(options, field.name), getattr(defaults, field.name)
         key, is_default = long_name(field.name), type(value) is type(default) and value == default
-        if is_default or field.name in _OF_ONE_RUN or field.name == "pass_settings":
+        if is_default or field.name in OF_ONE_RUN or field.name == "pass_settings":
             continue
         if isinstance(value, bool | int | float | str | tuple):
             values[key] = list(value) if isinstance(value, tuple) else value

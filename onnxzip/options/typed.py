@@ -51,3 +51,5 @@ class Settings(VerifySettings, total=False):
     keep_names: bool
     n_jobs: WholeNumber
     overwrite: bool
+    cache: AnyPath | None
+    cache_size: WholeNumber | str

@@ -27,8 +27,9 @@ from onnxzip.measure.examination import examine, metric_of
 from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import TrialSession
 from onnxzip.options import Options
+from onnxzip.propose.proposal import draft_offered
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.structure import Draft, draft_structure
+from onnxzip.propose.structure import Draft
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 
@@ -104,7 +105,7 @@ def forecast(source: ModelLike, options: Options, output: Path | None = None) ->
             graph.check_output(output, options.overwrite, original, options.files)
         if options.freeze_inputs:
             graph.freeze_inputs(original.proto)
-        draft = draft_structure(original, options)
+        draft = draft_offered(original, options)
         subject, _ = examine(original, options, fits=True)
         layers = draft.weights.layers
         error = _allowed_error(draft, layers, subject)

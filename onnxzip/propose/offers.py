@@ -15,6 +15,16 @@ from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Skip
 
 
+def kind_of(layer: Layer) -> str:
+    """Return what a layer's weight is to passes: "integer" or "float"."""
+    return "integer" if layer.weight.dtype.kind in "iub" else "float"
+
+
+def able_passes(layer: Layer, passes: Mapping[str, Pass]) -> dict[str, Pass]:
+    """Return those of some passes that take a layer's weight, by name."""
+    return {name: method for name, method in passes.items() if kind_of(layer) in method.kinds}
+
+
 def collect_offers(
     layer: Layer, passes: Mapping[str, Pass], codec: Codec
 ) -> tuple[list[Candidate], list[Skip]]:
@@ -34,10 +44,10 @@ def _offer_on_one_thread(
 ) -> tuple[list[Candidate], list[Skip]]:
     candidates: list[Candidate] = []
     skips: list[Skip] = []
-    kind = "integer" if layer.weight.dtype.kind in "iub" else "float"
-    able = {name: method for name, method in passes.items() if kind in method.kinds}
+    able = able_passes(layer, passes)
     if not able:
-        return [], [Skip(layer.name, ", ".join(passes), f"no selected pass takes {kind} weights")]
+        reason = f"no selected pass takes {kind_of(layer)} weights"
+        return [], [Skip(layer.name, ", ".join(passes), reason)]
     measure = _error_measure(layer)
     for method in able.values():
         for offer in method.candidates(layer, codec):

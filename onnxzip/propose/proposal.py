@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from joblib import Parallel, delayed
 
 from onnxzip.codec.level import Level, level, packing
-from onnxzip.errors import UsageError
+from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
+from onnxzip.disk.cache.kinds import Offers
+from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import DECODE_OPSET, Model, inline_bytes, release_pages
-from onnxzip.measure.moments.second_moments import collect_statistics
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed
-from onnxzip.propose.offers import collect_offers
+from onnxzip.propose.offers import able_passes, collect_offers, kind_of
+from onnxzip.propose.recalled import content_of, measured, offered
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.room import fitting, n_fitting_processes
-from onnxzip.propose.structure import Settled
-from onnxzip.propose.weights import is_kept
+from onnxzip.propose.structure import Draft, Settled, draft_structure
+from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
@@ -53,6 +55,7 @@ class Proposal:
         skips: what was refused, and why.
         keep: patterns of the names of what has to stay as it is.
         is_exact: whether the model answers what the original answers.
+        model_digest: of the model's content; "" where nothing is kept of it.
     """
 
     model: Model
@@ -66,6 +69,7 @@ class Proposal:
     skips: Sequence[Skip]
     keep: Sequence[str] = ()
     is_exact: bool = True
+    model_digest: str = ""
 
     @property
     def n_plain_bytes(self) -> int:
@@ -92,6 +96,7 @@ def propose(
     subject: Subject,
     options: Options,
     show: ShowProgress,
+    cache: Cache = NOTHING_KEPT,
     watch: MemoryWatch | None = None,
 ) -> Proposal:
     """Collect every pass's candidates for each of a model's weights.
@@ -101,21 +106,19 @@ def propose(
         subject: what it meets.
         options: what is allowed and wanted.
         show: called with the stage and the fraction done.
+        cache: where what was found before is looked up.
         watch: knows what memory is left.
 
     Raises:
         UsageError: a pass or one of its settings does not exist.
     """
-    weight_passes, _ = make_passes(options)
     model, found = settled.model, settled.weights
-    chosen_level = level(options.level)
-    if model.opset < DECODE_OPSET:
-        chosen_level = packing(chosen_level)
-        weight_passes = {n: p for n, p in weight_passes.items() if p.min_opset <= model.opset}
-    layers, unmeasured = _measure_inputs(model, found.layers, subject, show)
+    weight_passes, chosen_level = _methods(model, options)
+    model_digest = content_of(model) if cache.is_on else ""
+    layers, unmeasured = measured(model, model_digest, found.layers, subject, show, cache)
     codecs = chosen_level.codecs(layers, options.load_memory)
     n_free = None if watch is None else watch.n_free
-    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show, n_free)
+    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show, cache, n_free)
     n_candidates = sum(map(len, ladders.values()))
     _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
     return Proposal(
@@ -130,21 +133,55 @@ def propose(
         [*settled.skips, *found.skips, *unmeasured, *refusals],
         options.keep,
         settled.is_exact,
+        model_digest,
     )
 
 
-def _measure_inputs(
-    model: Model, layers: Sequence[Layer], subject: Subject, show: ShowProgress
-) -> tuple[list[Layer], list[Skip]]:
-    """Return the layers with the statistics of what they meet, and why some have none."""
-    statistics, skips = collect_statistics(
-        model,
-        layers,
-        subject.known_feeds,
-        subject.custom_ops,
-        lambda fraction: show("statistics", at("statistics", fraction)),
+def draft_offered(original: Model, options: Options) -> Draft:
+    """Draft a model's structure; refuse one that no pass makes smaller where no run is needed to know.
+
+    What a float weight may lose depends on what it meets; integers are coded as they are, or not.
+
+    Raises:
+        ToleranceError: there is nothing to be gained; or see `draft_structure`, as for all others.
+    """
+    draft = draft_structure(original, options)
+    if options.objective == "speed" or options.target_size is not None:
+        return draft  # nodes may be faster, and folding alone may meet a size
+    reasons: list[Skip] = []
+    for model in (draft.raised, draft.folded):  # a fold may be undone
+        found, reasons = find_weights(model, options.keep), []
+        if inline_bytes(model) < _SMALLER * model.n_bytes or _is_any_offered(
+            model, found, options, reasons
+        ):
+            return draft
+        reasons += found.skips
+    raise ToleranceError(
+        f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}"
     )
-    return [statistics.attach(layer) for layer in layers], skips
+
+
+def _is_any_offered(model: Model, found: FoundWeights, options: Options, reasons: list[Skip]) -> bool:
+    """Whether a pass may make a weight smaller; else add to `reasons` why none does."""
+    methods, chosen_level = _methods(model, options)
+    codecs = chosen_level.codecs(found.layers, options.load_memory)
+    for layer in found.layers:
+        if kind_of(layer) == "float" and able_passes(layer, methods):
+            return True
+        candidates, skips = collect_offers(layer, methods, codecs[layer.name])
+        if candidates:
+            return True
+        reasons += skips
+    return False
+
+
+def _methods(model: Model, options: Options) -> tuple[dict[str, Pass], Level]:
+    """Return the selected passes of weights, and how weights are decoded, as the opset has it."""
+    methods, _ = make_passes(options)
+    if model.opset >= DECODE_OPSET:
+        return methods, level(options.level)
+    able = {name: method for name, method in methods.items() if method.min_opset <= model.opset}
+    return able, packing(level(options.level))
 
 
 _N_PROCESSES_PER_CORE = 4
@@ -172,21 +209,28 @@ def _collect_ladders(
     codecs: Mapping[str, Codec],
     options: Options,
     show: ShowProgress,
+    cache: Cache,
     n_free: int | None,
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
-    n_processes = _n_processes(options.n_jobs, len(layers))
     able = {layer.name: fitting(layer, passes, n_free) for layer in layers}
-    pool = Parallel(
-        n_jobs=n_fitting_processes(n_processes, layers, passes, n_free),
-        prefer="processes",
-        return_as="generator",
-        initializer=end_with,
-        initargs=(os.getpid(),),
-    )
-    offers = pool(
-        delayed(collect_offers)(layer, able[layer.name][0], codecs[layer.name]) for layer in layers
-    )
+    fit = {name: found for name, (found, _) in able.items()}
+
+    def work_out(some: Sequence[Layer]) -> Iterator[Offers]:
+        n_processes = _n_processes(options.n_jobs, len(some))
+        pool = Parallel(
+            n_jobs=n_fitting_processes(n_processes, some, passes, n_free),
+            prefer="processes",
+            return_as="generator",
+            initializer=end_with,
+            initargs=(os.getpid(),),
+        )
+        found: Iterator[Offers] = pool(
+            delayed(collect_offers)(layer, fit[layer.name], codecs[layer.name]) for layer in some
+        )
+        return found
+
+    offers = offered(layers, fit, codecs, work_out, cache)
     ladders: dict[str, Sequence[Candidate]] = {}
     skips: list[Skip] = []
     for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):

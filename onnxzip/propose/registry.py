@@ -19,6 +19,11 @@ from onnxzip.passbase import GraphPass, Pass
 PassType = type[Pass] | type[GraphPass]
 
 
+def folders_of_passes() -> list[Path]:
+    """Return the folders that passes are found in."""
+    return [Path(folder) for folder in importlib.import_module("onnxzip.passes").__path__]
+
+
 @cache
 def passes() -> dict[str, PassType]:
     """Return every pass class by name, in alphabetical order.

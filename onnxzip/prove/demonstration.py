@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from onnxzip.graph import Model, loadable, release_pages
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.subject import Sample, Subject
+from onnxzip.prove.decoded_files import Apart
 from onnxzip.prove.looks import look_at
 from onnxzip.records.aliases import Array
 from onnxzip.records.check import Check
@@ -58,6 +60,7 @@ def demonstrate(
     compressed: Model,
     subject: Subject,
     checks: Sequence[Check],
+    apart: Apart | None = None,
     *,
     is_file: bool = True,
 ) -> Demonstration:
@@ -68,6 +71,7 @@ def demonstrate(
         compressed: the file, or what answers for it.
         subject: what the verdict is about.
         checks: the proof, which says how the loss is spread over samples.
+        apart: runs the file where that may be anybody's.
         is_file: whether `compressed` is the file, so that its sessions tell how the file loads.
     """
     drift = next((check for check in checks if check.kind == "drift"), None)
@@ -75,10 +79,15 @@ def demonstrate(
         return Demonstration()
     sample = _judged(subject, drift)
     places = _places(sample.feeds, drift)
-    before, answers = _timed_answers(original, subject, sample.feeds, places)
+    leads = [_lead(sample.feeds, place) for place in places]
+    rows = [place.row for place in places]
+    before, answers = _timed_answers(original, subject.custom_ops, leads, rows)
     release_pages(original.arrays.values())
-    with own_fault(original.source):
-        after, others = _timed_answers(compressed, subject, sample.feeds, places)
+    if apart is None:
+        with own_fault(original.source):
+            after, others = _timed_answers(compressed, subject.custom_ops, leads, rows)
+    else:
+        after, others = apart.run(_timed_answers, compressed, subject.custom_ops, leads, rows)
     examples = map(_example, [sample.feeds] * len(places), places, answers, others)
     return Demonstration(tuple(examples), LoadSeconds(before, after) if is_file else None)
 
@@ -108,26 +117,30 @@ def _place(feeds: FeedSet, sample: int, rank: str, loss: float | None) -> _Place
     return _Place(sample, run, sample - first, rank, loss)
 
 
+def _lead(feeds: FeedSet, place: _Place) -> FeedSet:
+    """Return the runs that hand their states on to a sample's, and that."""
+    led = slice(place.run - place.run % feeds.n_steps, place.run + 1)
+    return replace(feeds, feeds=feeds.feeds[led], sizes=feeds.sizes[led], answered=())
+
+
 def _timed_answers(
-    model: Model, subject: Subject, feeds: FeedSet, places: Sequence[_Place]
+    model: Model, custom_ops: Path | None, leads: Sequence[FeedSet], rows: Sequence[int]
 ) -> tuple[float, list[dict[str, Array]]]:
     """Return how many seconds the session takes to be created, and what it answers to each sample."""
     source, times = loadable(model), list[float]()
     while True:
         started = time.perf_counter()
-        with open_session(source, custom_ops=subject.custom_ops) as session:
+        with open_session(source, custom_ops=custom_ops) as session:
             times.append(time.perf_counter() - started)
             if sum(times) > _TIMED_SECONDS or len(times) == _MOST_TIMES:
-                return min(times), [_answer(session, feeds, place) for place in places]
+                led = zip(leads, rows, strict=True)
+                return min(times), [_answer(session, lead, row) for lead, row in led]
 
 
-def _answer(session: Session, feeds: FeedSet, place: _Place) -> dict[str, Array]:
-    """Return a sample's outputs, after all runs that hand their states on to it."""
-    start = place.run - place.run % feeds.n_steps
-    led = slice(start, place.run + 1)
-    part = replace(feeds, feeds=feeds.feeds[led], sizes=feeds.sizes[led], answered=())
-    *_, outputs = part.answers(session.run)
-    return _rows(outputs, feeds.sizes[place.run], place.row)
+def _answer(session: Session, lead: FeedSet, row: int) -> dict[str, Array]:
+    """Return the outputs of one sample of the last run."""
+    *_, outputs = lead.answers(session.run)
+    return _rows(outputs, lead.sizes[-1], row)
 
 
 def _rows(arrays: Mapping[str, Array], n_samples: int, row: int) -> dict[str, Array]:

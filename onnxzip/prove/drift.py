@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,6 +24,13 @@ from onnxzip.runtime.session import Session, open_session
 
 _N_RANKED = 41
 """Samples whose losses are told: every 2.5 %."""
+
+
+Answers: TypeAlias = Iterator[tuple[str, Runs]]
+"""For sets of feeds, one after the other: what is known of where they ran, and what was answered."""
+
+Answer: TypeAlias = Callable[[str, Sequence[FeedSet]], Answers]
+"""Runs the emitted graph on a provider, on sets of feeds."""
 
 
 def check_drift(
@@ -106,7 +115,11 @@ def _sample_at(index: int, n_losses: int, feeds: FeedSet) -> int:
 
 
 def measure_drift(
-    emitted: Model, original: Model, subject: Subject, unproven: Sequence[str] = ()
+    emitted: Model,
+    original: Model,
+    subject: Subject,
+    unproven: Sequence[str] = (),
+    answer: Answer | None = None,
 ) -> list[Check]:
     """Compare the emitted graph with the original model, on every provider; the worst family counts.
 
@@ -115,11 +128,13 @@ def measure_drift(
         original: the model as it was read.
         subject: what to run on.
         unproven: what else the outputs say nothing about.
+        answer: runs the emitted graph; by default in this process.
     """
+    answer = answer or answering(emitted, subject.custom_ops)
     reason = "; ".join(dict.fromkeys((*subject.doubts, *unproven)))
     checks: list[Check] = []
     for provider in subject.providers:
-        found = _check_samples(emitted, original, subject, provider)
+        found = _check_samples(original, subject, provider, answer)
         worst = worst_of(found, subject.samples)
         if reason and not worst.failed:
             worst = replace(worst, passed=False, unproven=reason)
@@ -127,7 +142,18 @@ def measure_drift(
     return checks
 
 
-def _check_samples(emitted: Model, original: Model, subject: Subject, provider: str) -> list[Check]:
+def answering(model: Model, custom_ops: Path | None) -> Answer:
+    """Return what runs a model in this process."""
+
+    def answer(provider: str, sets: Sequence[FeedSet]) -> Answers:
+        with open_session(loadable(model), provider=provider, custom_ops=custom_ops) as session:
+            for feeds in sets:
+                yield share_of(session), run_all(session, feeds)
+
+    return answer
+
+
+def _check_samples(original: Model, subject: Subject, provider: str, answer: Answer) -> list[Check]:
     samples = subject.samples
     references: list[Runs] = [sample.reference for sample in samples]
     if provider != "CPU":
@@ -135,17 +161,15 @@ def _check_samples(emitted: Model, original: Model, subject: Subject, provider: 
             loadable(original), provider=provider, custom_ops=subject.custom_ops
         ) as session:
             references = [list(run_all(session, sample.feeds)) for sample in samples]
-    with open_session(loadable(emitted), provider=provider, custom_ops=subject.custom_ops) as session:
-        return [
-            check_drift(
-                reference,
-                session,
-                sample.feeds,
-                sample.metric,
-                sample.statistics if reference is sample.reference else None,
-            )
-            for reference, sample in zip(references, samples, strict=True)
-        ]
+    checks = []
+    answers = answer(provider, [sample.feeds for sample in samples])
+    for (share, outputs), reference, sample in zip(answers, references, samples, strict=True):
+        statistics = sample.statistics if reference is sample.reference else None
+        check = check_outputs(
+            reference, outputs, sample.feeds, sample.metric, statistics, provider=provider
+        )
+        checks.append(replace(check, note=joined(check.note, share)))
+    return checks
 
 
 def worst_of(checks: Sequence[Check], samples: Sequence[Sample]) -> Check:

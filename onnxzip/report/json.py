@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from onnxzip.errors import InputError
-from onnxzip.records.check import Check, SampleLosses
-from onnxzip.records.costs.latency import Latency, Processor, Ratio, Speed
-from onnxzip.records.finding import Finding
-from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.records.check import Check
 from onnxzip.report.example import Example, Shown
-from onnxzip.report.record import (
-    Inspection,
-    LayerReport,
-    LayerSensitivity,
-    LoadSeconds,
-    Report,
-    Reported,
-    TrialReport,
-)
+from onnxzip.report.record import Inspection, Report, Reported
 
 SUFFIX = ".json"
 
@@ -51,23 +42,82 @@ def from_json(text: str) -> Report:
         record = json.loads(text)
         if record["schema"] != SCHEMA:
             raise InputError(_refusal(record["schema"]))
-        record["layers"] = tuple(_read_layer(layer) for layer in record["layers"])
-        record["rewrites"] = tuple(Rewrite(**rewrite) for rewrite in record["rewrites"])
-        record["skips"] = tuple(Skip(**skip) for skip in record["skips"])
-        record["warnings"] = tuple(Finding(**finding) for finding in record["warnings"])
-        record["sensitivities"] = tuple(_read_sensitivity(found) for found in record["sensitivities"])
-        record["checks"] = tuple(_read_check(check) for check in record["checks"])
-        record["trials"] = tuple(_read_trial(trial) for trial in record.get("trials", ()))
-        record["examples"] = tuple(_read_example(example) for example in record.get("examples", ()))
-        seconds = record.get("load_seconds")
-        record["load_seconds"] = None if seconds is None else LoadSeconds(**seconds)
-        speed = record.get("speed")
-        record["speed"] = None if speed is None else _read_speed(speed)
-        return Report(**{**record, "seconds": float(record["seconds"])})
+        for latency in _latencies(record):
+            if len(latency["seconds"]) < 2:
+                raise ValueError(f"times of {len(latency['seconds'])} runs")
+        report: Report = _from_plain(Report, record)
+        return replace(report, examples=tuple(map(_with_numbers, report.examples)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"report: not a report that onnxzip wrote ({error}); write one with `report`"
         ) from error
+
+
+def _from_plain(kind: Any, value: object) -> Any:
+    """Return a value as a type has it: records and tuples made, texts such as "inf" numbers.
+
+    Args:
+        kind: a dataclass of such types, a tuple, Mapping[str, ...], Literal or union of them, or float,
+            int, bool, str, None.
+        value: what JSON has for it.
+
+    Raises:
+        TypeError: it is of another type, or a field is missing, or there is none of that name.
+        ValueError: a text is no number, or a number too large.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _record(kind, value)
+    if origin is Literal and value in arguments:
+        return value
+    if origin is tuple and isinstance(value, list):
+        return _tuple(arguments, value)
+    if origin is Mapping and isinstance(value, dict):
+        return {key: _from_plain(arguments[1], item) for key, item in value.items()}
+    if origin in (Union, types.UnionType):
+        return _one_of(arguments, value)
+    if kind is float and isinstance(value, float | int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError as error:  # an int of hundreds of digits
+            raise ValueError(str(error)) from error
+    if kind in (bool, int, str, types.NoneType) and type(value) is kind:
+        return value
+    name = getattr(kind, "__name__", kind)
+    raise TypeError(f"{str(value)[:40]!r} is of type {type(value).__name__}, and {name} is needed")
+
+
+def _record(kind: Any, value: object) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:40]!r} is no {kind.__name__}")
+    known = _field_types(kind)
+    for name in value:
+        if name not in known:
+            raise TypeError(f"{kind.__name__} has no {str(name)[:40]!r}")
+    return kind(**{name: _from_plain(known[name], item) for name, item in value.items()})
+
+
+@cache
+def _field_types(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _tuple(arguments: tuple[Any, ...], value: list[object]) -> tuple[Any, ...]:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_from_plain(arguments[0], item) for item in value)
+    if len(value) != len(arguments):
+        raise TypeError(f"{len(value)} values where there are {len(arguments)}")
+    return tuple(_from_plain(kind, item) for kind, item in zip(arguments, value, strict=True))
+
+
+def _one_of(arguments: tuple[Any, ...], value: object) -> Any:
+    """Return a value as the type that it has already, else as the first that it can be."""
+    for kind in arguments:
+        if kind in (bool, int, float, str, types.NoneType) and type(value) is kind:
+            return value
+    others = [kind for kind in arguments if kind is not types.NoneType]
+    return _from_plain(others[0], value)
 
 
 def _refusal(schema: object) -> str:
@@ -81,72 +131,25 @@ def _refusal(schema: object) -> str:
     return f"report: is of schema {schema!r}, but this onnxzip reads {SCHEMA}; {advice}"
 
 
-def _read_check(record: Mapping[str, Any]) -> Check:
-    floats = {key: float(record[key]) for key in ("value", "limit")}
-    constant, interval, per_sample = (record[key] for key in ("constant", "interval", "per_sample"))
-    if interval is not None:
-        low, high = map(float, interval)
-        interval = (low, high)
-    if per_sample is not None:
-        per_sample = _read_losses(per_sample)
-    by = {
-        key: {name: float(value) for name, value in record[key].items()}
-        for key in ("by_output", "by_family")
-    }
-    constant = None if constant is None else float(constant)
-    found = {**floats, **by, "constant": constant, "interval": interval, "per_sample": per_sample}
-    return Check(**{**record, **found})
+def _latencies(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    speed = record.get("speed")
+    return () if speed is None else (speed["before"], speed["after"])
 
 
-def _read_sensitivity(record: Mapping[str, Any]) -> LayerSensitivity:
-    return LayerSensitivity(record["name"], float(record["error"]), float(record["loss"]))
+def _with_numbers(example: Example) -> Example:
+    """Return an example whose numbers are numbers: nan and infinities were written as texts."""
+    inputs, outputs = (tuple(map(_numbers, shown)) for shown in (example.inputs, example.outputs))
+    return replace(example, inputs=inputs, outputs=outputs)
 
 
-def _read_losses(record: Mapping[str, Any]) -> SampleLosses:
-    median, most, worst = (float(record[key]) for key in ("median", "quantile_95", "worst"))
-    ranked = tuple(map(float, record.get("ranked", ())))
-    return SampleLosses(median, most, worst, ranked, tuple(record.get("places", ())))
-
-
-def _read_trial(record: Mapping[str, Any]) -> TrialReport:
-    return TrialReport(**{**record, "loss": _number(record["loss"])})
-
-
-def _read_example(record: Mapping[str, Any]) -> Example:
-    shown = {key: tuple(map(_read_shown, record[key])) for key in ("inputs", "outputs")}
-    return Example(**{**record, **shown, "loss": _number(record["loss"])})
-
-
-def _read_shown(record: Mapping[str, Any]) -> Shown:
-    lists = {key: tuple(record[key]) for key in ("shape", "indices", "size")}
-    values = {key: tuple(record[key]) for key in ("original", "compressed")}
-    if record["look"] != "values":  # numbers, of which nan and infinities were written as texts
-        values = {key: tuple(map(float, found)) for key, found in values.items()}
-    return Shown(**{**record, **lists, **values})
-
-
-def _read_speed(record: Mapping[str, Any]) -> Speed:
-    before, after = (_read_latency(record[key]) for key in ("before", "after"))
-    ratio = Ratio(*(float(record["ratio"][key]) for key in ("value", "low", "high")))
-    processor = Processor(record["processor"]["name"], tuple(record["processor"]["int8"]))
-    found = {"before": before, "after": after, "ratio": ratio, "processor": processor}
-    return Speed(**{**record, **found})
-
-
-def _read_latency(record: Mapping[str, Any]) -> Latency:
-    seconds = tuple(map(float, record["seconds"]))
-    if len(seconds) < 2:
-        raise ValueError(f"times of {len(seconds)} runs")
-    return Latency(seconds)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _read_layer(record: Mapping[str, Any]) -> LayerReport:
-    error, shape = _number(record["error"]), tuple(record["shape"])
-    return LayerReport(**{**record, "error": error, "shape": shape})
+def _numbers(shown: Shown) -> Shown:
+    if shown.dtype == "string":
+        return shown
+    values = (
+        [float(v) if isinstance(v, str) else v for v in a] for a in (shown.original, shown.compressed)
+    )
+    original, compressed = map(tuple, values)
+    return replace(shown, original=original, compressed=compressed)
 
 
 def jsonable(value: object) -> object:

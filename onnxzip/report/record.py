@@ -12,6 +12,7 @@ from onnxzip.records.check import Check
 from onnxzip.records.costs.latency import Speed
 from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Rewrite, Skip
+from onnxzip.records.recalled import Recalled
 from onnxzip.report.comparison.record import Comparison
 from onnxzip.report.example import Example
 
@@ -182,8 +183,8 @@ class Report:
     `command` repeats it all: a line for a shell, or a call in Python. `task` says which of both it was:
     of a test `bytes_before` is what the file takes with plain weights. `config` are the options as a
     file for `--config`, "" where all have their defaults. `speed` is how long runs take, None where that
-    was not measured. `peak_memory` are the most bytes that the run held, see `max_memory`; None where
-    the system does not tell.
+    was not measured. `recalled` is what was looked up in a cache. `peak_memory` are the most bytes that
+    the run held, see `max_memory`; None where the system does not tell.
     """
 
     schema: int
@@ -213,6 +214,7 @@ class Report:
     config: str = ""
     task: Literal["compress", "test"] = "compress"
     speed: Speed | None = None
+    recalled: tuple[Recalled, ...] = ()
     peak_memory: int | None = None
 
     def write(self, path: str | PathLike[str]) -> None:

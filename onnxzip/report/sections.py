@@ -36,6 +36,7 @@ from onnxzip.report.tables.losses import (
     output_table,
     sensitivity_table,
 )
+from onnxzip.report.tables.recalled import recalled_table
 from onnxzip.report.tables.trials import trial_table
 from onnxzip.report.tables.verdicts import (
     check_table,
@@ -150,6 +151,7 @@ def _detail_sections(report: Report) -> tuple[Section, ...]:
             grouped,
             blocks=(Block("Each refusal", table=single, is_folded=True),) if is_more else (),
         ),
+        Section("From the cache", recalled_table(report.recalled)),
         Section(
             "Made with",
             points=tuple(f"{name}: {value}" for name, value in made_with.items() if value != ""),

@@ -19,6 +19,7 @@ from onnxzip.report.tables.folding import folded_in_the_middle
 from onnxzip.report.tables.latency import latency_table, speed_line
 from onnxzip.report.tables.losses import loss_lines, opinion_lines, sensitivity_table
 from onnxzip.report.tables.ports import data_hint, port_table
+from onnxzip.report.tables.recalled import recalled_table
 from onnxzip.report.tables.table import NO_TABLE, Table
 from onnxzip.report.tables.verdicts import check_table, notes, summary_table, tone_of, verdict_table
 from onnxzip.report.tables.weights import layer_table, methods, rewrite_table, skip_table, weight_table
@@ -48,6 +49,7 @@ def render_report(report: Report, verbose: bool = False) -> RenderableType:
         ("Rewrites", rewrite_table(report.rewrites)),
         ("Refusals", skip_table(report.skips)),
         ("Checks", check_table(report.checks, is_brief=True)),
+        ("From the cache", recalled_table(report.recalled)),
     )
     parts: list[RenderableType] = []
     for title, content in details if verbose else ():

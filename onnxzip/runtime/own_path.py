@@ -75,6 +75,21 @@ def load_by_path(
     )
 
 
+_N_LOADED, _N_LIBRARY_BYTES = 2, 64 << 20
+"""Bytes that the process takes, over those of weights and decoders, as these are packed and copied;
+what its libraries take: 45 MB."""
+
+
+def n_loaded_bytes(n_decoder: int, n_plain: int) -> int:
+    """Return about what `load_by_path` takes of memory.
+
+    Args:
+        n_decoder: bytes that decode nodes put out together.
+        n_plain: those of the plain model.
+    """
+    return _N_LOADED * (n_decoder + n_plain) + _N_LIBRARY_BYTES
+
+
 _MAX_CHARACTERS = 400
 """Of what the other process says: a message is one line."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxzip.disk.own_copy import is_device
-from onnxzip.errors import TrustError, UsageError, path_advice, reason_of
+from onnxzip.errors import OutputError, TrustError, UsageError, path_advice, reason_of
 
 SIGNATURE = ".sig"
 """Follows the name of what is signed: model_signing's own documentation signs finbert as finbert.sig."""
@@ -63,6 +64,21 @@ class Delivery:
 def signature_of(path: Path) -> Path:
     """Return where the signature of a file lies: beside it."""
     return path.with_name(path.name + SIGNATURE)
+
+
+def check_no_signature(output: Path) -> None:
+    """Refuse to write a file, without a signature, beside one of what lay in its place before.
+
+    It is not removed in silence: whoever signed a file once may have forgotten to ask for it now.
+
+    Raises:
+        OutputError: there is one.
+    """
+    signature = signature_of(output)
+    if os.path.lexists(signature):
+        raise OutputError(
+            f"{signature}: would not fit the new {output.name}; sign that with `sign`, or remove this"
+        )
 
 
 def is_key(text: str) -> bool:

@@ -52,6 +52,11 @@ class Papers:
         self._new: list[Replacement] = []
 
     @property
+    def has_signature(self) -> bool:
+        """Whether the model is signed."""
+        return self._signer is not None
+
+    @property
     def is_sealed(self) -> bool:
         """Whether the model is written sealed."""
         return bool(self._recipients)

@@ -135,7 +135,7 @@ class Signed:
         for file, name in names.items():
             if name == path.name:
                 continue
-            if not file.exists():
+            if not _is_there(file):
                 missing.append(name)
             else:
                 self._check_digest(file, name, digest_of(file))
@@ -152,6 +152,14 @@ class Signed:
                 f"{path}: is not the file that {self.signature} signs: it was changed afterwards, or is "
                 "another; fetch both again"
             )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; there is none of a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def read_signature(path: Path, key: Path) -> Signed:

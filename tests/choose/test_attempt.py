@@ -20,7 +20,7 @@ def allowances(
     """Return what is allowed in each attempt, where files need that much."""
     asked: list[int | None] = []
 
-    def answer(_model: Any, _draft: Any, _subject: Any, options: Options, _show: Any) -> Any:
+    def answer(_model: Any, _draft: Any, _subject: Any, options: Options, *_: Any) -> Any:
         asked.append(options.load_memory)
         return SimpleNamespace(load_bytes=needs[len(asked) - 1])
 

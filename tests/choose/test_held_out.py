@@ -15,7 +15,7 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.aim import Aim
 from onnxzip.measure.metrics.top1 import Top1
 from onnxzip.measure.trial_session import TrialSession
-from onnxzip.propose import proposal
+from onnxzip.propose import recalled
 from onnxzip.prove import drift
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs
@@ -41,7 +41,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Samples of trials, of second moments and refits, and of drift checks."""
     found = Seen()
     runs, check, refitter = TrialSession._runs, drift.check_drift, Refitter.__init__
-    collect, aim = proposal.collect_statistics, Aim.__init__
+    collect, aim = recalled.collect_statistics, Aim.__init__
 
     def spy_runs(self: TrialSession, weights: Mapping[str, Array], feeds: FeedSet) -> Iterator[Outputs]:
         found.note("tried", feeds)
@@ -67,7 +67,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     monkeypatch.setattr(TrialSession, "_runs", spy_runs)
     monkeypatch.setattr(drift, "check_drift", spy_check)
     monkeypatch.setattr(Refitter, "__init__", spy_refitter)
-    monkeypatch.setattr(proposal, "collect_statistics", spy_collect)
+    monkeypatch.setattr(recalled, "collect_statistics", spy_collect)
     monkeypatch.setattr(Aim, "__init__", spy_aim)
     return found
 

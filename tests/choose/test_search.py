@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from onnxzip.choose import search as planner
 from onnxzip.choose.lagrangian import Sensitivity, choose, moved, n_saved_bytes
+from onnxzip.choose.probing.points import fill_unseen
 from onnxzip.choose.search import Planner, Trial, aim, best_trial, search
-from onnxzip.choose.sensitivity import PROBE_ERROR, doubtful, fill_unseen, probes
+from onnxzip.choose.sensitivity import PROBE_ERROR, doubtful, probes
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Candidate, Plan
 from onnxzip.transforms import allocation

@@ -11,7 +11,8 @@ import pytest
 
 from onnxzip.choose.chooser import _cap
 from onnxzip.choose.lagrangian import Sensitivity
-from onnxzip.choose.sensitivity import PROBE_ERROR, Prober, _never_falling
+from onnxzip.choose.probing.points import never_falling
+from onnxzip.choose.sensitivity import PROBE_ERROR, Prober
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.aim import Outcome
 from onnxzip.measure.metrics import make_metric
@@ -147,11 +148,11 @@ def test_below_a_jump_the_squared_loss_is_proportional_to_the_error() -> None:
 def test_what_jumps_loses_no_less_at_a_larger_error() -> None:
     """A loss that falls is luck: it counts as the largest at a smaller error."""
     points = ((0.01, 9.0), (0.05, 4.0), (0.1, 1.0), (0.2, 2.0))  # losses 0.09, 0.2, 0.1, 0.4
-    found = _never_falling(points, 0.05)
+    found = never_falling(points, 0.05)
     assert [error for error, _ in found] == [0.05, 0.1, 0.2], "what is below is left out"
     losses = [error * value for error, value in found]
     assert losses == pytest.approx([0.2, 0.2, 0.4])
-    assert _never_falling(points, 1.0) == ()
+    assert never_falling(points, 1.0) == ()
 
 
 def test_a_layer_that_jumps_is_known_from_there_on() -> None:

@@ -133,7 +133,8 @@ def test_all_options_of_compress() -> None:
     line = (
         "a -c x.npz --labels y.npy --metric top1 --tolerance 0.01 --objective speed "
         "--threads 4 --batch 16 --passes zoom,plain --skip plain --keep head.* --keep *.bias "
-        "--custom-ops lib.so --providers CPU,CUDA -j 2 --seed 7 -f -v --report r.json b"
+        "--custom-ops lib.so --providers CPU,CUDA -j 2 --seed 7 -f -v --report r.json "
+        "--cache kept --cache-size 2GB b"
     )
     request = parse(line.split())
     assert request == Request(
@@ -155,6 +156,8 @@ def test_all_options_of_compress() -> None:
         n_jobs=2,
         seed=7,
         overwrite=True,
+        cache=Path("kept"),
+        cache_size=2_000_000_000,
     )
 
 
@@ -466,7 +469,7 @@ def test_report_into_a_missing_folder_is_refused_before_any_work(
     calls: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["a", "b", "--report", str(tmp_path / "no" / "r.md")]) == 1
-    assert "is not writable" in capsys.readouterr().err
+    assert "does not exist; make it first" in capsys.readouterr().err
     assert not calls
 
 

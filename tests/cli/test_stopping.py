@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from onnxzip.cli.stopping import Stopped, stoppable
+from onnxzip.cli.stopping import Stopped, deaf, stoppable
 from tests.cases import CASES
 
 OLD = b"what was there before"
@@ -73,6 +75,27 @@ def test_a_signal_before_the_replacement(number: signal.Signals, tmp_path: Path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "out.onnx"]
 
 
+LOADING = """if True:
+    import os, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == {module!r}:
+                os.kill(os.getpid(), signal.SIGINT)
+    sys.argv = ["onnxzip", "-l", "in.onnx"]
+    sys.meta_path.insert(0, Finder())
+    from onnxzip.cli.main import main
+    sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("module", ["onnxzip.api", "onnxzip.cli.main", "onnxzip.runtime.apart"])
+def test_ctrl_c_while_the_command_is_loaded_is_one_line(module: str) -> None:
+    command = [sys.executable, "-c", LOADING.format(module=module)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "onnxzip: interrupted\n")
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_while_files_are_replaced_comes_too_late(
     number: signal.Signals, tmp_path: Path
@@ -126,3 +149,24 @@ def test_a_second_signal_does_not_disturb_the_cleaning_up() -> None:
         with pytest.raises(Stopped):
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_that_another_thread_hears_waits_as_well() -> None:
+    ending = threading.Event()
+    other = threading.Thread(target=ending.wait)
+    other.start()
+    done = []
+
+    def be_deaf() -> None:
+        with deaf():
+            signal.pthread_kill(other.ident or 0, signal.SIGTERM)
+            time.sleep(0.1)
+            done.append("the block")
+
+    try:
+        with stoppable(is_process=False), pytest.raises(Stopped):
+            be_deaf()
+    finally:
+        ending.set()
+        other.join()
+    assert done == ["the block"]

@@ -68,7 +68,8 @@ def _run(seed: int, n_runs: int, corpus: Corpus, work: Path, keep: Path) -> int:
 def _keep(seed: int, attempt: Attempt, command: str, outcome: Outcome, keep: Path) -> None:
     keep.mkdir(exist_ok=True)
     stem = f"{seed}-{attempt.number}"
-    (keep / f"{stem}.onnx").write_bytes(attempt.data)
+    for name, data in {"onnx": attempt.data, **attempt.beside}.items():
+        (keep / f"{stem}.{name}").write_bytes(data)
     line = (
         f"{outcome.name} | {command} of {attempt.kind} ({attempt.done}) {' '.join(attempt.options)} | "
         f"{outcome.finding} | python -m tests.fuzz --seed {seed} --only {attempt.number}"
@@ -90,8 +91,10 @@ def _show(attempt: Attempt, work: Path, keep: Path) -> int:
         print(f"{command}: {outcome.name} {outcome.finding}")
     shutil.rmtree(folder)
     (folder / "tmp").mkdir(parents=True)
-    (folder / "in.onnx").write_bytes(attempt.data)
-    run = run_command(["-v", *attempt.arguments(folder)], folder)
+    for name, data in {"in.onnx": attempt.data, **attempt.beside}.items():
+        (folder / name).write_bytes(data)
+    is_line = attempt.command != "read report"
+    run = run_command(["-v", *attempt.arguments(folder)], folder) if is_line else attempt.run(folder)
     print(f"again, with -v: exit {run.code}, {run.cpu_seconds:.1f} s, {run.peak_bytes >> 20} MB")
     print(f"{run.out}\n{run.err}")
     return 1 if any(outcome.is_fault for _, outcome in found) else 0

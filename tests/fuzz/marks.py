@@ -36,19 +36,19 @@ def change_mark(rng: np.random.Generator, model: onnx.ModelProto) -> str:
         model.metadata_props.add(key=KEY, value=entry.value)
         return "two marks"
     record = json.loads(entry.value)
-    _change_value(rng, record)
+    change_value(rng, record)
     entry.value = json.dumps(record)
     return "a value of the mark"
 
 
-def _change_value(rng: np.random.Generator, holder: Any) -> None:
+def change_value(rng: np.random.Generator, holder: Any) -> None:
     """Change, drop or add one value of nested dicts and lists."""
     keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
     if not keys:
         return
     key = pick(rng, keys)
     if isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.8:
-        _change_value(rng, holder[key])
+        change_value(rng, holder[key])
     elif rng.random() < 0.15:
         del holder[key]
     else:

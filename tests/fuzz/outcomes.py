@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from onnxzip.graph.writing.decoder_view import KEY
-from tests.fuzz.attempts import Attempt
+from tests.fuzz.attempts import REPORTS, Attempt
 from tests.fuzz.forks import EXIT_CRASHED, Run, run_command, run_forked
 from tests.release.pairs import compare
 
@@ -56,7 +56,9 @@ def try_attempt(attempt: Attempt, folder: Path) -> list[tuple[str, Outcome]]:
     (folder / "in.onnx").write_bytes(attempt.data)
     output = folder / "out.onnx"
     output.write_bytes(OLD)
-    run = run_command(attempt.arguments(folder), folder)
+    for name, data in attempt.beside.items():
+        (folder / name).write_bytes(data)
+    run = attempt.run(folder)
     found = [(attempt.command, _judge(run, attempt, folder))]
     if attempt.command != "compress" or found[0][1].name != "done":
         return found
@@ -85,7 +87,8 @@ def _judge(run: Run, attempt: Attempt, folder: Path) -> Outcome:
     writes = run.code == 0 and attempt.command in ("compress", "decompress")
     if not writes and output.read_bytes() != OLD:
         return Outcome("output changed", f"exit {run.code}")
-    left = {path.name for path in folder.iterdir()} - {"in.onnx", "out.onnx", "tmp"}
+    left = {path.name for path in folder.iterdir()} - {"in.onnx", "out.onnx", "tmp", *attempt.beside}
+    left -= set(REPORTS) if run.code in (0, 3) else set()
     left |= {path.name for path in (folder / "tmp").iterdir()} - {".ses"}  # that is onnxruntime's own
     if left:
         return Outcome("left behind", ", ".join(sorted(left)))
@@ -115,14 +118,19 @@ def _judge_written(attempt: Attempt, folder: Path) -> Outcome:
     return Outcome("wrong", faults) if faults else Outcome("done")
 
 
-def outcome_of_run(run: Run) -> Outcome:
-    """Return the outcome as far as exit code, streams and limits tell it."""
+def outcome_of_run(run: Run, max_bytes: int = MAX_BYTES) -> Outcome:
+    """Return the outcome as far as exit code, streams and limits tell it.
+
+    Args:
+        run: how it ended.
+        max_bytes: memory that it may have resident.
+    """
     last = " ".join(run.err.split())[-300:]
     if run.is_late:
         return Outcome("hang", f"{run.cpu_seconds:.0f} s of CPU")
     if run.code < 0:
         return Outcome("crash", f"signal {-run.code}: {last}")
-    if run.peak_bytes > MAX_BYTES or "out of memory" in run.err:
+    if run.peak_bytes > max_bytes or "out of memory" in run.err:
         return Outcome("memory", f"{run.peak_bytes >> 20} MB: {last}")
     if run.code not in (0, 1, 2, 3) or re.search("internal error|Traceback", run.err):
         kind = "internal error" if run.code != EXIT_CRASHED else "not caught"
@@ -144,7 +152,7 @@ def _untidiness(run: Run) -> str:
         return "a line that is not onnxzip's"
     if run.code and not lines:
         return "no message"
-    if run.code and ".onnx" not in run.err:
+    if run.code and not re.search(r"\.(?:onnx|pub|txt|json|sig)\b", run.err):
         return "no file is named"
     if _CPP.search(run.err + run.out):
         return "C++"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from onnxzip.options import Options, to_toml
 
 
 def test_defaults_are_left_out() -> None:
-    assert to_toml(Options()) == to_toml(Options(overwrite=True)) == ""
+    assert to_toml(Options()) == to_toml(Options(overwrite=True, cache=Path("kept"))) == ""
     assert tomllib.loads(to_toml(Options(tolerance=0.1, n_jobs=3))) == {"tolerance": 0.1, "jobs": 3}
 
 

@@ -54,6 +54,18 @@ HOPELESS: dict[str, tuple[Any, dict[str, Any], type[OnnxzipError], str]] = {
     "tiny": (CASES["tiny_weights"].build, {}, ToleranceError, "no weight can be made smaller"),
     "kept": (CASES["matmul_right"].build, {"keep": ["*"]}, ToleranceError, "kept on request"),
     "no such weight": (CASES["matmul_right"].build, {"keep": ["zzz"]}, UsageError, "matches no weight"),
+    "no pass for it": (
+        CASES["matmul_right"].build,
+        {"passes": ["fold"]},
+        ToleranceError,
+        "no selected pass takes float weights",
+    ),
+    "random integers": (
+        lambda: one_tensor(np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)),
+        {},
+        ToleranceError,
+        "bytes when coded, 4096 as they are",
+    ),
     "target": (CASES["matmul_right"].build, {"target_size": 40}, ToleranceError, "graph alone"),
     "compressed": (compressed, {}, ModelError, "compressed by onnxzip already"),
 }

@@ -50,7 +50,13 @@ class Place:
         self.out.write_bytes(OLD)
 
     def start(self, before: Callable[[], object] | None = None) -> subprocess.Popen[bytes]:
-        """Start compressing, in a process group of its own."""
+        """Start compressing, in a process group of its own that does what signals ask for."""
+
+        def begin() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # `python -m tests.release.kills &` ignores it
+            if before is not None:
+                before()
+
         command = [
             sys.executable,
             "-m",
@@ -69,7 +75,7 @@ class Place:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=before,
+            preexec_fn=begin,
         )
 
     def left(self) -> set[str]:
@@ -135,10 +141,9 @@ def _end(process: subprocess.Popen[bytes], number: int, seconds: float) -> str:
         process.communicate()
         return "did not end when signalled"
     code = process.returncode
-    if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
-    is_one_line = err.count(b"\n") <= 1
-    return f"exit {code}" if is_one_line else f"exit {code} with several lines"
+    ending = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+    is_usual = code in (0, 128 + number) and err.count(b"\n") <= 1
+    return ending if (code < 0 and not err) or is_usual else f"{ending} saying {err[-300:]!r}"
 
 
 def _lives(group: int) -> bool:

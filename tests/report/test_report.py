@@ -344,13 +344,16 @@ SPREADS = st.builds(
 NUMBERS = st.lists(FLOATS, min_size=2, max_size=2).map(tuple)
 SHOWN = st.one_of(
     st.builds(
-        *(Shown, NAMES, NAMES, st.just((2,)), st.sampled_from(["scores", "curve"]), NAMES),
+        *(Shown, NAMES, st.just("float16"), st.just((2,)), st.sampled_from(["scores", "curve"]), NAMES),
         *(st.just((0, 1)), NUMBERS, st.just(()) | NUMBERS),
     ),
     st.builds(
-        *(Shown, NAMES, NAMES, st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
-        # A list may hold texts: what is infinite in it comes back as one.
-        st.tuples(COUNTS | NAMES | st.booleans(), st.floats(allow_nan=False, allow_infinity=False)),
+        *(Shown, NAMES, st.just("float32"), st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
+        st.tuples(COUNTS | st.booleans(), FLOATS),
+    ),
+    st.builds(
+        *(Shown, NAMES, st.just("string"), st.just((2,)), st.just("values"), NAMES, st.just((0, 1))),
+        st.tuples(NAMES | st.sampled_from(["inf", "nan"]), NAMES),
     ),
     st.builds(
         *(Shown, NAMES, NAMES, st.just((8, 8)), st.just("picture"), NAMES),
@@ -433,6 +436,11 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
     ET.fromstring(to_html(report).partition("<body")[2].join(("<body", "")).removesuffix("</html>\n"))
 
 
+IDS = Example(
+    0, "one of the first samples", None, (Shown("x", "int64", (1,), "values", "", (0,), (101,)),), ()
+)
+
+
 @pytest.mark.parametrize(
     ("text", "finding"),
     [
@@ -444,6 +452,13 @@ def test_any_report_reads_back_and_renders(report: Report) -> None:
         (to_json(REPORT).replace('"bytes_after"', '"bytes_then"'), "not a report"),
         (to_json(REPORT).replace('"speed": null', '"speed": {}'), "not a report"),
         (to_json(REPORT).replace('"value": 3.1e-07', '"value": null'), "not a report"),
+        (to_json(REPORT).replace('"value": 3.1e-07', '"value": ' + "9" * 400), "not a report"),
+        (to_json(REPORT).replace('"seconds": ', '"seconds": true, "x": '), "not a report"),
+        (
+            to_json(replace(REPORT, versions={})).replace('"versions": {}', '"versions": []'),
+            "not a report",
+        ),
+        (to_json(replace(REPORT, examples=(IDS,))).replace("101", '"text"'), "could not convert"),
     ],
 )
 def test_json_of_something_else_is_refused(text: str, finding: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 import onnxzip
 from onnxzip.cli.main import main
 from onnxzip.errors import OutputError, TrustError, UsageError
-from onnxzip.trust.sign import Signer, read_signature
+from onnxzip.trust.sign import Original, Signer, read_signature
 from tests.trust.keys import FAST, MODEL, PASSWORD, flipped, pem_pair, run
 
 pytest.importorskip("model_signing", reason="needs onnxzip[sign]")
@@ -123,6 +123,15 @@ def test_a_manifest_that_was_written_anew_does_not_fit(signed: Path) -> None:
     place.write_text(json.dumps(bundle))
     with pytest.raises(TrustError):
         onnxzip.verify(signed / "m.onnx", public_key=signed / "key.pub")
+
+
+def test_a_signed_name_that_no_file_can_have_is_of_a_file_that_is_missing(signed: Path) -> None:
+    path, name = signed / "m.onnx", "x" * 3000
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    signer = Signer(signed / "key.pem", None)
+    content = signer.sign(path.name, {path.name: digest, name: digest}, Original("a", digest))
+    (signed / "m.onnx.sig").write_bytes(content)
+    assert read_signature(path, signed / "key.pub").check(path, digest) == (name,)
 
 
 def test_other_keys_and_names_are_refused(signed: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.choose.probing.results import Results
 from onnxzip.choose.refitting.frontier import Frontier, LiveValues, PartitionRun
 from onnxzip.choose.refitting.regression import (
     MIN_VECTORS_PER_COLUMN,
@@ -21,6 +22,7 @@ from onnxzip.choose.refitting.regression import (
     RegressionSums,
     plane_shape,
 )
+from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
 from onnxzip.graph import (
     Partition,
@@ -84,7 +86,7 @@ class Refitter:
         biases: the biases that a refit may change, by initializer name.
     """
 
-    def __init__(self, proposal: Proposal, subject: Subject) -> None:
+    def __init__(self, proposal: Proposal, subject: Subject, cache: Cache = NOTHING_KEPT) -> None:
         """Cut the model into partitions and try them on one run."""
         self.skips: list[Skip] = []
         self._proposal = proposal
@@ -94,6 +96,7 @@ class Refitter:
         self._partitioned = PartitionedModel(proposal.model, ())
         self._targets: dict[int, list[Array]] = {}
         self._stop: _Stop | None = None
+        self._results = Results(cache, proposal)
         floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
         measured = {
             la.name
@@ -136,6 +139,11 @@ class Refitter:
         """
         if not self.is_able:
             return plan
+        return self._results.refit(
+            plan, self._feeds, lambda: self._fit(plan, restorer, show, first_moved)
+        )
+
+    def _fit(self, plan: Plan, restorer: Restorer, show: ShowProgress, first_moved: str) -> Plan:
         job = PlanRefit(self._proposal, plan, restorer, self.biases)
         partitions = self._partitioned.partitions
         wanted = {i for i, partition in enumerate(partitions) if job.is_wanted(partition)}

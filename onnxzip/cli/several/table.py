@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from onnxzip.cli.several.jobs import Job
@@ -67,11 +68,12 @@ def summary(outcomes: Sequence[Outcome], n_models: int, left_out: tuple[int, int
     """
     done = [outcome for outcome in outcomes if outcome.n_after]
     before, after = sum(o.n_before for o in done), sum(o.n_after for o in done)
-    n_failed, (n_small, n_others) = len(outcomes) - len(done), left_out
+    failed = Counter(outcome.verdict for outcome in outcomes if not outcome.n_after)
+    n_small, n_others = left_out
     sizes = f": {format_bytes(before)} -> {format_bytes(after)}, {format_ratio(before, after)}"
     parts = [
         f"{len(done)} of {n_models} models compressed" + (sizes if done else ""),
-        f"{n_failed} failed" if n_failed else "",
+        *(f"{n} {verdict}" for verdict, n in failed.most_common()),
         f"{n_small} compressed already, left out" if n_small else "",
         f"{n_others} other file{'s' * (n_others > 1)} left out" if n_others else "",
         took,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TypeAlias
@@ -22,7 +24,14 @@ from onnxzip.cli.several.one import Told, compress_file
 from onnxzip.cli.stopping import Stopped, deaf, listen, stoppable
 from onnxzip.cli.streams import open_streams
 from onnxzip.cli.supervision import describe_ending, tidy
-from onnxzip.errors import OnnxzipError
+from onnxzip.errors import (
+    InputError,
+    OnnxzipError,
+    OutputError,
+    OutputExistsError,
+    ToleranceError,
+    UsageError,
+)
 from onnxzip.runtime.apart import die_with_parent
 
 _PATIENCE_S = 20.0
@@ -100,6 +109,8 @@ class _Running:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe(duplex=False)
         self.process: SpawnProcess = context.Process(target=_work, args=(request, other, os.getpid()))
+        if sys.platform != "win32":  # the first start would start it, and unblock signals for that
+            resource_tracker.ensure_running()
         with deaf():  # stopped halfway, it would print a traceback; it listens when it has handlers
             self.process.start()
         other.close()
@@ -161,10 +172,21 @@ def _outcome(told: Told) -> Outcome:
 def _failure(error: Exception | SystemExit, request: Request, *, is_done: bool) -> Outcome:
     """Return what is told of a model that was not compressed, or whose report was not written."""
     if is_done:
-        return Outcome(0, lines=(f"warning: {explain(error, request)}{complete(request)}",))
+        return Outcome(
+            0,
+            verdict="done, see warning",
+            lines=(f"warning: {explain(error, request)}{complete(request)}",),
+        )
     code = error.exit_code if isinstance(error, OnnxzipError) else EXIT_BAD_INPUT
-    return Outcome(code, verdict=_VERDICTS.get(code, "failed"), lines=(explain(error, request),))
+    verdict = next((words for kind, words in _VERDICTS.items() if isinstance(error, kind)), "failed")
+    return Outcome(code, verdict=verdict, lines=(explain(error, request),))
 
 
-_VERDICTS = {1: "bad input", 2: "not possible", 3: "not done"}
-"""What a line says of an exit code."""
+_VERDICTS: dict[type[OnnxzipError], str] = {
+    OutputExistsError: "already there",
+    OutputError: "not written",
+    InputError: "bad input",
+    UsageError: "not possible",
+    ToleranceError: "not done",
+}
+"""What a line says of an error: the first kind that it is of."""

@@ -21,7 +21,7 @@ from onnxzip.disk.replacing import (
     replacement,
 )
 from onnxzip.disk.temporary import remove
-from onnxzip.errors import OnnxzipError, OutputError, reason_of
+from onnxzip.errors import OnnxzipError, OutputError, OutputExistsError, reason_of
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.writing.serialised import Chunk, n_serialised, serialised, without_arrays
 from onnxzip.records.aliases import Array
@@ -40,8 +40,9 @@ def check_output(output: Path, overwrite: bool, original: Model, others: Iterabl
         Where the file will lie: links are followed.
 
     Raises:
-        OutputError: it is one of the files that are read, or no file, or exists without `overwrite`, or
-            its folder does not exist or cannot be written to.
+        OutputError: it is one of the files that are read, or no file, or its folder does not exist or
+            cannot be written to.
+        OutputExistsError: it exists, and `overwrite` does not allow that.
     """
     try:
         output.absolute()
@@ -51,7 +52,7 @@ def check_output(output: Path, overwrite: bool, original: Model, others: Iterabl
     place = real_place(output)
     check_unread(output, original, others)
     if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists already; use `overwrite` to replace it")
+        raise OutputExistsError(f"{output}: exists already; use `overwrite` to replace it")
     folder = place.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"{output}: the folder {folder} does not exist; make it first")

@@ -110,10 +110,10 @@ def collect_statistics(
             row_weights[name] = _weigh(reads)
         elif (combined := _combine([t for t in totals if isinstance(t, _MomentSum)])) is not None:
             statistics[name] = combined
-    return LayerStatistics(_on_disk(statistics), row_weights), []
+    return LayerStatistics(on_disk(statistics), row_weights), []
 
 
-def _on_disk(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
+def on_disk(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
     """Move the moments to a temporary file: together they may take as much as the model."""
     views = share_with_disk([found.second_moment for found in statistics.values()])
     return {

@@ -14,6 +14,7 @@ from onnxzip.errors import CalibrationError, ModelError, UsageError
 from onnxzip.graph import KernelOwners, Model, loadable, with_node_names
 from onnxzip.inputs.batches import with_batch
 from onnxzip.inputs.feedset import interleaved
+from onnxzip.measure.speed.room import check_room
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.records.aliases import Feeds
@@ -116,13 +117,15 @@ def stopwatch_for(original: Model, subject: Subject, options: Options) -> Stopwa
         options: has the number of threads and the samples in a run.
 
     Raises:
-        UsageError: the model does not take so many samples in a run.
+        UsageError: the model does not take so many samples in a run, or there is no memory for them.
     """
     feeds = interleaved([sample.feeds for sample in subject.samples]).feeds
     places = np.linspace(0, len(feeds) - 1, min(len(feeds), _MAX_RUNS)).astype(int)
     chosen = [feeds[place] for place in places]
     with open_session(loadable(original), custom_ops=options.custom_ops) as session:
         inputs = (*session.inputs, *session.optional_inputs)
+        if options.batch is not None:
+            check_room(original, chosen, inputs, options.batch)
         sized, batch = with_batch(chosen, inputs, options.batch, original.source)
         reason = _why_not(session, sized)
     if reason and options.batch is not None:

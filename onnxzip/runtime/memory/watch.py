@@ -45,6 +45,11 @@ class MemoryWatch:
         """Bytes that the run may still take; None for any."""
         return None if self.limit is None else max(self.limit - held_bytes(), 0)
 
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether the run may take so much more."""
+        n_free = self.n_free
+        return n_free is None or n_bytes <= n_free
+
     def stop_ending(self) -> None:
         """End nothing any more: files are put in their places."""
         self._ends = False

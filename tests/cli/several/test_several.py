@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
 
+from onnxzip.cli.arguments import Request
 from onnxzip.cli.main import main
 from onnxzip.cli.several.jobs import find_jobs
 from onnxzip.cli.several.table import LineTable, summary
-from onnxzip.cli.several.workers import Outcome
+from onnxzip.cli.several.workers import Outcome, run_all
+from onnxzip.cli.stopping import WORDS
 from onnxzip.errors import InputError, UsageError
+from onnxzip.options import Options
 from tests.cases import CASES
 
 QUICK = ["-1", "--passes", "scalar"]
@@ -117,10 +122,11 @@ def test_lines_fit_and_keep_their_figures(tmp_path: Path) -> None:
 
 
 def test_the_summary_counts_all() -> None:
-    outcomes = [Outcome(0, 100, 10, "passed"), Outcome(1, verdict="bad input")]
-    assert summary(outcomes, 3, (1, 2), "3.0 s") == (
-        "1 of 3 models compressed: 100 B -> 10 B, 10.00x; 1 failed; 1 compressed already, left out; "
-        "2 other files left out; 3.0 s\n"
+    verdicts = ["bad input", "already there", "already there"]
+    outcomes = [Outcome(0, 100, 10, "passed"), *(Outcome(1, verdict=verdict) for verdict in verdicts)]
+    assert summary(outcomes, 5, (1, 2), "3.0 s") == (
+        "1 of 5 models compressed: 100 B -> 10 B, 10.00x; 2 already there; 1 bad input; "
+        "1 compressed already, left out; 2 other files left out; 3.0 s\n"
     )
 
 
@@ -146,9 +152,10 @@ def test_a_failure_stops_no_other_and_processes_change_no_byte(
     assert alone.read_bytes() == (out / "a.onnx").read_bytes() == (out / "inner/b.onnx").read_bytes()
     before = (out / "a.onnx").stat().st_mtime_ns
     capfd.readouterr()
-    assert main([*QUICK, "-q", str(source / "a.onnx"), str(source / "bad.onnx"), str(out)]) == 1
+    assert main([*QUICK, str(source / "a.onnx"), str(source / "bad.onnx"), str(out)]) == 1
     again = capfd.readouterr()
-    assert again.out == ""
+    assert again.out.splitlines()[0].endswith("already there")
+    assert "; 1 already there; 1 bad input; " in again.out
     assert "a.onnx: exists already; use -f to replace it" in again.err
     assert (out / "a.onnx").stat().st_mtime_ns == before
 
@@ -159,7 +166,27 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path, capfd: pytest.CaptureFix
     (folder / "bad.onnx").write_bytes(b"bad")
     assert main([str(folder), str(tmp_path / "deep" / "out")]) == 1
     assert not (tmp_path / "deep").exists()
-    assert "0 of 1 models compressed; 1 failed; " in capfd.readouterr().out
+    assert "0 of 1 models compressed; 1 bad input; " in capfd.readouterr().out
+
+
+def test_a_process_starts_deaf_be_it_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The helper of multiprocessing, started first, would unblock signals."""
+    heard: list[set[signal.Signals]] = []
+    spawn = multiprocessing.util.spawnv_passfds
+
+    def spy(path: bytes, arguments: list[bytes], descriptors: list[int]) -> int:
+        if not any("resource_tracker" in str(argument) for argument in arguments):
+            heard.append(set(WORDS) - signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        return int(spawn(path, arguments, descriptors))
+
+    monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", spy)
+    monkeypatch.setattr(resource_tracker._resource_tracker, "_fd", None)
+    monkeypatch.setattr(resource_tracker._resource_tracker, "_pid", None)
+    bad = Request("compress", Path("there_is_none.onnx"), Path("out.onnx"), Options(), quiet=True)
+    found: list[Outcome] = []
+    run_all([bad], 1, lambda *_: None, lambda _, outcome: found.append(outcome))
+    assert [outcome.verdict for outcome in found] == ["bad input"]
+    assert heard == [set()]
 
 
 def test_a_signal_ends_all_and_leaves_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from onnxzip import graph
 from onnxzip.errors import OutputError, UsageError
 from onnxzip.graph import KernelOwners, Model, loadable, read_model, with_node_names
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.measure.speed import stopwatch
+from onnxzip.measure.speed import room, stopwatch
 from onnxzip.measure.speed.stopwatch import Stopwatch, stopwatch_for
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
@@ -240,6 +240,24 @@ def test_a_batch_that_the_model_does_not_take(model: Model, batch: int, message:
     size = model.proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 4
     with pytest.raises(UsageError, match=message):
         stopwatch_for(model, subject(NORMAL[:size]), replace(SPEED, batch=batch))
+
+
+@pytest.mark.parametrize(("n_free", "batch"), [(10**8, 10**6), (10**6, 2000)])
+def test_a_batch_that_memory_does_not_hold(
+    n_free: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 samples of 64 numbers are 0.5 MB, and what is made of them that again, in two sessions."""
+    monkeypatch.setattr(room, "free_bytes", lambda: n_free)
+    inputs = subject(NORMAL[:5])
+    with pytest.raises(
+        UsageError, match=rf"batch {batch}: runs of <ModelProto> .* MB are free; ask for"
+    ):
+        stopwatch_for(linear("batch"), inputs, replace(SPEED, batch=batch))
+    assert stopwatch_for(linear("batch"), inputs, replace(SPEED, batch=100)).batch == 100
+
+
+def test_free_memory_is_known() -> None:
+    assert room.free_bytes() is None or room.free_bytes() > 1 << 26
 
 
 def test_a_batch_that_the_model_is_fixed_to() -> None:

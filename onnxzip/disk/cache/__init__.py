@@ -1,0 +1,1 @@
+"""What was measured and made before, by the content of all that it follows from: --cache."""

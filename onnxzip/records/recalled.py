@@ -1,0 +1,20 @@
+"""How much of a run was looked up in a cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Results of one kind.
+
+    Attributes:
+        kind: what they are, in the plural.
+        n_recalled: how many were looked up.
+        n_wanted: how many were asked for.
+    """
+
+    kind: str
+    n_recalled: int
+    n_wanted: int
