@@ -61,12 +61,8 @@ def test_settings_mirror_options() -> None:
     assert sorted(settings) == sorted(fields)
     for name, hint in fields.items():
         wanted = {m for member in members(hint) for m in members(wider.get(member, member))}
-        extra = {
-            "labels": {Sequence[int]},
-            "target_size": {str},
-            "load_memory": {str},
-            "max_memory": {str},
-        }.get(name, set())
+        sizes = dict.fromkeys(("target_size", "load_memory", "max_memory", "cache_size"), {str})
+        extra = {"labels": {Sequence[int]}, **sizes}.get(name, set())
         assert members(settings[name]) == wanted | extra, name
     assert settings["objective"] == Literal["size", "speed"]
     assert set(get_type_hints(typed.VerifySettings, None, NAMES)) == USED_BY_VERIFY
