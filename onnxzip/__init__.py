@@ -1,14 +1,15 @@
 """Make ONNX models many times smaller, as plain ONNX files that any stock onnxruntime loads."""
 
-import logging
-from importlib.metadata import version
-
 from onnxzip.errors import loading
 
-with loading():
+with loading():  # first of all, so that Ctrl-C is answered from the beginning
+    import logging
+    from importlib.metadata import version
+
     from onnxzip.api import compress, decompress, inspect, load, read_report, verify
     from onnxzip.errors import (
         CalibrationError,
+        ClusterError,
         InputError,
         ModelError,
         OnnxzipError,
@@ -39,6 +40,7 @@ __version__ = version("onnxzip")
 __all__ = [
     "CalibrationError",
     "Check",
+    "ClusterError",
     "Example",
     "Finding",
     "InputError",

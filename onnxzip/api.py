@@ -83,6 +83,8 @@ def compress(
             overwrite: whether `output` may exist.
             cache, cache_size: a folder where what is worked out is kept for later runs, and the bytes
                 that it may take, or a text such as "5GB".
+            cluster: address of a Dask scheduler whose workers do the work on weights, such as
+                "tcp://host:8786"; needs onnxzip[cluster].
 
     Returns:
         `.model`, a ModelProto, and `.report`, the record that `read_report` reads; what is not proven,

@@ -7,6 +7,7 @@
     │   ├── ProviderError      an execution provider or custom operator is missing
     │   ├── OutputError        the output cannot be written
     │   │   └── OutputExistsError  it exists, and may not be replaced
+    │   ├── ClusterError       the cluster cannot be reached, is lost, or is not fit
     │   └── TrustError         a key, a signature or a sealed file does not hold what it should
     ├── VerificationError      the rewritten graph is not the graph that was planned; exit 1
     ├── UsageError             arguments that contradict each other; exit 2
@@ -19,7 +20,6 @@ backticks in it, `target_size`, and is worded as the interface calls it that was
 
 from __future__ import annotations
 
-import difflib
 import errno
 import mmap
 import os
@@ -95,6 +95,10 @@ class OutputExistsError(OutputError):
     """There is a file where the output goes, and it may not be replaced."""
 
 
+class ClusterError(InputError):
+    """A cluster cannot be reached, is lost, or has no workers that run what runs here."""
+
+
 class TrustError(InputError):
     """A key cannot be used, a signature does not fit, or a sealed file does not open."""
 
@@ -122,6 +126,8 @@ class ToleranceError(OnnxzipError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like a name, in whatever case; "" where none is like it."""
+    import difflib  # of no use but for a mistake, and slow to load
+
     by_lower = {other.lower(): other for other in known}
     found = difflib.get_close_matches(name.lower(), by_lower, 1)
     return by_lower[found[0]] if found else ""

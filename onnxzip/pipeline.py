@@ -6,8 +6,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +17,6 @@ from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
-from onnxzip.disk.cache.cache import Cache
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
@@ -25,8 +24,8 @@ from onnxzip.measure.subject import Subject
 from onnxzip.options import Options, Result, to_toml
 from onnxzip.propose.acceleration import accelerate
 from onnxzip.propose.proposal import Proposal, draft_offered
-from onnxzip.propose.recalled import cache_for
 from onnxzip.propose.registry import make_passes
+from onnxzip.propose.working.means import Means, means_for
 from onnxzip.prove.demonstration import Demonstration, demonstrate
 from onnxzip.prove.proof import Proof
 from onnxzip.records.costs.latency import Speed
@@ -36,7 +35,7 @@ from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted
-from onnxzip.runtime.memory.watch import MemoryWatch, watched
+from onnxzip.runtime.memory.watch import watched
 from onnxzip.runtime.own_path import load_by_path, n_loaded_bytes
 from onnxzip.trust.delivery import check_no_signature
 from onnxzip.trust.papers import Papers
@@ -75,14 +74,13 @@ def compress(
         ToleranceError: no smaller file stays within the tolerance.
         VerificationError: the compressed graph fails its exact check.
         OutputError: the output cannot be written; it is as it was.
-        UsageError: memory is limited where the system does not tell what is held.
     """
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
-    with threadpool_limits(1), watched(options.max_memory, _name(source)) as watch:
+    with threadpool_limits(1), watched(options.max_memory) as watch, ExitStack() as stack:
         show("reading", at("reading"))  # with several threads BLAS would add up in another order
-        original = _read(source, options)
-        place, cache = _place(output, original, options, beside, papers), cache_for(original, options)
+        original, place = _open(source, output, options, beside, papers)
+        means = stack.enter_context(means_for(original, options, watch))
         show("folding", at("folding"))
         draft = draft_offered(original, options)
         show("running the original", at("running the original"))
@@ -90,7 +88,7 @@ def compress(
         show("checking what was folded", at("checking what was folded"))
         aimed = _aimed(options, papers)
         faster = accelerate(draft, subject, aimed, show)
-        made = attempt_within(original, faster, subject, aimed, faster.behind(show), cache, watch)
+        made = attempt_within(original, faster, subject, aimed, faster.behind(show), means)
         chooser, plan, emitted, proof = made.chooser, made.plan, made.emitted, made.proof
         shown = demonstrate(original, proof.standing, subject, proof.checks, is_file=proof.is_whole)
         speed = faster.compare(original, emitted.model)
@@ -98,19 +96,13 @@ def compress(
         skips = (*made.proposal.skips, *chooser.skips(plan), *unusable)
         found = _Found(
             *(original, made.proposal, plan, emitted, proof, skips, chooser.sensitivities, chooser.log),
-            *(shown, subject, chooser.findings, options, command, started, speed, cache),
-            watch=watch,
+            *(shown, subject, chooser.findings, options, command, started, speed, means),
         )
         if (reason := chooser.refused or found.why_not_faster) and not options.best_effort:
             raise found.refusal(reason)
         result = _write(emitted.model, place, found, approve or (lambda report: None), papers)
     show("done", 1.0)
     return result
-
-
-def _name(source: ModelLike) -> str:
-    """Return what to call a model that is not read yet."""
-    return str(source) if isinstance(source, str | PathLike) else "the model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +124,7 @@ class _Found:
     command: str
     started: float
     speed: Speed | None
-    cache: Cache
-    watch: MemoryWatch
+    means: Means
 
     @property
     def why_not_faster(self) -> str:
@@ -146,14 +137,13 @@ class _Found:
     def _slower(self) -> tuple[Finding, ...]:
         """A warning of a model that is written although it is no faster."""
         reason = self.why_not_faster
-        return (
-            (Finding("not faster", reason.removeprefix(f"{self.original.source}: ")),) if reason else ()
-        )
+        found = Finding("not faster", reason.removeprefix(f"{self.original.source}: "))
+        return (found,) if reason else ()
 
     @property
     def _own_findings(self) -> Sequence[Finding]:
-        """What inputs leave open, and what could not be kept."""
-        return (*self.findings, *self.cache.findings)
+        """What inputs leave open, and what is to be said of how it was worked out."""
+        return (*self.findings, *self.means.findings)
 
     def refusal(self, reason: str) -> ToleranceError:
         """Return the error for a model that is not written, with the report on it if it is smaller."""
@@ -196,9 +186,21 @@ class _Found:
             )
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
         report = with_load_bytes(report, of_layers, n_needed)
-        report = replace(report, speed=self.speed, recalled=self.cache.recalled)
-        report = replace(report, peak_memory=self.watch.peak or None)
+        report = replace(report, speed=self.speed, recalled=self.means.cache.recalled)
+        report = replace(report, peak_memory=self.means.watch.peak or None)
         return self.shown.added_to(report, self.command, to_toml(self.options))
+
+
+def _open(
+    source: ModelLike,
+    output: str | Path | None,
+    options: Options,
+    beside: Sequence[Path],
+    papers: Papers | None,
+) -> tuple[Model, Path | None]:
+    """Return the model, and where to write; refuse what must not be, before any work is done."""
+    original = _read(source, options)
+    return original, _place(output, original, options, beside, papers)
 
 
 def _read(source: ModelLike, options: Options) -> Model:
@@ -265,7 +267,7 @@ def _write(
     reports: list[Report] = []
 
     def finish(n_bytes: int, digest: str, data: Path | None) -> None:
-        found.watch.stop_ending()
+        found.means.watch.stop_ending()
         report = found.report(n_bytes, digest)
         if papers is not None:
             report = replace(report, settings={**report.settings, **papers.described()})
@@ -276,21 +278,15 @@ def _write(
 
     def check(path: Path) -> None:
         n_decoded = sum(graph.load_bytes(model, found.emitted.n_nodes).values())
-        has_room = found.watch.has_room(n_loaded_bytes(n_decoded, found.original.n_bytes))
+        has_room = found.means.watch.has_room(n_loaded_bytes(n_decoded, found.original.n_bytes))
         is_whole = found.proof.is_whole and has_room
         load_by_path(path, str(place), found.options.custom_ops, packs=is_whole, folds=is_whole)
 
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if place is not None:
         write = graph.write_model if papers is None else papers.write_model
-        write(
-            model,
-            place,
-            finish,
-            overwrite=found.options.overwrite,
-            check=check,
-            kept=found.original.files,
-        )
+        kept, overwrite = found.original.files, found.options.overwrite
+        write(model, place, finish, overwrite=overwrite, check=check, kept=kept)
     elif proto is not None:
         data = proto.SerializeToString(deterministic=True)
         finish(len(data), hashlib.sha256(data).hexdigest(), None)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnxzip.codec.feedback import feed_back
 from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.payload import Encoded, Feedback
-from onnxzip.transforms import codebook
+
+from ._codebook_words import all_words, fit_settings, fit_table, narrowed, nearest_of, payload_of
 
 
 def encode_columns(
@@ -29,32 +30,40 @@ def encode_columns(
 
 
 class _ColumnCoder:
-    """Replaces columns by codewords, one after the other."""
+    """Replaces columns by codewords, one after the other; what does not fill a vector is padded."""
 
     def __init__(
         self, plane: NDArray[np.float32], settings: Mapping[str, Scalar], feedback: Feedback
     ) -> None:
         """Fit the codewords to a (columns, rows) plane."""
         self._tables, self._scales = scales_of(plane, settings, axis=0)
-        self._length, n_codewords, seed = fit_settings(settings)
-        vectors = (plane / self._scales).reshape(-1, self._length)
-        words = codebook.fit(vectors, n_codewords, seed, feedback.importance)
-        self._tables["codebook"] = narrowed(words)
-        self._words = self._tables["codebook"].astype(np.float32)
-        self._nearest = codebook.NearestCodewords(self._words)
-        self._columns = np.empty((len(plane), plane.shape[1] // self._length), np.int32)
+        self._settings = settings
+        self._length, _, _ = fit_settings(settings)
+        table = fit_table(self._vectors(plane), settings, feedback.importance)
+        self._tables["codebook"] = table
+        self._words, self._nearest = all_words(table, settings), nearest_of(table, settings)
+        n_vectors = -(-plane.shape[1] // self._length)
+        self._columns = np.empty((len(plane), n_vectors), np.int32)
 
     def code(self, where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float32]:
         """Replace the columns `where`, (n, rows); return what they are decoded to."""
-        vectors = (values / self._scales).astype(np.float32).reshape(-1, self._length)
-        indices = self._nearest(vectors)
+        indices = self._nearest(self._vectors(values))
         self._columns[where] = indices.reshape(len(where), -1)
-        decoded: NDArray[np.float32] = self._words[indices].reshape(values.shape) * self._scales
-        return decoded
+        decoded = self._words[indices].reshape(len(values), -1)[:, : values.shape[1]]
+        scaled: NDArray[np.float32] = decoded * self._scales
+        return scaled
 
     def result(self) -> Encoded:
         """Return the payload, when all columns are replaced."""
-        return Encoded(integers={"indices": self._columns.reshape(1, -1)}, tables=self._tables)
+        return payload_of(self._columns.reshape(1, -1), self._settings, self._tables)
+
+    def _vectors(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the vectors of columns, (n, rows), one column behind the other."""
+        scaled = (values / self._scales).astype(np.float32)
+        padding = -scaled.shape[1] % self._length
+        if padding:
+            scaled = np.pad(scaled, ((0, 0), (0, padding)))
+        return scaled.reshape(-1, self._length)
 
 
 def scales_of(
@@ -66,19 +75,3 @@ def scales_of(
     table = narrowed(np.sqrt(np.mean(np.square(plane), axis=axis, keepdims=True)))
     scales = table.astype(np.float32)
     return {"scales": table}, np.where(scales > 0, scales, np.float32(1))
-
-
-def fit_settings(settings: Mapping[str, Scalar]) -> tuple[int, int, int]:
-    """Return the vectors' length, the number of codewords, and the seed."""
-    return int(settings["vector"]), int(settings["codewords"]), int(settings["seed"])
-
-
-def narrowed(table: NDArray[np.float32]) -> Array:
-    """Return the table in float16 where that costs nothing that matters, else in float32.
-
-    The limit is 1e-3 of the rms; float16 rounds normal numbers to 5e-4 of themselves.
-    """
-    with np.errstate(over="ignore"):
-        narrow = table.astype(np.float16)
-    deviation = float(np.linalg.norm(narrow.astype(np.float32) - table))
-    return narrow if deviation <= 1e-3 * float(np.linalg.norm(table)) else table

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.codec.emit.nodes import cut
-from onnxzip.codec.feedback import layer_feedback
+from onnxzip.codec.layer_feedback import layer_feedback
 from onnxzip.passbase import Builder, Codec
 from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
@@ -127,7 +127,9 @@ class RoundedColumns:
 
     def _encoded(self, columns: Coefficients) -> Encoded:
         tables = {} if self.basis is None else {"columns": self.basis}
-        return Encoded({"columns": columns}, tables=tables)
+        is_filled = columns.integers.size > self.layer.weight.size  # what fills up is not lost
+        lost = None if is_filled else columns.lost
+        return Encoded({"columns": columns}, tables=tables, lost=lost)
 
     def ladder(
         self,

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
 
-from onnxzip.codec.feedback import layer_feedback, make_feedback
+from onnxzip.codec.feedback import make_feedback
+from onnxzip.codec.layer_feedback import layer_feedback
 from onnxzip.passbase import Builder, Codec
 from onnxzip.records.layer import Layer, Statistics
 from onnxzip.records.payload import Encoded, Feedback

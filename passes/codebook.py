@@ -1,5 +1,6 @@
 """Vector quantisation: indices of nearest codewords, a small float16 table, one Gather in the graph.
 
+From 3 bits a weight on, where integers are packed, codebooks are large ones (_codebook_large.py).
 Vectors are runs of d consecutive weights of the (out, in*k) plane; rows may first be divided by their
 rms, which a trial on the layer decides. Formula and sources: transforms/codebook.py.
 
@@ -18,18 +19,26 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.emit.nodes import cast, cut
-from onnxzip.codec.feedback import layer_feedback
+from onnxzip.codec.layer_feedback import layer_feedback
 from onnxzip.passbase import NODE_OVERHEAD_BYTES, Builder, Codec, Pass, relative_error
-from onnxzip.records.aliases import Array, Scalar
+from onnxzip.records.aliases import Scalar
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Encoded, Feedback
 from onnxzip.records.plan import Candidate, Skip
 from onnxzip.transforms import codebook
 
-from ._codebook_columns import encode_columns, fit_settings, narrowed, scales_of
+from ._codebook_columns import encode_columns, scales_of
+from ._codebook_emit import emit_codebook
+from ._codebook_large import (
+    LEAST_RATE,
+    is_large,
+    large_rungs,
+    n_large_nodes,
+    whole_indices,
+)
+from ._codebook_words import all_words, encode_vectors, fit_settings
 from ._examples import example_layers
-from ._shared import check_ranges, payload, price, refusal_of_transforms
+from ._shared import check_ranges, in_groups, payload, price, refusal_of_transforms
 
 RUNGS = (
     *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
@@ -79,20 +88,28 @@ class CodebookPass(Pass):
             return
         feedback = layer_feedback(layer)
         plane = _plane(layer, feedback)
-        rungs = _rungs(layer.weight.size, codec)
+        large = list(large_rungs(layer, codec))
+        rungs = _rungs(layer.weight.size, codec, LEAST_RATE if large else np.inf)
         if feedback is None:
             scaled = self._prefers_row_scales(plane, codec)
-            found = [self._settings(rung, scaled, None) for rung in rungs]
             encode = partial(_encode, plane, row_weights=layer.row_weights)
+            found = [self._settings(rung, scaled, None) for rung in rungs]
             yield from _frontier(self._candidate(layer, plane, s, encode(s), codec) for s in found)
+            for each in large:
+                settings = self._settings(each.measured, scaled, None)
+                fitted = self._candidate(layer, plane, settings, encode(settings), codec)
+                yield from each.with_others(fitted, codec)
             return
         scaled = len(plane) >= MIN_SCALED_ROW
         rungs = [rung for rung in rungs if plane.shape[1] % rung[0] == 0]
-        n_together = max(N_TOGETHER // plane.size, 1)
-        for i in range(0, len(rungs), n_together):
-            found = [self._settings(rung, scaled, feedback) for rung in rungs[i : i + n_together]]
-            for settings, encoded in zip(found, encode_columns(plane, found, feedback), strict=True):
-                yield self._candidate(layer, plane, settings, encoded, codec)
+        others = {rung.measured: rung for rung in large}
+        rungs += others
+        for group in in_groups(rungs, max(N_TOGETHER // plane.size, 1)):
+            found = [self._settings(rung, scaled, feedback) for rung in group]
+            payloads = encode_columns(plane, found, feedback)
+            for rung, settings, encoded in zip(group, found, payloads, strict=True):
+                fitted = self._candidate(layer, plane, settings, encoded, codec)
+                yield from others[rung].with_others(fitted, codec) if rung in others else [fitted]
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Fit a codebook with the settings' size and seed and assign all vectors to it."""
@@ -105,41 +122,14 @@ class CodebookPass(Pass):
     def restore(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the weight that the payload decodes to."""
         layer = candidate.layer
-        plane = _decode(payload(candidate), _plane_shape(candidate))
+        plane = _decode(payload(candidate), _plane_shape(candidate), candidate.settings)
         if candidate.settings["feedback"]:
             plane = np.ascontiguousarray(plane.T)
         return plane.reshape(layer.canonical_shape)
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
         """Emit Gather(codebook, indices), a Slice of the padding and a Mul by the row scales."""
-        layer, encoded = candidate.layer, payload(candidate)
-        words = _emit_table(encoded.tables["codebook"], builder)
-        indices = encoded.integers["indices"]
-        length = encoded.tables["codebook"].shape[1]
-        plane = _plane_shape(candidate)
-        shape: tuple[int, ...] = (plane[0], plane[1] // length, length)
-        if plane[1] % length == 0:
-            chosen = builder.integers(indices.reshape(shape[:2]))
-            value = builder.node("Gather", [words, chosen], shape, np.float32, axis=0)
-        else:
-            chosen = builder.integers(indices)
-            value = builder.node("Gather", [words, chosen], (*indices.shape, length), np.float32, axis=0)
-            if indices.size * length > layer.weight.size:
-                value = builder.reshape(value, (indices.size * length,))
-                value = cut(value, (layer.weight.size,), builder)
-            shape = (*plane, 1)
-            if "scales" in encoded.tables or candidate.settings["feedback"]:
-                value = builder.reshape(value, shape)
-        if "scales" in encoded.tables:
-            scales = encoded.tables["scales"]
-            by_row = scales.shape[1] == 1 < plane[1]
-            placed = scales.reshape((len(scales), 1, 1) if by_row else (1, *shape[1:]))
-            name = _emit_table(placed, builder)
-            value = builder.node("Mul", [value, name], shape, np.float32)
-        if candidate.settings["feedback"]:
-            turned = (*shape[1:], shape[0])
-            value = builder.node("Transpose", [value], turned, np.float32, perm=(1, 2, 0))
-        builder.replace_weight(layer, value)
+        emit_codebook(candidate, _plane_shape(candidate), builder)
 
     def _reason_against(self, layer: Layer) -> Skip | None:
         """Return why there is no candidate, None when there are some."""
@@ -171,8 +161,8 @@ class CodebookPass(Pass):
         codec: Codec,
     ) -> Candidate:
         """Price what was encoded."""
-        n_nodes = _n_nodes(encoded, layer) + (2 if settings["feedback"] else 0)
-        error = relative_error(plane, _decode(encoded, plane.shape))
+        n_nodes = _n_nodes(encoded, layer, settings)
+        error = relative_error(plane, _decode(encoded, plane.shape, settings))
         return price(layer, self.name, settings, encoded, codec=codec, n_nodes=n_nodes, error=error)
 
     def _prefers_row_scales(self, plane: NDArray[np.float32], codec: Codec) -> bool:
@@ -185,11 +175,11 @@ class CodebookPass(Pass):
             return False
         sample = plane[:: -(-plane.size // TRIAL_SIZE)]
         length, n_codewords = TRIAL_RUNG
-        settings = {"vector": length, "codewords": n_codewords, "seed": self.seed}
+        settings = {"vector": length, "codewords": n_codewords, "seed": self.seed, "feedback": False}
         errors = []
         for scaled in (False, True):
             encoded = _encode(sample, {**settings, "row_scales": scaled})
-            errors.append(max(relative_error(sample, _decode(encoded, sample.shape)), 1e-9))
+            errors.append(max(relative_error(sample, _decode(encoded, sample.shape, settings)), 1e-9))
         scales = Encoded(tables={"scales": np.zeros(len(plane), np.float16)})
         n_bytes = codec.n_bytes(scales) + 2 * NODE_OVERHEAD_BYTES
         return bool(np.log2(errors[0] / errors[1]) > 8 * n_bytes / plane.size)
@@ -202,32 +192,37 @@ def _encode(
 ) -> Encoded:
     """Make the payload of a (rows, columns) plane."""
     tables, scales = scales_of(plane, settings, axis=1)
-    length, n_codewords, seed = fit_settings(settings)
+    length, _, _ = fit_settings(settings)
     vectors = codebook.split_vectors(np.divide(plane, scales), length)
     importance: NDArray[np.float64] | None = None
     if row_weights is not None and plane.shape[1] % length == 0:
         squares = np.broadcast_to(scales, (len(plane), 1))[:, 0].astype(np.float64) ** 2
         importance = row_weights * squares
-    indices, words = codebook.quantize(vectors, n_codewords, seed, importance)
-    tables["codebook"] = narrowed(words)
-    return Encoded(integers={"indices": indices[None]}, tables=tables)
+    return encode_vectors(vectors, settings, importance, tables)
 
 
-def _decode(encoded: Encoded, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _decode(
+    encoded: Encoded, shape: tuple[int, ...], settings: Mapping[str, Scalar]
+) -> NDArray[np.float32]:
     """Return codebook[indices], times the row scales, as a plane of the given shape."""
-    words = encoded.tables["codebook"].astype(np.float32)
-    indices = encoded.integers["indices"][0]
+    words = all_words(encoded.tables["codebook"], settings)
+    integers = encoded.integers
+    n_codewords = int(settings["codewords"])
+    indices = (whole_indices(encoded, n_codewords) if is_large(settings) else integers["indices"])[0]
     values = np.empty((len(indices), words.shape[1]), np.float32)
     for start in range(0, len(indices), BLOCK):  # numpy widens the indices to 8 bytes each
         values[start : start + BLOCK] = words[indices[start : start + BLOCK]]
-    plane = values.ravel()[: shape[0] * shape[1]].reshape(shape)
+    if settings["feedback"]:
+        plane = np.ascontiguousarray(values.reshape(shape[0], -1)[:, : shape[1]])
+    else:
+        plane = values.ravel()[: shape[0] * shape[1]].reshape(shape)
     if "scales" in encoded.tables:
         plane *= encoded.tables["scales"].astype(np.float32)
     return plane
 
 
-def _rungs(size: int, codec: Codec) -> list[tuple[int, int]]:
-    """Return the codebook sizes that can pay, one per bits a weight.
+def _rungs(size: int, codec: Codec, below: float) -> list[tuple[int, int]]:
+    """Return the codebook sizes that can pay, one per bits a weight, of fewer bits than `below`.
 
     The table has to be small against the indices, and where the codec stores the indices of a larger
     codebook in the same bytes, that one is the better.
@@ -235,7 +230,7 @@ def _rungs(size: int, codec: Codec) -> list[tuple[int, int]]:
     by_rate: dict[float, tuple[int, int]] = {}
     for length, n_codewords in RUNGS:
         rate = np.log2(n_codewords) / length
-        if 2 * n_codewords * length <= MAX_TABLE_SHARE * size * rate / 8:
+        if rate < below and 2 * n_codewords * length <= MAX_TABLE_SHARE * size * rate / 8:
             by_rate.setdefault(rate, (length, n_codewords))
     rungs = [by_rate[rate] for rate in sorted(by_rate)]
     ramp = np.arange(1 << 12, dtype=np.int32)[None]
@@ -273,17 +268,11 @@ def _plane_shape(candidate: Candidate) -> tuple[int, int]:
     return shape[::-1] if candidate.settings["feedback"] else shape
 
 
-def _emit_table(table: Array, builder: Builder) -> str:
-    """Store a table and return the name of its float32 value."""
-    value = builder.constant(table)
-    if table.dtype == np.float32:
-        return value
-    return cast(value, table.shape, np.float32, builder)
-
-
-def _n_nodes(encoded: Encoded, layer: Layer) -> int:
+def _n_nodes(encoded: Encoded, layer: Layer, settings: Mapping[str, Scalar]) -> int:
     """Count the nodes of `emit`, codec and replace_weight aside."""
     indices, words = encoded.integers["indices"], encoded.tables["codebook"]
     n_casts = sum(table.dtype != np.float32 for table in encoded.tables.values())
     n_slices = 2 if indices.size * words.shape[1] > layer.weight.size else 0
-    return 1 + n_casts + n_slices + 2 * ("scales" in encoded.tables)
+    n_large = n_large_nodes(encoded) if is_large(settings) else 0
+    n_turns = 2 if settings["feedback"] else 0
+    return 1 + n_casts + n_slices + 2 * ("scales" in encoded.tables) + n_large + n_turns

@@ -15,11 +15,10 @@ import onnx
 import pytest
 
 import onnxzip
-from onnxzip.cli.main import main
 from onnxzip.disk.cache.store import FOLDER, Store
 from onnxzip.errors import OutputError, UsageError
 from onnxzip.measure.moments import second_moments
-from onnxzip.propose import proposal
+from onnxzip.propose.working import recalled, surroundings
 from onnxzip.report.record import Report
 from tests.cases import CASES
 
@@ -73,7 +72,7 @@ def test_what_is_kept_is_not_worked_out_again(
     def fail(*_: object) -> None:
         raise AssertionError("worked out")
 
-    monkeypatch.setattr(proposal, "collect_offers", fail)
+    monkeypatch.setattr(recalled, "collect_offers", fail)
     monkeypatch.setattr(second_moments, "open_session", fail)
     assert compress(cold[0])[0] == cold[1]
 
@@ -198,11 +197,10 @@ def test_code_that_changes_is_asked_again(
     cold: tuple[Path, bytes, Report], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A pass that somebody works on, whose version stays what it was."""
-    from onnxzip.propose import recalled
-
     (tmp_path / "mine.py").write_text("# a pass")
-    folders = recalled.folders_of_passes()
-    monkeypatch.setattr(recalled, "folders_of_passes", lambda: [*folders, tmp_path])
+    folders = surroundings.folders_of_passes()
+    monkeypatch.setattr(surroundings, "folders_of_passes", lambda: [*folders, tmp_path])
+    monkeypatch.setattr(surroundings, "code", surroundings.code.__wrapped__)  # which it is read once for
     assert all(n == 0 for n, _ in list(shares(compress(cold[0])[1]).values())[:2])
 
 
@@ -237,16 +235,3 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=finding):
             onnxzip.Options(**settings)
-
-
-def test_models_of_a_folder_share_a_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    for name in ("a", "b"):
-        onnx.save(CASES["two_layer_perceptron"].build(), models / f"{name}.onnx")
-    cache, out = tmp_path / "cache", tmp_path / "out"
-    arguments = ["-v", "--passes", "scalar", "--cache", str(cache), str(models), str(out)]
-    assert main(arguments) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"From the cache.*weights' candidates +0 +2.*candidates +2 +2", told, re.DOTALL)
-    assert (out / "a.onnx").read_bytes() == (out / "b.onnx").read_bytes()

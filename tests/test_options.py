@@ -90,6 +90,11 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
     "keep_names": ([(True, True), (np.False_, False)], [1, 0, "yes", None], "is not True or False"),
     "overwrite": ([(np.True_, True)], [1, "no", None, HUGE], "is not True or False"),
     "cache": ([("kept", Path("kept")), (None, None)], [3, "", b"a", HUGE], "is not a path"),
+    "cluster": (
+        [(None, None), ("h:8786", "tcp://h:8786"), ("tls://[::1]:1", "tls://[::1]:1")],
+        [3, "", "h", "tcp://h", "h:0", "h:65536", "http://h:1", "h:1/x", "u@h:1", "a b:1", HUGE],
+        "is not an address such as tcp://host:8786",
+    ),
     "cache_size": ([], [0, -1, "4 Miles", None, 1.5, True], "is not a size of a byte or more"),
     "pass_settings": (
         [
@@ -229,13 +234,13 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         **{name: {name: 2} for name in ("n_jobs", "seed")},
         **{name: {name: "a"} for name in ("passes", "skip", "keep", "providers")},
     }
-    unseen = {"overwrite", "cache", "cache_size"}
+    unseen = {"overwrite", "cache", "cache_size", "cluster"}
     assert set(others) | unseen == {field.name for field in fields(Options)}
     plain = Options().described()
     for name, given_settings in others.items():
         described = Options(**given_settings).described()
         key = "dct.block" if name == "pass_settings" else name
         assert described[key] != plain.get(key), name
-    assert Options(overwrite=True, cache=Path("kept"), cache_size=9).described() == plain
+    assert Options(overwrite=True, cache=Path("kept"), cache_size=9, cluster="h:1").described() == plain
     assert Options(**others["pass_settings"]).described()["dct.block"] == "8,4"
     assert Options(calibration=HUGE).described()["calibration"] == "ndarray"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from onnxzip import graph
 from onnxzip.choose.chooser import Chooser
-from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.graph import Model, Origin
 from onnxzip.measure.subject import Subject, judgement_of
 from onnxzip.options import Options
 from onnxzip.propose.acceleration import Accelerated
 from onnxzip.propose.proposal import Proposal, propose
+from onnxzip.propose.working.means import Means
 from onnxzip.prove.proof import Proof, prove
 from onnxzip.records.plan import Plan
 from onnxzip.records.progress import ShowProgress, at
@@ -52,8 +52,7 @@ def attempt_within(
     subject: Subject,
     options: Options,
     show: ShowProgress,
-    cache: Cache = NOTHING_KEPT,
-    watch: MemoryWatch | None = None,
+    means: Means,
 ) -> Attempt:
     """Propose, choose, emit and prove; entropy code less where decoding takes more than is allowed.
 
@@ -61,11 +60,11 @@ def attempt_within(
     """
     allowed = options.load_memory
     if allowed is None:
-        return _attempt(original, source, subject, options, show, cache, watch)
+        return _attempt(original, source, subject, options, show, means)
     allowance = allowed
     for n_left in reversed(range(_MAX_ATTEMPTS)):
         allowing = replace(options, load_memory=allowance)
-        made = _attempt(original, source, subject, allowing, show, cache, watch)
+        made = _attempt(original, source, subject, allowing, show, means)
         n_excess = made.load_bytes - allowed
         if n_excess <= 0 or allowance == _LEAST:
             break
@@ -80,17 +79,18 @@ def _attempt(
     subject: Subject,
     options: Options,
     show: ShowProgress,
-    cache: Cache,
-    watch: MemoryWatch | None,
+    means: Means,
 ) -> Attempt:
     """Propose, choose, emit and prove."""
-    proposal = propose(source.settled, subject, options, show, cache, watch)
+    proposal = propose(source.settled, subject, options, show, means)
     restorer = Restorer(proposal.passes, proposal.codecs)
-    chooser = Chooser(proposal, subject, options, restorer, show, cache)
+    chooser = Chooser(proposal, subject, options, restorer, show, means.cache)
     made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
     emitter = _emitter(proposal, source, subject, options, restorer, made_from)
     plan = _first_plan(chooser, emitter, options)
-    plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show, watch)
+    plan, emitted, proof = _proven(
+        original, plan, chooser, emitter, restorer, subject, show, means.watch
+    )
     return Attempt(proposal, chooser, plan, emitted, proof)
 
 

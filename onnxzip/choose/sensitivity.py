@@ -8,9 +8,9 @@ anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from onnxzip.choose.blame import CONTRADICTION, blame
 from onnxzip.choose.lagrangian import Sensitivity, choose
 from onnxzip.choose.probing.points import LEAST_SENSITIVITY, RUINED, fill_unseen, never_falling
 from onnxzip.choose.probing.results import Results
+from onnxzip.choose.probing.staged import StagedProbes
 from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.measure.aim import Aim, Outcome
 from onnxzip.measure.probe import Probe
@@ -158,9 +159,12 @@ class Prober:
         """Measure every layer with a small error; return the names of those that no feed reached."""
         candidates = probes(self._proposal.ladders)
         measured: dict[str, float] = {}
-        for i, (name, candidate) in enumerate(candidates.items()):
-            show(f"sensitivity {i + 1} of {len(candidates)}", at("sensitivities", i / len(candidates)))
-            measured[name] = self._measure(candidate)
+        n = len(candidates)
+        show(f"sensitivity 1 of {n}", at("sensitivities"))
+        for i, (name, loss) in enumerate(self._measure(candidates), 1):
+            show(f"sensitivity {min(i + 1, n)} of {n}", at("sensitivities", i / n))
+            measured[name] = loss / candidates[name].error
+        measured = {name: measured[name] for name in candidates}
         self.measured = tuple(
             LayerSensitivity(name, candidates[name].error, value * candidates[name].error)
             for name, value in measured.items()
@@ -257,10 +261,9 @@ class Prober:
             found = {name: c for name, c in found.items() if name not in self._unseen}
             if not found:
                 break
-            for name, candidate in found.items():
-                known = self.sensitivities[name]
-                value = self._measure(candidate) or known.at(candidate.error)
-                self.sensitivities[name] = known.with_point(candidate.error, value)
+            for name, loss in self._measure(found):
+                known, error = self.sensitivities[name], found[name].error
+                self.sensitivities[name] = known.with_point(error, loss / error or known.at(error))
             plan = choose(ladders, self.sensitivities, budget)
         return plan
 
@@ -268,8 +271,20 @@ class Prober:
         """Return the relative error of the outputs with some layers as planned, all others exact."""
         return self._effect(candidates, self.subject.wide_probes)
 
-    def _measure(self, candidate: Candidate) -> float:
-        return self._effect([candidate], self.subject.probes) / candidate.error
+    def _measure(self, candidates: Mapping[str, Candidate]) -> Iterator[tuple[str, float]]:
+        """Yield what single layers lose with all others exact, by name, in any order."""
+        for name in self._staged.order(candidates):
+            run = partial(self._probe, candidates[name])
+            yield name, self._results.sensitivity([candidates[name]], self.subject.probes, run)
+        self._staged.close()
+
+    def _probe(self, candidate: Candidate) -> float:
+        return self._staged.probe(candidate.layer.name, self._restorer.restore(candidate))
+
+    @cached_property
+    def _staged(self) -> StagedProbes:
+        made, on = self._proposal, self.subject
+        return StagedProbes(made.model, made.layers, on.probes, lambda: self.trials, on.custom_ops)
 
     def _effect(self, changed: Collection[Candidate] | Rounding, probes: Sequence[Probe]) -> float:
         """Return the relative error of the outputs of a few runs where some weights are changed."""

@@ -25,6 +25,7 @@ from onnxzip.cli.asking.places import (
 from onnxzip.cli.flags import Parser, make_parser
 from onnxzip.cli.pass_flags import add_pass_options, take_settings
 from onnxzip.cli.trusting.flags import PASSWORD, sealed_name
+from onnxzip.disk.replacing import is_same_file
 from onnxzip.errors import UsageError
 from onnxzip.options import USED_BY_VERIFY, Options, check_for_verify, for_verify
 from onnxzip.trust.delivery import Delivery
@@ -207,7 +208,23 @@ def _to_request(given: Mapping[str, Any], texts: Sequence[str]) -> Request:
         **{key: given[key] for key in own},
     )
     _check_several(request)
-    return dataclasses.replace(request, report=_report_of(request))
+    request = dataclasses.replace(request, report=_report_of(request))
+    if "config" in given:
+        _check_config_kept(given["config"], request)
+    return request
+
+
+def _check_config_kept(config: Path, request: Request) -> None:
+    """Refuse to write over the file of --config.
+
+    Raises:
+        UsageError: that is what is asked for.
+    """
+    output = request.output
+    beside = request.delivery.beside(output) if isinstance(output, Path) else ()
+    for path in (output, request.report, *beside):
+        if isinstance(path, Path) and is_same_file(path, config):
+            raise UsageError(f"`config` {config}: would be written over; give {path} another name")
 
 
 def _places(texts: Sequence[str]) -> Places:

@@ -63,9 +63,10 @@ def _answer(arguments: Sequence[str], stops: Stops) -> int:
         if stops.is_done:
             print_error(stopped.word + complete(request))
             return EXIT_DONE
-        print_error(stopped.word + untouched(request))
-        return EXIT_SIGNAL + stopped.number
+        return _stopped(stopped, request)
     except (Exception, SystemExit) as error:
+        if stops.stopped is not None:
+            return _stopped(stops.stopped, request)
         if isinstance(error, SystemExit) and request is None:  # --help; of a library it is a failure
             raise
         if request is not None and request.verbose:
@@ -83,6 +84,11 @@ def _parse(arguments: Sequence[str]) -> Request:
     except SystemExit:  # --help and the like have printed what they have to say
         write_output("")
         raise
+
+
+def _stopped(stopped: Stopped, request: Request | None) -> int:
+    print_error(stopped.word + untouched(request))
+    return EXIT_SIGNAL + stopped.number
 
 
 def run(request: Request, stops: Stops) -> int:

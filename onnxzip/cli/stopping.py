@@ -53,6 +53,15 @@ class Stops:
 
     def __init__(self) -> None:
         self._state = _State.WORKING
+        self._stopped: Stopped | None = None
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """What was raised in a run that was not done, whatever a library has made of it since.
+
+        A module in C that is being imported turns it into an ImportError.
+        """
+        return self._stopped
 
     @property
     def is_done(self) -> bool:
@@ -71,7 +80,8 @@ class Stops:
         """Stop the run if it may be stopped."""
         if self._state is _State.WORKING:
             self._state = _State.STOPPED
-            raise Stopped(signal.Signals(number))
+            self._stopped = Stopped(signal.Signals(number))
+            raise self._stopped
         if self._state is _State.DONE:
             raise Stopped(signal.Signals(number))
 

@@ -22,4 +22,5 @@ def rescaled(coefficients: Coefficients, exponent: int) -> Coefficients:
     """Multiply the steps by 2 ** exponent; steps too small for a normal float32 become zero."""
     with np.errstate(over="ignore"):  # a step that is Inf is measured like any other
         steps = np.ldexp(coefficients.steps, exponent)
-    return replace(coefficients, steps=np.where(steps < np.finfo(np.float32).tiny, 0, steps))
+    steps = np.where(steps < np.finfo(np.float32).tiny, 0, steps)
+    return replace(coefficients, steps=steps, lost=None)

@@ -17,10 +17,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag, get_lapack_funcs
+from scipy.linalg import get_lapack_funcs
 
 from onnxzip.records.aliases import Array
-from onnxzip.records.layer import Layer
 from onnxzip.records.payload import STEPS_PER_OCTAVE, Feedback
 
 MAX_COLUMNS = 8192
@@ -62,15 +61,16 @@ def make_feedback(
     """
     dtype = np.float64 if len(second_moment) <= _DOUBLE_COLUMNS else np.float32
     # With J reversing the order, J H J = L L^T gives H = (J L J)(J L J)^T, and J L J is upper.
-    reversed_moment = np.asarray(second_moment[::-1, ::-1], dtype, order="F")
+    # It is symmetric, so that its own order serves for Fortran's.
+    reversed_moment = np.array(second_moment[::-1, ::-1], dtype, order="C").T
     factorise, invert = get_lapack_funcs(("potrf", "trtri"), (reversed_moment,))
-    lower, failed = factorise(reversed_moment, lower=1, clean=1)
+    lower, failed = factorise(reversed_moment, lower=1, clean=1, overwrite_a=1)
     if failed:
         return None
-    inverse, failed = invert(lower, lower=1)
+    inverse, failed = invert(lower, lower=1, overwrite_c=1)
     if failed:
         return None
-    factor = np.ascontiguousarray(inverse[::-1, ::-1])
+    factor = np.asfortranarray(inverse[::-1, ::-1])  # a copy from end to start, not transposed
     diagonal = np.diag(factor).astype(np.float64)
     if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
         return None
@@ -103,10 +103,8 @@ def round_columns(
     Returns:
         Whole numbers, (n_columns, n_rows) float32.
     """
-    rounded: NDArray[np.float32] = round_columns_together(
-        columns, steps[None], feedback, highest, bit_price
-    )[0]
-    return rounded
+    rounded, _ = round_columns_together(columns, steps[None], feedback, highest, bit_price)
+    return np.asarray(rounded[0])
 
 
 def round_columns_together(
@@ -115,7 +113,7 @@ def round_columns_together(
     feedback: Feedback,
     highest: float | None = None,
     bit_price: float = 0.0,
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Round the same columns to several sets of steps: as `round_columns` for each, to the last bit.
 
     Args:
@@ -126,7 +124,7 @@ def round_columns_together(
         bit_price: as `round_columns` has it.
 
     Returns:
-        Whole numbers, (n_sets, n_columns, n_rows) float32.
+        Whole numbers, (n_sets, n_columns, n_rows) float32, and what each set loses: tr(E H E^T).
     """
     limits = [thresholds(columns, each, bit_price) for each in steps]
     n_sets, order = len(steps), feedback.order
@@ -152,8 +150,8 @@ def round_columns_together(
         decoded: NDArray[Any] = integers * steps[:, j]
         return decoded
 
-    feed_back(columns, feedback, quantise, n_sets)
-    return rounded
+    lost = feed_back(columns, feedback, quantise, n_sets)
+    return rounded, lost
 
 
 def thresholds(
@@ -197,7 +195,7 @@ def round_at(scaled: NDArray[Any], least: Array | float, shift: Array | float) -
 
 def feed_back(
     columns: NDArray[np.float32], feedback: Feedback, quantise: Quantise, n_sets: int = 1
-) -> None:
+) -> NDArray[np.float64]:
     """Quantise columns round by round, pushing each round's errors onto those not yet quantised.
 
     Several sets, each with errors of its own, take hardly longer than one where there are few rows. Each
@@ -209,11 +207,15 @@ def feed_back(
         quantise: gets a round, and the values of its columns as they are by then, (n_sets, n_blocks,
             n_rows); returns what they are decoded to.
         n_sets: in how many ways the columns are quantised.
+
+    Returns:
+        tr(E H E^T) of each way, the sum of its squared (e_j / U[j, j]), (n_sets,).
     """
     factor, order = feedback.factor, feedback.order
     n_rounds, n_blocks = order.shape
     first = columns[order.ravel()].reshape(n_rounds, -1).astype(factor.dtype)
     work = np.repeat(first[None], n_sets, axis=0)
+    lost = np.zeros(n_sets)
     for start in range(0, n_rounds, _BLOCK):
         end = min(start + _BLOCK, n_rounds)
         errors = np.empty((n_sets, end - start, work.shape[2]), factor.dtype)
@@ -221,46 +223,11 @@ def feed_back(
             values = work[:, j] - factor[start:j, j] @ errors[:, : j - start]
             decoded = quantise(j, values.reshape(n_sets, n_blocks, -1))
             errors[:, j - start] = (values - decoded.reshape(n_sets, -1)) / factor[j, j]
+        lost += np.einsum("sjr,sjr->s", errors, errors)
         for later, error in zip(work[:, end:], errors, strict=True):
             later -= factor[start:end, end:].T @ error
+    return lost
 
 
 def _to_grid(exponents: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.clip(np.rint(exponents), -_MAX_EXPONENT, _MAX_EXPONENT).astype(np.int64)
-
-
-FILLING_MOMENT = 0.01
-"""Second moment, in multiples of the mean one, of columns that only fill the last group."""
-
-
-def layer_feedback(layer: Layer, basis: NDArray[np.float32] | None = None) -> Feedback | None:
-    """Return how rounding errors of a layer's coefficients are fed back.
-
-    Args:
-        layer: its columns are a grid of n_inner channels x k spatial positions.
-        basis: B, (k, k): k neighbouring numbers are w = c B, and the columns are the coefficients c, by
-            position and then by group; the last group may be filled up. None: they are the numbers
-            themselves, in canonical order.
-
-    Returns:
-        None without statistics, or where the second moment cannot be factorised.
-    """
-    statistics = layer.statistics
-    if statistics is None:
-        return None
-    n_inner, k = layer.sizes[2], int(np.prod(layer.sizes[3]))
-    moment, n_blocks = statistics.second_moment, statistics.n_blocks
-    if basis is None:
-        order = np.arange(len(moment) * n_blocks).reshape(n_blocks, -1).T
-        return make_feedback(moment, n_inner if k > 1 else 1, order)
-    k = len(basis)
-    n_groups = -(-len(moment) // k)
-    if n_filling := k * n_groups - len(moment):
-        filling = np.full(n_filling, FILLING_MOMENT * np.trace(moment) / len(moment), np.float32)
-        moment = np.asarray(block_diag(moment, np.diag(filling)), np.float32)
-    grid = moment.reshape(n_groups, k, n_groups, k)
-    turned = np.einsum("pk,ikjl,ql->piqj", basis, grid, basis, optimize=True)
-    # The highest frequencies first: at low rates they become zero, and the errors go to where bits are.
-    places = np.arange(k * n_blocks * n_groups).reshape(k, n_blocks, n_groups)
-    falling = np.swapaxes(places, 1, 2).reshape(-1, n_blocks)[::-1]
-    return make_feedback(turned.reshape(k * n_groups, -1)[::-1, ::-1], k, falling)

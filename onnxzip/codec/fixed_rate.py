@@ -127,8 +127,8 @@ class FixedRate:
         total = 0
         for coefficients in encoded.coefficients.values():
             total += self._n_bytes(coefficients.integers) + n_step_bytes(coefficients.steps)
-        for integers in encoded.integers.values():
-            total += self._n_bytes(integers)
+        for integers in encoded.integers.values():  # packed whole (`emit.packed.emit_packed`)
+            total += self._n_whole_bytes(integers)
         return total + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
 
     def n_bits(self, rate: float) -> float:
@@ -139,6 +139,9 @@ class FixedRate:
         if (factor := packed_factor(integers)) > 1:
             n_bytes = sum(n_packed_bytes(part) for part in split(integers, factor))
             return n_bytes + N_BYTES_PER_SPLIT + N_BYTES_PER_ARRAY
+        return self._n_whole_bytes(integers)
+
+    def _n_whole_bytes(self, integers: NDArray[np.signedinteger[Any]]) -> int:
         tables = n_table_bytes(choose_alphabet(integers)) // self.n_sharing
         return n_packed_bytes(integers) + N_BYTES_PER_ARRAY + tables
 

@@ -187,11 +187,11 @@ def _with_feedback(
     ]
     inner = [_powers(feedback.inner + start)[:, None] for start in starts]
     each = np.stack([(outer * steps).reshape(-1, 1) for steps in inner])
-    rounded = round_columns_together(values, each, feedback, bit_price=BIT_PRICE)
+    rounded, lost = round_columns_together(values, each, feedback, bit_price=BIT_PRICE)
     length = rows_per_segment(len(feedback.inner), values.shape[1]) * values.shape[1]
     return [
-        Coefficients(_narrowed(integers, length), steps, outer=outer)
-        for integers, steps in zip(rounded, inner, strict=True)
+        Coefficients(_narrowed(integers, length), steps, outer=outer, lost=float(energy))
+        for integers, steps, energy in zip(rounded, inner, lost, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ from onnxzip.graph.changing.chaining.lone_node import INPUT, lone_node
 from onnxzip.graph.changing.chaining.replacing import with_chains
 from onnxzip.graph.changing.chaining.sites import Site, find_sites
 from onnxzip.graph.changing.constants import with_constants, with_copied_constants
+from onnxzip.graph.changing.cutting.stages import Stage, StagedModel
 from onnxzip.graph.changing.editor import GraphEditor
 from onnxzip.graph.changing.first_layers import FirstLayer, with_first_layers
 from onnxzip.graph.changing.fresh_names import with_node_names
@@ -114,6 +115,8 @@ __all__ = [
     "Round",
     "RoundedValues",
     "Site",
+    "Stage",
+    "StagedModel",
     "StoredValue",
     "bare_bytes",
     "check_output",

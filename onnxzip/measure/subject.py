@@ -50,6 +50,9 @@ _N_PROBE_RUNS = 4
 costs as many."""
 
 
+_MANY_NUMBERS = 1 << 15
+"""In the outputs of a run: where each token or pixel has its own, half the runs tell as much."""
+
 _N_WIDE_PROBE_RUNS = 16
 """Likewise, up to 128 samples."""
 
@@ -121,22 +124,28 @@ class Subject:
     @cached_property
     def exact_feeds(self) -> FeedSet:
         """What exact checks run on: wrong surgery shows on any sample, and outputs take memory."""
-        n_numbers = sum(array.size for array in next(iter(self.samples[0].reference)).values())
-        n_runs = min(max(_MAX_EXACT_NUMBERS // max(n_numbers, 1), 1), _N_EXACT_RUNS)
+        n_runs = min(max(_MAX_EXACT_NUMBERS // max(self._n_output_numbers, 1), 1), _N_EXACT_RUNS)
         return interleaved([sample.feeds for sample in self.samples]).head(n_runs)
 
     @cached_property
     def probes(self) -> tuple[Probe, ...]:
         """What single layers are measured on: a few runs of each family."""
-        return self._probes(_N_PROBE_RUNS)
+        has_many = self._n_output_numbers >= _MANY_NUMBERS
+        return self._probes(_N_PROBE_RUNS // 2, 1) if has_many else self._probes(_N_PROBE_RUNS, 2)
 
     @cached_property
     def wide_probes(self) -> tuple[Probe, ...]:
         """What parts of a plan are measured on: more runs, as what jumps may do so in few of them."""
-        return self._probes(_N_WIDE_PROBE_RUNS)
+        return self._probes(_N_WIDE_PROBE_RUNS, 2)
 
-    def _probes(self, n_runs: int) -> tuple[Probe, ...]:
-        n_each = max(2, -(-n_runs // len(self.fitted)))
+    @property
+    def _n_output_numbers(self) -> int:
+        """Numbers in all outputs of a run."""
+        return sum(array.size for array in next(iter(self.samples[0].reference), {}).values())
+
+    def _probes(self, n_runs: int, n_least: int) -> tuple[Probe, ...]:
+        """Return what compares outputs on so many runs in all, and at least some of each family."""
+        n_each = max(n_least, -(-n_runs // len(self.fitted)))
         return tuple(Probe.of(s.feeds, s.reference, s.statistics, n_each, s.sets) for s in self.fitted)
 
 

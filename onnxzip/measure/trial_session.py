@@ -90,11 +90,11 @@ class TrialSession:
         input reaches. It is infinite where the model fails with the weights.
         """
         try:
-            return max(self._own(probe).loss(self._runs(weights, probe.feeds)) for probe in probes)
+            return max(self.own(probe).loss(self._runs(weights, probe.feeds)) for probe in probes)
         except _TrialError:
             return math.inf
 
-    def _own(self, probe: Probe) -> Probe:
+    def own(self, probe: Probe) -> Probe:
         """Return a probe that compares with what this session answers without other weights."""
         if probe not in self._own_probes:
             reference = tuple(self._runs({}, probe.feeds))

@@ -152,6 +152,20 @@ def read_path(name: str, value: object) -> Path:
     raise refusal_of(f"`{name}`", value, "a path")
 
 
+_ADDRESS = re.compile(r"(?:(tcp|tls)://)?(\[[0-9a-fA-F:.%]+\]|[^\s:/@?#]+):(\d{1,5})", re.ASCII)
+"""Of Dask's schedulers; what else Dask knows needs libraries or proxies of its own."""
+
+_MAX_PORT = 2**16 - 1
+
+
+def read_address(name: str, value: object) -> str:
+    """Read the address of a scheduler; without a scheme it is tcp."""
+    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if match and 1 <= int(match[3]) <= _MAX_PORT:
+        return f"{match[1] or 'tcp'}://{match[2]}:{int(match[3])}"
+    raise refusal_of(f"`{name}`", value, "an address such as tcp://host:8786 or tls://host:8786")
+
+
 def read_flag(name: str, value: object) -> bool:
     """Read True or False; numbers are neither."""
     if isinstance(value, bool | np.bool_):

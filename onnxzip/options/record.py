@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from onnxzip.errors import UsageError
 from onnxzip.options.readers import (
+    read_address,
     read_calibration,
     read_flag,
     read_labels,
@@ -48,7 +49,7 @@ def name_of(function: UserFunction) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-OF_ONE_RUN = frozenset({"overwrite", "cache", "cache_size"})
+OF_ONE_RUN = frozenset({"overwrite", "cache", "cache_size", "cluster"})
 """What shapes nothing, and is better asked for each time."""
 
 _CACHE_SIZE = 5 << 30
@@ -74,8 +75,7 @@ class Options:
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
-        max_memory: bytes that the run may hold, with all processes that it starts, beside mapped files;
-            weights that take more stay as they are, and a run that holds more is ended.
+        max_memory: bytes that the run may hold, beside mapped files; what takes more is left or ends it.
         load_memory: bytes that decoding may add while a session is created; what does not fit is packed.
         objective: "size" leaves what runs as it is; "speed" lets nodes compute in int8, or as factors,
             where that measures faster.
@@ -100,6 +100,8 @@ class Options:
         cache: folder where what is measured and worked out is kept, for runs that repeat some of it:
             with another tolerance, or after one that was stopped; None keeps nothing.
         cache_size: bytes that it may take; what was not used for longest goes first.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT or tls://HOST:PORT, whose workers work on
+            the layers; None works here, in `n_jobs` processes.
 
     Raises:
         UsageError: a value is of the wrong type or out of range, or two settings contradict each other.
@@ -130,6 +132,7 @@ class Options:
     overwrite: bool = False
     cache: Path | None = None
     cache_size: int = _CACHE_SIZE
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         """Check every setting and what goes together; bring each to its one type."""
@@ -164,9 +167,8 @@ class Options:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         for pass_name, given in self.pass_settings.items():
             values.update({f"{pass_name}.{key}": value for key, value in given.items()})
-        return {
-            key: _described(value) for key, value in {**values, **named}.items() if value is not None
-        }
+        told = {**values, **named}
+        return {key: _described(value) for key, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,9 +247,7 @@ _READERS: Mapping[str, Reader] = {
     "metric": read_metric,
     "tolerance": _optional(read_number),
     "best_effort": read_flag,
-    "target_size": _optional(read_size),
-    "load_memory": _optional(read_size),
-    "max_memory": _optional(read_size),
+    **dict.fromkeys(("target_size", "load_memory", "max_memory"), _optional(read_size)),
     "objective": read_objective,
     "threads": _optional(lambda name, value: read_whole(name, value, 1, _MAX_JOBS)),
     "batch": _optional(lambda name, value: read_whole(name, value, 1, _MAX_BATCH)),
@@ -265,6 +265,7 @@ _READERS: Mapping[str, Reader] = {
     "overwrite": read_flag,
     "cache": _optional(read_path),
     "cache_size": read_size,
+    "cluster": _optional(read_address),
 }
 """What reads each setting, by its name; levels are those of codec/level.py."""
 

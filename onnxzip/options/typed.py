@@ -53,3 +53,4 @@ class Settings(VerifySettings, total=False):
     overwrite: bool
     cache: AnyPath | None
     cache_size: WholeNumber | str
+    cluster: str | None

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from joblib import Parallel, delayed
-
 from onnxzip.codec.level import Level, level, packing
-from onnxzip.disk.cache.cache import NOTHING_KEPT, Cache
 from onnxzip.disk.cache.kinds import Offers
-from onnxzip.errors import ToleranceError, UsageError
+from onnxzip.errors import ToleranceError
 from onnxzip.graph import DECODE_OPSET, Model, inline_bytes, release_pages
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed
 from onnxzip.propose.offers import able_passes, collect_offers, kind_of
-from onnxzip.propose.recalled import content_of, measured, offered
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.room import fitting, n_fitting_processes
+from onnxzip.propose.room import fitting
 from onnxzip.propose.structure import Draft, Settled, draft_structure
 from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
+from onnxzip.propose.working.means import Means
+from onnxzip.propose.working.recalled import content_of, measured, offered
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
-from onnxzip.runtime.apart import end_with
-from onnxzip.runtime.memory.watch import MemoryWatch
-from onnxzip.runtime.session import n_cores
 
 _log = logging.getLogger(__name__)
 
@@ -96,8 +89,7 @@ def propose(
     subject: Subject,
     options: Options,
     show: ShowProgress,
-    cache: Cache = NOTHING_KEPT,
-    watch: MemoryWatch | None = None,
+    means: Means,
 ) -> Proposal:
     """Collect every pass's candidates for each of a model's weights.
 
@@ -106,19 +98,19 @@ def propose(
         subject: what it meets.
         options: what is allowed and wanted.
         show: called with the stage and the fraction done.
-        cache: where what was found before is looked up.
-        watch: knows what memory is left.
+        means: what is worked with.
 
     Raises:
         UsageError: a pass or one of its settings does not exist.
     """
     model, found = settled.model, settled.weights
     weight_passes, chosen_level = _methods(model, options)
-    model_digest = content_of(model) if cache.is_on else ""
-    layers, unmeasured = measured(model, model_digest, found.layers, subject, show, cache)
+    model_digest = content_of(model) if means.cache.is_on else ""
+    layers, unmeasured = measured(model, model_digest, found.layers, subject, show, means.cache)
     codecs = chosen_level.codecs(layers, options.load_memory)
-    n_free = None if watch is None else watch.n_free
-    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, options, show, cache, n_free)
+    ladders, refusals = _collect_ladders(
+        *(layers, weight_passes, codecs, means, show), n_free=means.n_free_each
+    )
     n_candidates = sum(map(len, ladders.values()))
     _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
     return Proposal(
@@ -157,7 +149,8 @@ def draft_offered(original: Model, options: Options) -> Draft:
             return draft
         reasons += found.skips
     raise ToleranceError(
-        f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}"
+        f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}; use the "
+        "model as it is, or let other `passes` try"
     )
 
 
@@ -184,60 +177,29 @@ def _methods(model: Model, options: Options) -> tuple[dict[str, Pass], Level]:
     return able, packing(level(options.level))
 
 
-_N_PROCESSES_PER_CORE = 4
-"""More only take memory, some 200 MB each."""
-
-
-def _n_processes(wanted: int, n_layers: int) -> int:
-    """Return how many processes to work in.
-
-    Raises:
-        UsageError: what joblib reads from the environment is no number.
-    """
-    n_processes = max(min(wanted, n_layers, _N_PROCESSES_PER_CORE * n_cores()), 1)
-    limit = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
-    if n_processes > 1 and not re.fullmatch(r"[0-9]{1,9}", limit.strip()):
-        raise UsageError(
-            f"the environment's LOKY_MAX_CPU_COUNT is {limit[:20]!r}, not a whole number; unset it"
-        )
-    return n_processes
-
-
 def _collect_ladders(
     layers: Sequence[Layer],
     passes: Mapping[str, Pass],
     codecs: Mapping[str, Codec],
-    options: Options,
+    means: Means,
     show: ShowProgress,
-    cache: Cache,
     n_free: int | None,
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
     able = {layer.name: fitting(layer, passes, n_free) for layer in layers}
     fit = {name: found for name, (found, _) in able.items()}
-
-    def work_out(some: Sequence[Layer]) -> Iterator[Offers]:
-        n_processes = _n_processes(options.n_jobs, len(some))
-        pool = Parallel(
-            n_jobs=n_fitting_processes(n_processes, some, passes, n_free),
-            prefer="processes",
-            return_as="generator",
-            initializer=end_with,
-            initargs=(os.getpid(),),
-        )
-        found: Iterator[Offers] = pool(
-            delayed(collect_offers)(layer, fit[layer.name], codecs[layer.name]) for layer in some
-        )
-        return found
-
-    offers = offered(layers, fit, codecs, work_out, cache)
+    offers: dict[int, Offers] = {}
+    for place, found in offered(layers, fit, codecs, means.cache, means.workers):
+        offers[place] = found
+        n_done = len(offers)
+        show(f"layer {n_done} of {len(layers)}", at("layers", n_done / len(layers)))
     ladders: dict[str, Sequence[Candidate]] = {}
     skips: list[Skip] = []
-    for i, (layer, (candidates, refusals)) in enumerate(zip(layers, offers, strict=True)):
+    for place, layer in enumerate(layers):
+        candidates, refusals = offers[place]
         candidates = [replace(candidate, layer=layer) for candidate in candidates]
         # What is between two rates, or above them, may be infinite where both are not.
         is_curve = not layer.is_near_infinity
         ladders[layer.name] = completed(candidates, codecs[layer.name]) if is_curve else candidates
         skips += [*able[layer.name][1], *(refusals if able[layer.name][0] else ())]
-        show(f"layer {i + 1} of {len(layers)}", at("layers", (i + 1) / len(layers)))
     return ladders, skips

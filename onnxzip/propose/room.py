@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from onnxzip.passbase import Pass
 from onnxzip.records.layer import Layer
@@ -10,7 +10,10 @@ from onnxzip.records.plan import Skip
 from onnxzip.runtime.memory.watch import in_mb
 
 _N_PROCESS_BYTES = 200 << 20
-"""What a process that works on layers holds beside them (`proposal._N_PROCESSES_PER_CORE`)."""
+"""What a process that works on layers holds beside them (`workers._N_PROCESSES_PER_CORE`)."""
+
+_N_LEAST_SHARES = 2
+"""Of that, which a process is worth: a guess."""
 
 _N_MOMENTS = 6
 """Copies of a second moment, in float32, that error feedback holds: three in float64. A guess, which
@@ -42,16 +45,15 @@ def needed_bytes(layer: Layer, method: Pass) -> int:
     return int(method.n_copies * layer.weight.size * 4 + _N_MOMENTS * moment)
 
 
-def n_fitting_processes(
-    wanted: int, layers: Sequence[Layer], passes: Mapping[str, Pass], n_free: int | None
-) -> int:
-    """Return how many of the processes that are wanted fit into so much memory, 1 at least.
-
-    What no process could do on the largest layers is left alone (`fitting`); a layer in a process of its
-    own may take as much as here.
-    """
-    if n_free is None or wanted == 1:
+def n_fitting_processes(wanted: int, n_free: int | None) -> int:
+    """Return how many of the processes that are wanted fit into so much memory, 1 at least."""
+    if n_free is None:
         return wanted
-    needs = [needed_bytes(layer, method) for layer in layers for method in passes.values()]
-    largest = max((need for need in needs if need <= n_free), default=0)
-    return max(min(wanted, n_free // (_N_PROCESS_BYTES + largest)), 1)
+    return max(min(wanted, n_free // (_N_LEAST_SHARES * _N_PROCESS_BYTES)), 1)
+
+
+def left_for_each(n_processes: int, n_free: int | None) -> int | None:
+    """Return the memory that each of some processes may take for layers; None for any."""
+    if n_free is None or n_processes == 1:
+        return n_free
+    return max(n_free // n_processes - _N_PROCESS_BYTES, 0)

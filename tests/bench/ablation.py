@@ -24,7 +24,7 @@ from onnxzip.passes import _lowrank_projected
 import onnxzip
 from onnxzip.choose import sensitivity as probing
 from onnxzip.choose.refitting import refit, regression
-from onnxzip.codec import feedback
+from onnxzip.codec import feedback, layer_feedback
 from onnxzip.codec import variable_rate as quantize
 from onnxzip.codec.coding import code_plan as plans
 from onnxzip.codec.coding import contexts, encoder
@@ -45,7 +45,7 @@ def _one_step_per_layer(*arguments: Any) -> Any:
 @contextlib.contextmanager
 def _with_feedback_by(make: Callable[..., Any]) -> Iterator[None]:
     with (
-        mock.patch.object(feedback, "make_feedback", make),
+        mock.patch.object(layer_feedback, "make_feedback", make),
         mock.patch.object(_lowrank_projected, "make_feedback", make),
     ):
         yield
@@ -64,6 +64,10 @@ def _one_context(arrays: Any) -> contexts.Contexts:
     return contexts.Contexts(np.zeros(sum(len(array) for array in arrays), np.int64), 0.0)
 
 
+def _by_error_alone(_: Any, candidates: Any) -> Any:
+    return ((name, candidate.error) for name, candidate in candidates.items())
+
+
 PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "error feedback": lambda: _with_feedback_by(lambda *_: None),
     "a step for each column": lambda: _with_feedback_by(_one_step_per_layer),
@@ -73,7 +77,7 @@ PARTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "refits of biases": lambda: mock.patch.object(
         regression.PlanRefit, "_shift_bias", return_value=None
     ),
-    "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", return_value=1.0),
+    "measured sensitivities": lambda: mock.patch.object(probing.Prober, "_measure", _by_error_alone),
     "rates between rates": lambda: mock.patch.object(ladders, "with_midpoints", lambda ladder: ladder),
     "small tensors in 8 bits": lambda: mock.patch.object(
         probing.Prober, "choose_rounding", return_value=Rounding()

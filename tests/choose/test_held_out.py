@@ -15,7 +15,7 @@ from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.aim import Aim
 from onnxzip.measure.metrics.top1 import Top1
 from onnxzip.measure.trial_session import TrialSession
-from onnxzip.propose import recalled
+from onnxzip.propose.working import recalled
 from onnxzip.prove import drift
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.outputs import Outputs

@@ -134,7 +134,7 @@ def test_all_options_of_compress() -> None:
         "a -c x.npz --labels y.npy --metric top1 --tolerance 0.01 --objective speed "
         "--threads 4 --batch 16 --passes zoom,plain --skip plain --keep head.* --keep *.bias "
         "--custom-ops lib.so --providers CPU,CUDA -j 2 --seed 7 -f -v --report r.json "
-        "--cache kept --cache-size 2GB b"
+        "--cache kept --cache-size 2GB --cluster tcp://host:8786 b"
     )
     request = parse(line.split())
     assert request == Request(
@@ -158,6 +158,7 @@ def test_all_options_of_compress() -> None:
         overwrite=True,
         cache=Path("kept"),
         cache_size=2_000_000_000,
+        cluster="tcp://host:8786",
     )
 
 

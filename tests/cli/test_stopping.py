@@ -75,6 +75,26 @@ def test_a_signal_before_the_replacement(number: signal.Signals, tmp_path: Path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "out.onnx"]
 
 
+def test_a_signal_that_a_library_turns_into_its_own_error(tmp_path: Path) -> None:
+    """As modules in C do that are being imported: "initialization failed"."""
+    code = """if True:
+    import os, signal, sys
+    from onnxzip.cli import main as cli
+    def work(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+    cli.compress_file = work
+    sys.exit(cli.main())
+"""
+    source = CASES["two_layer_perceptron"].write(tmp_path)
+    command = [sys.executable, "-c", code, "-v", str(source), str(tmp_path / "out.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    finding = f"onnxzip: terminated; {tmp_path / 'out.onnx'} is untouched\n"
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, finding)
+
+
 LOADING = """if True:
     import os, signal, sys
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,7 +109,9 @@ LOADING = """if True:
 """
 
 
-@pytest.mark.parametrize("module", ["onnxzip.api", "onnxzip.cli.main", "onnxzip.runtime.apart"])
+@pytest.mark.parametrize(
+    "module", ["importlib.metadata", "onnxzip.api", "onnxzip.cli.main", "onnxzip.runtime.apart"]
+)
 def test_ctrl_c_while_the_command_is_loaded_is_one_line(module: str) -> None:
     command = [sys.executable, "-c", LOADING.format(module=module)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.codec import feedback as feedback_module
+from onnxzip.codec import layer_feedback as layer_feedback_module
 from onnxzip.codec import variable_rate
 from onnxzip.codec.feedback import (
-    layer_feedback,
     make_feedback,
     round_at,
     round_columns,
     thresholds,
 )
 from onnxzip.codec.fixed_rate import FixedRate
+from onnxzip.codec.layer_feedback import layer_feedback, shared_feedback
 from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
 from onnxzip.measure.moments.distortion import OutputDistortion
 from onnxzip.records.layer import Layer, Layout, Statistics
@@ -283,3 +284,27 @@ def test_all_rates_at_once(
             for rate, coded in zip(rates, found, strict=True):
                 alone = codec.quantize(columns, rate, feedback)
                 np.testing.assert_array_equal(alone.values(), coded.values())
+
+
+def test_a_factor_is_computed_once_where_it_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = np.random.default_rng(0).standard_normal((20, 5, 3, 3)).astype(np.float32)
+    layers = [
+        Layer("w", "Conv", weight, Layout((), (0,), (1,), (2, 3)), statistics=Statistics(m, 9))
+        for m in (moment_of(45, 1), moment_of(45, 2))
+    ]
+    bases = [None, spatial_basis((3, 3))]
+    alone = [layer_feedback(layer, basis) for layer in layers for basis in bases]
+    with shared_feedback():
+        first, second = (
+            [layer_feedback(layer, basis) for layer in layers for basis in bases] for _ in range(2)
+        )
+    assert all(a is b for a, b in zip(first, second, strict=True))
+    for a, b in zip(first, alone, strict=True):
+        assert a is not None
+        assert b is not None
+        assert a is not b
+        np.testing.assert_array_equal(a.factor, b.factor)
+    monkeypatch.setattr(layer_feedback_module, "_MOST_SHARED_BYTES", 0)
+    with shared_feedback():
+        assert layer_feedback(layers[0]) is layer_feedback(layers[0])  # the latest is always kept
+        assert layer_feedback(layers[0]) is not layer_feedback(layers[1])

@@ -94,7 +94,8 @@ def _show(attempt: Attempt, work: Path, keep: Path) -> int:
     for name, data in {"in.onnx": attempt.data, **attempt.beside}.items():
         (folder / name).write_bytes(data)
     is_line = attempt.command != "read report"
-    run = run_command(["-v", *attempt.arguments(folder)], folder) if is_line else attempt.run(folder)
+    arguments = ["-v", *(given for given in attempt.arguments(folder) if given != "-q")]
+    run = run_command(arguments, folder) if is_line else attempt.run(folder)
     print(f"again, with -v: exit {run.code}, {run.cpu_seconds:.1f} s, {run.peak_bytes >> 20} MB")
     print(f"{run.out}\n{run.err}")
     return 1 if any(outcome.is_fault for _, outcome in found) else 0

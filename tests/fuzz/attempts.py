@@ -64,7 +64,7 @@ _OPTIONS = (
     ("--objective", "speed", "-1", "--tolerance", "0.3"),
     ("--report", REPORTS[0]),
     ("--report", REPORTS[1], "--best-effort", "--tolerance", "0.001"),
-    ("--freeze-inputs", "--load-memory", "1MB"),
+    ("--load-memory", "1MB"),
 )
 
 

@@ -24,6 +24,7 @@ GUIDE = ROOT / "onnxzip" / "guide"
 MADE = "<!-- made by python -m tests.guide.reference -->\n"
 INNER = (
     *("report.record.StoredWeight", "records.check.SampleLosses", "records.plan.Rewrite"),
+    "records.recalled.Recalled",
     *(f"records.costs.latency.{name}" for name in ("Latency", "Ratio", "Processor")),
 )
 """Records that are not exported, but lie in some that are."""

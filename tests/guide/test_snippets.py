@@ -19,6 +19,7 @@ NOT_RUN = Counter(
         "needs transformers, and a tokenizer from the network": 1,
         "how fast a model runs is its machine's business": 2,
         "needs torch, and a data set from the network": 1,
+        "needs a cluster": 1,
     }
 )
 """Blocks that are not run, by the reason that stands in the page's source."""

@@ -1,4 +1,4 @@
-"""What passes offer for a weight: nothing that decodes to infinity."""
+"""What passes offer for a weight: nothing that decodes to infinity, with the errors that it has."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from onnxzip.codec.level import level
+from onnxzip.measure.moments.distortion import OutputDistortion
 from onnxzip.options import Options
 from onnxzip.propose.offers import collect_offers
 from onnxzip.propose.registry import make_passes
-from onnxzip.records.layer import Layer, Layout
+from onnxzip.records.layer import Layer, Layout, Statistics
 
 LARGEST = float(np.finfo(np.float32).max)
 PLAIN = Layout(batch=(), out=(0,), inner=(1,), spatial=())
@@ -37,6 +38,28 @@ def test_no_offer_for_a_weight_at_the_end_of_float32_is_infinite(number: int) ->
         restored = method.restore(replace(offer, layer=layer, encoded=encoded))
         assert np.isfinite(offer.error)
         assert np.isfinite(restored).all()
+
+
+@pytest.mark.parametrize("shape", [(24, 6, 3, 3), (24, 50)])
+def test_errors_are_those_of_the_layers_output(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(3)
+    weight = rng.standard_normal(shape).astype(np.float32)
+    n_columns = weight.size // len(weight)
+    root = rng.standard_normal((n_columns, 2 * n_columns)).astype(np.float32)
+    statistics = Statistics((root @ root.T / n_columns).astype(np.float32), 2 * n_columns)
+    layout = Layout((), (0,), (1,), tuple(range(2, len(shape))))
+    layer = Layer("w", "Conv", weight, layout, statistics=statistics)
+    passes, _ = make_passes(Options())
+    codec = level(6).codecs([layer])["w"]
+    offers, _ = collect_offers(layer, passes, codec)
+    known, measure = set(), OutputDistortion(layer.canonical(), statistics)
+    for offer in offers:
+        method = passes[offer.pass_name]
+        encoded = method.encode(layer, offer.settings, codec)
+        known |= {offer.pass_name} if encoded.lost is not None else set()
+        restored = method.restore(replace(offer, layer=layer, encoded=encoded))
+        assert offer.error == pytest.approx(measure(restored), rel=2e-3)
+    assert known >= {"scalar"}  # rounding knew it
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxzip.propose.registry import passes
-from onnxzip.propose.room import fitting, n_fitting_processes, needed_bytes
+from onnxzip.propose.room import fitting, left_for_each, n_fitting_processes, needed_bytes
 from onnxzip.records.layer import Layer, Layout, Statistics
 
 METHODS = {name: make() for name, make in passes().items() if name in ("scalar", "wavelet", "dct")}
@@ -39,9 +39,10 @@ def test_second_moments_take_memory_too() -> None:
 
 
 def test_no_more_processes_than_fit() -> None:
-    layers = [layer_of(100), layer_of(2000)]
-    assert n_fitting_processes(8, layers, METHODS, None) == 8
-    assert n_fitting_processes(8, layers, METHODS, 1 << 40) == 8
-    assert n_fitting_processes(8, layers, METHODS, 1 << 20) == 1
-    largest = needed_bytes(layers[1], METHODS["wavelet"])
-    assert n_fitting_processes(8, layers, METHODS, 3 * (largest + (200 << 20))) == 3
+    assert n_fitting_processes(8, None) == n_fitting_processes(8, 1 << 40) == 8
+    assert n_fitting_processes(8, 1 << 20) == n_fitting_processes(1, 1 << 20) == 1
+    assert n_fitting_processes(8, 3 << 29) == 3
+    assert left_for_each(8, None) is None
+    assert left_for_each(1, 1 << 20) == 1 << 20
+    assert left_for_each(2, 1 << 30) == (1 << 29) - (200 << 20)
+    assert left_for_each(2, 1 << 20) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from onnxzip.graph import release_pages, share_with_disk
@@ -18,24 +18,42 @@ LiveValues: TypeAlias = Mapping[str, Array]
 
 
 class PartitionRun:
-    """Runs one partition of a model."""
+    """Runs one partition of a model, whose weights are constants: kernels may pack them.
 
-    def __init__(self, session: Session, inputs: frozenset[str]) -> None:
-        self._session = session
-        self._inputs = inputs
+    Args:
+        open_with: opens a session with other weights, by the name that the partition has for them.
+        inputs: what the partition reads of the frontier.
+    """
+
+    def __init__(self, open_with: Callable[[LiveValues], Session], inputs: frozenset[str]) -> None:
+        self._open_with, self._inputs = open_with, inputs
+        self._sessions: list[tuple[LiveValues, Session]] = []
 
     def __call__(
         self, values: LiveValues, weights: LiveValues, names: Sequence[str]
     ) -> dict[str, Array]:
-        """Return the named values; `weights` by the name that the partition has for them."""
+        """Return the named values; a session is opened for each mapping of weights, and kept."""
         fed = {name: array for name, array in values.items() if name in self._inputs}
-        return self._session.run({**fed, **weights}, names)
+        return self._session(weights).run(fed, names)
+
+    def _session(self, weights: LiveValues) -> Session:
+        for known, session in self._sessions:
+            if known is weights or not (known or weights):
+                return session
+        self._sessions.append((weights, self._open_with(weights)))
+        return self._sessions[-1][1]
+
+    def close(self) -> None:
+        """Free the memory of all sessions."""
+        for _, session in self._sessions:
+            session.close()
+        self._sessions = []
 
     def __enter__(self) -> PartitionRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self.close()
 
 
 class Frontier:

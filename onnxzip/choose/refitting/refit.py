@@ -41,7 +41,7 @@ from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress
 from onnxzip.rewrite.restorer import Restorer
-from onnxzip.runtime.session import open_session
+from onnxzip.runtime.session import Session, open_session
 
 _REFITTED = ("Conv", "Gemm")
 """Not MatMul: what tokens of the calibration texts have in common, other texts do not. all-MiniLM-L6-v2,
@@ -158,6 +158,7 @@ class Refitter:
                 sums = self._sum_up(run, i, job, original, compressed)
                 if sums is not None:
                     job.fit(partition, sums)
+                run.close()  # others follow
                 if partition.makes:
                     weights = job.weights(partition, with_own=True)
                     for i_run, values in enumerate(compressed):
@@ -220,7 +221,7 @@ class Refitter:
     def _open(
         self, partitioned: PartitionedModel, partition: Partition, frontier: Frontier
     ) -> PartitionRun:
-        """Open a session on a partition.
+        """Return what runs a partition.
 
         Raises:
             ModelError: the partition reads something that is no tensor, or does not load.
@@ -229,9 +230,14 @@ class Refitter:
         for name in partition.reads:
             if name not in values:
                 raise ModelError(f"'{name}' is no tensor that one partition could hand to another")
-        model = partitioned.build(partition, {name: values[name].dtype for name in partition.reads})
-        session = open_session(loadable(model), custom_ops=self._custom_ops)
-        return PartitionRun(session, frozenset(v.name for v in model.proto.graph.input))
+        types = {name: values[name].dtype for name in partition.reads}
+        inputs = {v.name for v in partitioned.build(partition, types).proto.graph.input}
+
+        def open_with(weights: LiveValues) -> Session:
+            model = partitioned.build(partition, types, weights)
+            return open_session(loadable(model), custom_ops=self._custom_ops)
+
+        return PartitionRun(open_with, frozenset(inputs))
 
     def _try(self, partitioned: PartitionedModel) -> float:
         """Run the first feed through all partitions; return how many runs like it are wanted.

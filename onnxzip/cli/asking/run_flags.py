@@ -33,6 +33,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="most memory that the run may hold, e.g. 2GB; one that comes to hold more is ended (Linux)",
     )
     group.add_argument("--seed", type=read_int, metavar="N", help="of generated inputs (default 0)")
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="address of a Dask scheduler, such as tcp://host:8786, whose workers do the work on "
+        "weights, in place of -j",
+    )
     _add_cache_options(group)
     _add_file_options(group)
     _add_volume(group)

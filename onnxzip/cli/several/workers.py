@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from typing import TypeAlias
 from onnxzip.cli.arguments import Request
 from onnxzip.cli.messages import complete, explain
 from onnxzip.cli.several.one import Told, compress_file
-from onnxzip.cli.stopping import Stopped, deaf, listen, stoppable
+from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, deaf, listen, stoppable
 from onnxzip.cli.streams import open_streams
 from onnxzip.cli.supervision import describe_ending, tidy
 from onnxzip.errors import (
@@ -154,10 +153,13 @@ def _work(request: Request, pipe: Connection, parent: int) -> None:
             listen()
             outcome = _outcome(compress_file(request, stops, show))
         except KeyboardInterrupt as error:
-            number = error.number if isinstance(error, Stopped) else signal.SIGINT
-            outcome = Outcome(128 + number, verdict="stopped")
+            outcome = _stopped(error if isinstance(error, Stopped) else Stopped())
         except (Exception, SystemExit) as error:
-            outcome = _failure(error, request, is_done=stops.is_done)
+            outcome = (
+                _failure(error, request, is_done=stops.is_done)
+                if stops.stopped is None
+                else _stopped(stops.stopped)
+            )
         pipe.send(outcome)
 
 
@@ -167,6 +169,10 @@ def _outcome(told: Told) -> Outcome:
     report = told.report
     verdict = brief_verdict(report.checks)
     return Outcome(0, report.bytes_before, report.bytes_after, verdict, told.lines, told.table)
+
+
+def _stopped(stopped: Stopped) -> Outcome:
+    return Outcome(EXIT_SIGNAL + stopped.number, verdict="stopped")
 
 
 def _failure(error: Exception | SystemExit, request: Request, *, is_done: bool) -> Outcome:

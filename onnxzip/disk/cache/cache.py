@@ -102,7 +102,7 @@ class Cache:
             try:
                 self._opened.store.write(self._key(self._opened, kind, parts), content)
             except OSError as error:
-                reason = f"`cache`: what was worked out is not kept: {reason_of(error)}"
+                reason = f"cache: what was worked out is not kept: {reason_of(error)}"
                 self.findings.append(Finding("cache", reason))
         return result
 

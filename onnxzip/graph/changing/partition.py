@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 
+from onnxzip.graph.changing.constants import with_constants
+from onnxzip.graph.changing.cutting.part import build_part, nodes_behind
 from onnxzip.graph.changing.fields import replace_all
-from onnxzip.graph.changing.hoisting import hoist_weights, make_overridable
+from onnxzip.graph.changing.hoisting import hoist_weights
 from onnxzip.graph.reading.layouts import is_known_domain, node_attributes
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.operands import Operand
-from onnxzip.graph.reading.scope import read_by, reads_of, sorted_nodes
-from onnxzip.graph.reading.tensors import element_type
+from onnxzip.graph.reading.scope import reads_of, sorted_nodes
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
 
@@ -55,7 +57,7 @@ class Partition:
 
 @dataclass(frozen=True, eq=False)
 class PartitionedModel:
-    """A model whose weights are optional inputs, and its partitions in the order in which they run."""
+    """A model with its weights in the main graph, and its partitions in the order in which they run."""
 
     model: Model
     partitions: Sequence[Partition]
@@ -66,37 +68,23 @@ class PartitionedModel:
         names = {partition.bias for partition in self.partitions} - {""}
         return {t.name: self.model.array(t) for t in self._graph.initializer if t.name in names}
 
-    @property
-    def inputs(self) -> frozenset[str]:
-        """All that a partition may be fed with from outside: the model's inputs, weights and biases."""
-        return frozenset(v.name for v in self._graph.input)
-
-    def build(self, partition: Partition, types: Mapping[str, np.dtype[np.generic]]) -> Model:
+    def build(
+        self,
+        partition: Partition,
+        types: Mapping[str, np.dtype[np.generic]],
+        values: Mapping[str, Array] = MappingProxyType({}),
+    ) -> Model:
         """Return a partition as a model of its own; its outputs are the target and what it makes.
 
         Args:
             partition: one of `partitions`.
             types: element type of each value that the partition reads.
+            values: other values for its weights and biases, by initializer name.
         """
-        graph, source = onnx.GraphProto(name="partition"), self._graph
-        graph.node.extend(source.node[i] for i in partition.nodes)
-        read = read_by(graph.node)
-        graph.input.extend(v for v in source.input if v.name in read)
-        graph.input.extend(
-            onnx.helper.make_tensor_value_info(name, element_type(types[name]), None)
-            for name in partition.reads
-        )
-        graph.initializer.extend(t for t in source.initializer if t.name in read)
-        graph.sparse_initializer.extend(t for t in source.sparse_initializer if t.values.name in read)
         target = [partition.target] if partition.target else []
-        names = dict.fromkeys((*target, *partition.makes))
-        graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-        whole = self.model.proto
-        proto = onnx.ModelProto(ir_version=whole.ir_version, graph=graph)
-        proto.opset_import.extend(whole.opset_import)
-        proto.functions.extend(whole.functions)
-        arrays = {name: array for name, array in self.model.arrays.items() if name in read}
-        return Model(proto, arrays, self.model.source)
+        reads = {name: types[name] for name in partition.reads}
+        makes = dict.fromkeys((*target, *partition.makes))
+        return with_constants(build_part(self.model, partition.nodes, reads, makes), values)
 
     @property
     def _graph(self) -> onnx.GraphProto:
@@ -131,7 +119,6 @@ def partition_model(
     kept = {t.name for t in graph.initializer if is_kept(t.name)}
     cutter = _Cutter(changed, homes, inputs | kept)
     partitions = cutter.partitions(wanted)
-    make_overridable(changed, {**homes, **{p.bias: p.bias for p in partitions if p.bias}})
     return PartitionedModel(changed, partitions)
 
 
@@ -187,7 +174,8 @@ class _Cutter:
         node = self._nodes[start] if is_site else None
         target, bias = ("", "") if node is None else self._follow(node, end)
         makes = [n for n in self._made if start <= self._made[n] < end and n in needed]
-        nodes, reads = self._ancestors(start, [*makes, *([target] if target else [])])
+        goals = [*makes, *([target] if target else [])]
+        nodes, reads = nodes_behind(self._reads, self._made, start, goals)
         used = {name for i in nodes for name in self._reads[i]}
         weights = {layer: home for home, layer in self._layers.items() if home in used}
         if node is None:
@@ -220,24 +208,6 @@ class _Cutter:
         dims = tuple(tensor.dims)
         padding = (1,) * (len(dims) - len(wanted))
         return name if dims == padding + wanted and tensor.data_type in _FLOATS else ""
-
-    def _ancestors(self, start: int, goals: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the nodes from `start` on that the goals need, and what those read from before."""
-        stack = [self._made[goal] for goal in goals]
-        kept: set[int] = set()
-        reads: dict[str, None] = {}
-        while stack:
-            i = stack.pop()
-            if i in kept:
-                continue
-            kept.add(i)
-            for name in self._reads[i]:
-                made = self._made.get(name)
-                if made is not None and made >= start:
-                    stack.append(made)
-                elif made is not None:
-                    reads[name] = None
-        return tuple(sorted(kept)), tuple(sorted(reads))
 
 
 def _output_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> tuple[int, int]:

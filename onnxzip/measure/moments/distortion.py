@@ -31,6 +31,10 @@ class OutputDistortion:
         noise = self._energy(self._plane - restored.reshape(self._plane.shape))
         return _relative(noise, self._signal)
 
+    def of_energy(self, lost: float) -> float:
+        """Return the error of a weight of which tr(E H E^T) is known."""
+        return _relative(lost, self._signal)
+
     def _energy(self, plane: NDArray[np.float32]) -> float:
         seen = self._statistics.times(plane)
         return max(float(np.einsum("ij,ij->", seen, plane, dtype=np.float64)), 0.0)

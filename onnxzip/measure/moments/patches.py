@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,7 +52,7 @@ def patches(
         pads, strides = [(e - 1, e - 1) for e in extents], ones
     else:
         pads = _pads(values.shape[2:], extents, strides, attributes)
-    padded = np.pad(values, [(0, 0), (0, 0), *pads])
+    padded = _padded(values, pads)
     sizes = [(n - e) // s + 1 for n, e, s in zip(padded.shape[2:], extents, strides, strict=True)]
     if min(sizes) < 1:
         return _NOTHING
@@ -76,6 +76,17 @@ def _positions(sizes: tuple[int, ...], n_most: int, rng: np.random.Generator) ->
     n = int(np.prod(sizes))
     chosen = np.arange(n) if n <= n_most else rng.integers(0, n, n_most)
     return tuple(np.asarray(index, np.int64) for index in np.unravel_index(chosen, sizes))
+
+
+def _padded(values: NDArray[np.float32], pads: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Put zeros around the spatial axes, as np.pad does, which takes as long again for small arrays."""
+    if not any(map(any, pads)):
+        return values
+    sizes = [n + sum(pad) for n, pad in zip(values.shape[2:], pads, strict=True)]
+    wide = np.zeros((*values.shape[:2], *sizes), np.float32)
+    places = (slice(first, first + n) for n, (first, _) in zip(values.shape[2:], pads, strict=True))
+    wide[(slice(None), slice(None), *places)] = values
+    return wide
 
 
 def _spread(values: NDArray[np.float32], strides: tuple[int, ...]) -> NDArray[np.float32]:

@@ -77,12 +77,11 @@ class MemoryWatch:
 
 
 @contextmanager
-def watched(limit: int | None, name: str) -> Iterator[MemoryWatch]:
+def watched(limit: int | None) -> Iterator[MemoryWatch]:
     """Look at what is held while the block runs, and end it where that is more than it may be.
 
     Args:
         limit: bytes; None for any.
-        name: what is worked on, for messages.
 
     Raises:
         UsageError: the system does not tell what is held.
@@ -90,13 +89,13 @@ def watched(limit: int | None, name: str) -> Iterator[MemoryWatch]:
     """
     watch = MemoryWatch(limit)
     if limit is not None:
-        _check(limit, watch.peak, name)
+        _check(limit, watch.peak)
     watch.start()
     try:
         yield watch
     except _Exceeded as error:
         raise InputError(
-            f"{name}: the run came to hold {in_mb(watch.peak)}, more than `max_memory` "
+            f"the run came to hold {in_mb(watch.peak)}, more than `max_memory` "
             f"{in_mb(limit or 0)}; allow more, or pass fewer or smaller samples with `calibration`"
         ) from error
     finally:
@@ -108,12 +107,12 @@ def in_mb(n_bytes: int) -> str:
     return f"{-(-n_bytes // 10**6)}MB"
 
 
-def _check(limit: int, held: int, name: str) -> None:
+def _check(limit: int, held: int) -> None:
     if not is_known():
         raise UsageError("`max_memory` is held on Linux only; leave it out")
     if limit < held + _LEAST_FREE:
         raise InputError(
-            f"{name}: `max_memory` {in_mb(limit)} is too little: {in_mb(held)} are held before a model "
+            f"`max_memory` {in_mb(limit)} is too little: {in_mb(held)} are held before a model "
             f"is read; allow {in_mb(held + _LEAST_FREE)} or more"
         )
 

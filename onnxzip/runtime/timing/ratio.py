@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from onnxzip.records.costs.latency import Latency, Ratio
 
@@ -23,6 +22,9 @@ def ratio_of(before: Latency, after: Latency) -> Ratio:
         before: what is compared with.
         after: of the same rounds, two at least.
     """
+    # Not with the module: it takes longer to load than many a model to compress.
+    from scipy.stats import bootstrap
+
     found = bootstrap(
         (np.array(after.seconds), np.array(before.seconds)),
         _ratio_of_medians,

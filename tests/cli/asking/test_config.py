@@ -97,6 +97,15 @@ def test_what_is_no_toml(content: bytes, config: Path) -> None:
         parse(["a", "b", "--config", str(config)])
 
 
+@pytest.mark.parametrize("line", ["a LINK", "-d a LINK", "a b --bom LINK", "-t a --report LINK.json"])
+def test_it_is_not_written_over(line: str, config: Path) -> None:
+    link = config.with_name("link.json")
+    link.symlink_to(config)
+    arguments = line.replace("LINK.json", str(link)).replace("LINK", str(link)).split()
+    with pytest.raises(UsageError, match=r"would be written over; give .*link\.json another name"):
+        parse([*arguments, "--config", str(config)])
+
+
 def test_what_is_nested_without_end(config: Path) -> None:
     config.write_text(f"keep = {'[' * 20_000}{']' * 20_000}")
     with pytest.raises(InputError, match="nested too deeply"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing.util
 import os
 import signal
@@ -138,7 +139,8 @@ def test_a_failure_stops_no_other_and_processes_change_no_byte(
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     source, out = lay_out(tmp_path / "in"), tmp_path / "out"
-    assert main([*QUICK, "-j2", "--report", ".json", str(source), str(out)]) == 1
+    cache = ["--cache", str(tmp_path / "kept")]
+    assert main([*QUICK, *cache, "-j2", "--report", ".json", str(source), str(out)]) == 1
     printed = capfd.readouterr()
     lines = printed.out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["a.onnx", "bad.onnx", "inner/b.onnx"]
@@ -148,7 +150,10 @@ def test_a_failure_stops_no_other_and_processes_change_no_byte(
     written = sorted(path.name for path in out.rglob("*") if path.is_file())
     assert written == ["a.json", "a.onnx", "b.json", "b.onnx"]
     alone = tmp_path / "alone.onnx"
-    assert main([*QUICK, "-q", str(source / "a.onnx"), str(alone)]) == 0
+    report = ["--report", str(alone.with_suffix(".json"))]
+    assert main([*QUICK, "-q", *cache, *report, str(source / "a.onnx"), str(alone)]) == 0
+    recalled = json.loads(alone.with_suffix(".json").read_text())["recalled"]
+    assert {"kind": "weights' candidates", "n_recalled": 2, "n_wanted": 2} in recalled
     assert alone.read_bytes() == (out / "a.onnx").read_bytes() == (out / "inner/b.onnx").read_bytes()
     before = (out / "a.onnx").stat().st_mtime_ns
     capfd.readouterr()

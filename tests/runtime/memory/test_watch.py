@@ -17,7 +17,7 @@ from onnxzip.runtime.memory.watch import watched
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is held")
 
 SIZE = 200 << 20
-TOO_MUCH = r"^m: the run came to hold \d+MB, more than max_memory \d+MB; allow more, or"
+TOO_MUCH = r"^the run came to hold \d+MB, more than max_memory \d+MB; allow more, or"
 
 
 def hold(n_bytes: int, seconds: float) -> None:
@@ -30,7 +30,7 @@ def hold(n_bytes: int, seconds: float) -> None:
 
 
 def test_the_most_that_was_held_is_told() -> None:
-    with watched(None, "m") as watch:
+    with watched(None) as watch:
         before = watch.peak
         assert watch.n_free is None
         hold(SIZE, 0.3)
@@ -51,10 +51,10 @@ def test_what_another_process_holds_counts() -> None:
 
 def test_a_run_that_comes_to_hold_too_much_is_ended() -> None:
     limit = held_bytes() + SIZE // 2
-    with watched(limit, "m") as watch:
+    with watched(limit) as watch:
         assert watch.n_free is not None
         assert 0 < watch.n_free <= SIZE // 2
-    with pytest.raises(InputError, match=TOO_MUCH), watched(limit, "m"):
+    with pytest.raises(InputError, match=TOO_MUCH), watched(limit):
         hold(SIZE, 20)
     time.sleep(0.1)  # nothing comes later
 
@@ -66,21 +66,21 @@ def test_a_destructor_or_a_handler_of_failures_swallows_nothing() -> None:
         except Exception as error:  # what onnxruntime raises has no common base class
             raise AssertionError from error
 
-    with pytest.raises(InputError, match="came to hold"), watched(held_bytes() + SIZE // 2, "m"):
+    with pytest.raises(InputError, match="came to hold"), watched(held_bytes() + SIZE // 2):
         stubborn()
 
 
 def test_files_that_are_put_in_place_are_not_stopped() -> None:
-    with watched(held_bytes() + SIZE // 2, "m") as watch:
+    with watched(held_bytes() + SIZE // 2) as watch:
         watch.stop_ending()
         hold(SIZE, 0.3)
     assert watch.peak > SIZE
 
 
 def test_a_limit_below_what_anything_takes_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    little = r"m: max_memory 1MB is too little: .*; allow \d+MB or more"
-    with pytest.raises(InputError, match=little), watched(1_000_000, "m"):
+    little = r"max_memory 1MB is too little: .*; allow \d+MB or more"
+    with pytest.raises(InputError, match=little), watched(1_000_000):
         raise AssertionError
     monkeypatch.setattr(module, "is_known", lambda: False)
-    with pytest.raises(UsageError, match="on Linux only"), watched(1 << 40, "m"):
+    with pytest.raises(UsageError, match="on Linux only"), watched(1 << 40):
         raise AssertionError

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from onnxzip.disk.cache.cache import Cache, Parts, open_cache
+from onnxzip.disk.cache.cache import Cache, Parts
 from onnxzip.disk.cache.content import digest
 from onnxzip.disk.cache.kinds import CANDIDATES, STATISTICS, Measured, Offers
 from onnxzip.graph import Model, release_pages
 from onnxzip.measure.moments.second_moments import LayerStatistics, collect_statistics, on_disk
 from onnxzip.measure.subject import Subject
-from onnxzip.options import Options
 from onnxzip.passbase import Codec, Pass
-from onnxzip.propose.registry import folders_of_passes
-from onnxzip.propose.surroundings import surroundings
+from onnxzip.propose.offers import collect_offers
+from onnxzip.propose.working.workers import Workers
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Skip
 from onnxzip.records.progress import ShowProgress, at
-
-
-def cache_for(original: Model, options: Options) -> Cache:
-    """Return the cache of a run on a model; one that keeps nothing where none is asked for.
-
-    Raises:
-        OutputError: nothing can be written there.
-    """
-    if options.cache is None:
-        return Cache()
-    computed_with = surroundings(folders_of_passes(), options.custom_ops)
-    return open_cache(options.cache, options.cache_size, content_of(original), computed_with)
 
 
 def content_of(model: Model) -> str:
@@ -90,23 +77,37 @@ def offered(
     layers: Sequence[Layer],
     passes: Mapping[str, Mapping[str, Pass]],
     codecs: Mapping[str, Codec],
-    work_out: Callable[[Sequence[Layer]], Iterator[Offers]],
     cache: Cache,
-) -> Iterator[Offers]:
-    """Yield what passes offer for each layer, in order; each is kept as soon as it is there.
+    workers: Workers,
+) -> Iterator[tuple[int, Offers]]:
+    """Yield the place of each layer and what passes offer for it; each is kept as soon as it is there.
 
     Args:
         layers: the layers.
         passes: that may work on each, by layer name and by their own.
         codecs: by layer name.
-        work_out: yields what passes offer for some of the layers, in order.
-        cache: where the others are looked up.
+        cache: where they are looked up.
+        workers: who works out the others.
     """
 
     def parts_of(layer: Layer) -> Parts:
         return lambda: (cache.digest(layer), passes[layer.name], codecs[layer.name])
 
-    known = [cache.find(CANDIDATES, parts_of(layer)) for layer in layers]
-    made = work_out([layer for layer, own in zip(layers, known, strict=True) if own is None])
-    for layer, own in zip(layers, known, strict=True):
-        yield cache.keep(CANDIDATES, parts_of(layer), next(made)) if own is None else own
+    places: list[int] = []
+    for place, layer in enumerate(layers):
+        known = cache.find(CANDIDATES, parts_of(layer))
+        if known is None:
+            places.append(place)
+        else:
+            yield place, known
+    some = [layers[place] for place in places]
+    results = workers.work(
+        collect_offers,
+        [(layer, passes[layer.name], codecs[layer.name]) for layer in some],
+        [layer.name for layer in some],
+        [layer.weight.size for layer in some],
+    )
+    for i, offers, is_own in results:
+        if is_own:
+            cache.keep(CANDIDATES, parts_of(some[i]), offers)
+        yield places[i], offers
