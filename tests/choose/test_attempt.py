@@ -26,7 +26,9 @@ def allowances(
 
     monkeypatch.setattr(attempt, "_attempt", answer)
     nothing: Any = None
-    made = attempt.attempt_within(nothing, nothing, nothing, Options(load_memory=allowed), nothing, nothing)
+    made = attempt.attempt_within(
+        nothing, nothing, nothing, Options(load_memory=allowed), nothing, nothing
+    )
     assert made.load_bytes == needs[len(asked) - 1]
     return asked
 
