@@ -69,6 +69,7 @@ def compress(
             best_effort: whether to return the model that loses least where none meets the tolerance.
             target_size: bytes the file may take, or a text such as "4MB"; instead of a tolerance.
             load_memory: bytes that decoding may add while a session is created, or a text: "60MB".
+            max_memory: bytes that the run may hold, likewise; a run that holds more is ended.
             objective: "size" or "speed".
             threads, batch: threads and samples of the runs that "speed" times.
             freeze_inputs: whether initializers that are also graph inputs become constants.

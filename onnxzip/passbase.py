@@ -122,6 +122,9 @@ class Pass(ABC):
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     min_opset: ClassVar[int] = 7
     """The oldest operator set that has all operators that it emits."""
+    n_copies: ClassVar[float] = 10
+    """Copies of a weight, in float32, that it holds at most while it looks for candidates, encodes and
+    restores one (`python -m tests.bench.memory passes`)."""
     is_usual: ClassVar[bool] = False
     """Whether its candidates are good for most weights, so that other passes' are compared with them."""
 

@@ -35,7 +35,8 @@ from onnxzip.records.progress import ShowProgress, at, rising, show_nothing
 from onnxzip.report.assembly import assemble, with_load_bytes
 from onnxzip.report.record import LayerSensitivity, Report
 from onnxzip.rewrite.emit import Emitted
-from onnxzip.runtime.own_path import load_by_path
+from onnxzip.runtime.memory.watch import watched
+from onnxzip.runtime.own_path import load_by_path, n_loaded_bytes
 from onnxzip.trust.delivery import check_no_signature
 from onnxzip.trust.papers import Papers
 
@@ -76,11 +77,10 @@ def compress(
     """
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
-    with ExitStack() as stack:
-        stack.enter_context(threadpool_limits(1))  # with several BLAS adds up in another order
-        show("reading", at("reading"))
+    with threadpool_limits(1), watched(options.max_memory) as watch, ExitStack() as stack:
+        show("reading", at("reading"))  # with several threads BLAS would add up in another order
         original, place = _open(source, output, options, beside, papers)
-        means = stack.enter_context(means_for(original, options))
+        means = stack.enter_context(means_for(original, options, watch))
         show("folding", at("folding"))
         draft = draft_offered(original, options)
         show("running the original", at("running the original"))
@@ -90,7 +90,7 @@ def compress(
         faster = accelerate(draft, subject, aimed, show)
         made = attempt_within(original, faster, subject, aimed, faster.behind(show), means)
         chooser, plan, emitted, proof = made.chooser, made.plan, made.emitted, made.proof
-        shown = demonstrate(original, emitted.model, subject, proof.checks)
+        shown = demonstrate(original, proof.standing, subject, proof.checks, is_file=proof.is_whole)
         speed = faster.compare(original, emitted.model)
         show("writing", at("writing"))
         skips = (*made.proposal.skips, *chooser.skips(plan), *unusable)
@@ -137,9 +137,8 @@ class _Found:
     def _slower(self) -> tuple[Finding, ...]:
         """A warning of a model that is written although it is no faster."""
         reason = self.why_not_faster
-        return (
-            (Finding("not faster", reason.removeprefix(f"{self.original.source}: ")),) if reason else ()
-        )
+        found = Finding("not faster", reason.removeprefix(f"{self.original.source}: "))
+        return (found,) if reason else ()
 
     @property
     def _own_findings(self) -> Sequence[Finding]:
@@ -188,6 +187,7 @@ class _Found:
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
         report = with_load_bytes(report, of_layers, n_needed)
         report = replace(report, speed=self.speed, recalled=self.means.cache.recalled)
+        report = replace(report, peak_memory=self.means.watch.peak or None)
         return self.shown.added_to(report, self.command, to_toml(self.options))
 
 
@@ -267,6 +267,7 @@ def _write(
     reports: list[Report] = []
 
     def finish(n_bytes: int, digest: str, data: Path | None) -> None:
+        found.means.watch.stop_ending()
         report = found.report(n_bytes, digest)
         if papers is not None:
             report = replace(report, settings={**report.settings, **papers.described()})
@@ -275,17 +276,17 @@ def _write(
         if papers is not None:
             papers.write(report, data)
 
+    def check(path: Path) -> None:
+        n_decoded = sum(graph.load_bytes(model, found.emitted.n_nodes).values())
+        has_room = found.means.watch.has_room(n_loaded_bytes(n_decoded, found.original.n_bytes))
+        is_whole = found.proof.is_whole and has_room
+        load_by_path(path, str(place), found.options.custom_ops, packs=is_whole, folds=is_whole)
+
     proto = graph.to_proto(model) if graph.inline_bytes(model) <= graph.MAX_INLINE_BYTES else None
     if place is not None:
         write = graph.write_model if papers is None else papers.write_model
-        write(
-            model,
-            place,
-            finish,
-            overwrite=found.options.overwrite,
-            check=lambda path: load_by_path(path, str(place), found.options.custom_ops),
-            kept=found.original.files,
-        )
+        kept, overwrite = found.original.files, found.options.overwrite
+        write(model, place, finish, overwrite=overwrite, check=check, kept=kept)
     elif proto is not None:
         data = proto.SerializeToString(deterministic=True)
         finish(len(data), hashlib.sha256(data).hexdigest(), None)

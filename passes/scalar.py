@@ -29,6 +29,7 @@ class ScalarPass(Pass):
     """Quantise every filter (a row of the out x in*k plane) as one segment; short rows are grouped."""
 
     name: ClassVar[str] = "scalar"
+    n_copies: ClassVar[float] = 4
     is_usual: ClassVar[bool] = True
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 

@@ -61,7 +61,8 @@ def test_settings_mirror_options() -> None:
     assert sorted(settings) == sorted(fields)
     for name, hint in fields.items():
         wanted = {m for member in members(hint) for m in members(wider.get(member, member))}
-        sizes = {size: {str} for size in ("target_size", "load_memory", "cache_size")}
+        texts = ("target_size", "load_memory", "max_memory", "cache_size")
+        sizes = {size: {str} for size in texts}
         extra = {"labels": {Sequence[int]}, **sizes}.get(name, set())
         assert members(settings[name]) == wanted | extra, name
     assert settings["objective"] == Literal["size", "speed"]

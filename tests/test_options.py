@@ -49,6 +49,11 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
         [0, -1, True, 1e6, "", "MB", "4XB", "1e6", "-4MB", "0.1B", "9" * 5000, b"4MB", HUGE],
         "is not a size of a byte or more",
     ),
+    "max_memory": (
+        [(5, 5), ("2GB", 2_000_000_000), (None, None)],
+        [0, -1, True, "", HUGE],
+        "is not a size of a byte or more",
+    ),
     "load_memory": (
         [(5, 5), ("60MB", 60_000_000), (None, None)],
         [0, -1, True, "", HUGE],
@@ -218,6 +223,7 @@ def test_described_shows_all_that_shapes_the_file() -> None:
         "best_effort": {"best_effort": True},
         "target_size": {"target_size": "4MB"},
         "load_memory": {"load_memory": "60MB"},
+        "max_memory": {"max_memory": "2GB"},
         "objective": {"objective": "speed"},
         **{name: {name: 2, "objective": "speed"} for name in ("threads", "batch")},
         "pass_settings": {"pass_settings": {"dct": {"block": (8, 4)}}},

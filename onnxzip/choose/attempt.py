@@ -18,6 +18,7 @@ from onnxzip.records.plan import Plan
 from onnxzip.records.progress import ShowProgress, at
 from onnxzip.rewrite.emit import Emitted, Emitter
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.memory.watch import MemoryWatch
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,9 @@ def _attempt(
     made_from = Origin(graph.weights_checksum(original), (*subject.doubts, *chooser.doubts))
     emitter = _emitter(proposal, source, subject, options, restorer, made_from)
     plan = _first_plan(chooser, emitter, options)
-    plan, emitted, proof = _proven(original, plan, chooser, emitter, restorer, subject, show)
+    plan, emitted, proof = _proven(
+        original, plan, chooser, emitter, restorer, subject, show, means.watch
+    )
     return Attempt(proposal, chooser, plan, emitted, proof)
 
 
@@ -116,6 +119,7 @@ def _proven(
     restorer: Restorer,
     subject: Subject,
     show: ShowProgress,
+    watch: MemoryWatch | None,
 ) -> tuple[Plan, Emitted, Proof]:
     """Emit and check a plan, then tighter ones until one passes; one that was refused is the last."""
     while True:
@@ -127,6 +131,7 @@ def _proven(
             *(original, settled, emitted, plan, restorer, subject),
             unproven=chooser.doubts,
             is_last=is_last,
+            watch=watch,
         )
         if proof.passed or is_last:
             return plan, emitted, proof

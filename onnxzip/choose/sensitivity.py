@@ -137,7 +137,7 @@ class Prober:
         """Return what a plan comes to on the whole model."""
 
         def run() -> Outcome:
-            weights = {name: self._restorer.restore(c) for name, c in plan.chosen.items()}
+            weights = self._restorer.restore_all(plan.chosen.values())
             return self.aim.outcome(self.trials, {**weights, **settled(plan)})
 
         return self._results.outcome(plan, self.subject, self.aim.floor, run)
@@ -293,7 +293,7 @@ class Prober:
             if isinstance(changed, Rounding):
                 weights = rounded(changed, {layer.name: layer.weight for layer in changed.layers})
             else:
-                weights = {c.layer.name: self._restorer.restore(c) for c in changed}
+                weights = self._restorer.restore_all(changed)
             return self.trials.probe(weights, probes)
 
         return self._results.sensitivity(changed, probes, run)

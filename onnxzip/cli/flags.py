@@ -94,11 +94,7 @@ def _add_loss_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels", type=read_path, metavar="FILE.npy", help="true classes, for --metric top1"
     )
-    group.add_argument(
-        "--metric",
-        metavar="NAME",
-        help=_metric_help(),
-    )
+    group.add_argument("--metric", metavar="NAME", help=_metric_help())
     group.add_argument(
         "--tolerance",
         type=read_float,

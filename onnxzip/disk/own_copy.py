@@ -7,17 +7,18 @@ that is mapped instead: their memory can be given back (`release_pages`) and is 
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import ESTALE
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
+from onnxzip.disk.mapped_file import MappedFile, unnamed_file
 from onnxzip.records.aliases import Array
 
 _MIN_DISK_BYTES = 1 << 20
@@ -25,6 +26,10 @@ _MIN_DISK_BYTES = 1 << 20
 
 _CHUNK_BYTES = 1 << 20
 """What is copied at once."""
+
+_MIN_SETTLED_BYTES, _MIN_TOGETHER_BYTES = 1 << 16, 1 << 26
+"""Arrays that go to a file when they are so large, each and in all: 16 pages, and what sessions take in
+memory as well (`graph.writing.loadable`)."""
 
 _ALIGNMENT = 64
 """A cache line, and the widest vector that onnxruntime's kernels load."""
@@ -147,16 +152,43 @@ def share_with_disk(arrays: Sequence[Array]) -> list[Array]:
     """
     if not any(array.nbytes for array in arrays):
         return list(arrays)
-    mapping = _on_disk(chunk for array in arrays for chunk in _aligned(array))
+    return make_on_disk(lambda: arrays)
+
+
+def make_on_disk(make: Callable[[], Iterable[Array]]) -> list[Array]:
+    """Return read-only views of arrays that are written to such a file one after the other.
+
+    Args:
+        make: yields the arrays; called again where there is no space, and they stay in memory.
+    """
+    kinds: list[tuple[np.dtype[Any], tuple[int, ...]]] = []
+
+    def chunks() -> Chunks:
+        for array in make():
+            kinds.append((array.dtype, array.shape))
+            yield from _aligned(array)
+
+    mapping = _on_disk(chunks())
     if mapping is None:
-        return list(arrays)
+        return list(make())
     views: list[Array] = []
     position = 0
-    for array in arrays:
-        view = np.frombuffer(mapping, array.dtype, array.size, position)
-        views.append(view.reshape(array.shape))
-        position += array.nbytes + -array.nbytes % _ALIGNMENT
+    for dtype, shape in kinds:
+        view = np.frombuffer(mapping, dtype, math.prod(shape), position)
+        views.append(view.reshape(shape))
+        position += view.nbytes + -view.nbytes % _ALIGNMENT
     return views
+
+
+def settle(arrays: dict[str, Array]) -> None:
+    """Move arrays that lie in memory to a file, in place, where they are large together."""
+    large = {
+        name: array
+        for name, array in arrays.items()
+        if array.nbytes >= _MIN_SETTLED_BYTES and mapping_of(array) is None
+    }
+    if sum(array.nbytes for array in large.values()) >= _MIN_TOGETHER_BYTES:
+        arrays.update(zip(large, share_with_disk(list(large.values())), strict=True))
 
 
 def as_bytes(array: Array) -> Array:
@@ -181,6 +213,17 @@ def mapping_of(array: Array) -> mmap.mmap | None:
     if isinstance(base, memoryview):
         base = base.obj
     return base if isinstance(base, mmap.mmap) else None
+
+
+def position_of(array: Array) -> tuple[MappedFile, int] | None:
+    """Return the file of ours that an array lies in, in one piece, and where; None for any other."""
+    mapping = mapping_of(array)
+    if not isinstance(mapping, MappedFile) or not mapping.name:
+        return None
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        return None
+    start = int(np.frombuffer(mapping, np.uint8).ctypes.data)
+    return mapping, int(array.ctypes.data) - start
 
 
 def _aligned(array: Array) -> Chunks:
@@ -227,14 +270,14 @@ def _own_bytes(read: Callable[[], Chunks], n_bytes: int) -> Array:
 def _on_disk(chunks: Chunks) -> mmap.mmap | None:
     """Return chunks as a mapped temporary file that has no name, None where there is no room for it."""
     try:
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (what reading raises is not caught)
+        file = unnamed_file()
     except OSError:
         return None
     with file:
         if not all(_has_room(file, chunk) for chunk in chunks):
             return None
         try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return MappedFile.of(file)
         except OSError:
             return None
 

@@ -7,13 +7,15 @@ there are no such locks (Windows, some network file systems) what a killed run l
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +51,29 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+def lasting_folder() -> Path:
+    """Return a folder where the system keeps such, the same each time; it is removed with this process.
+
+    Raises:
+        OSError: there is no place for it.
+    """
+    return _folder_of(os.getpid())
+
+
+@functools.cache
+def _folder_of(process: int) -> Path:
+    """Return the folder of a process: a fork gets one of its own."""
+    stack = ExitStack()
+    path = stack.enter_context(temporary_folder())
+
+    def close() -> None:
+        if os.getpid() == process:
+            stack.close()
+
+    atexit.register(close)
+    return path
 
 
 def remove_abandoned(folder: Path) -> None:

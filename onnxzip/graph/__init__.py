@@ -58,6 +58,7 @@ from onnxzip.graph.writing.decoder_view import (
 )
 from onnxzip.graph.writing.decoding.load_memory import largest_output, load_bytes, oversized_nodes
 from onnxzip.graph.writing.decoding.pieces import most_bytes_in_use, piece_model, pieces_of
+from onnxzip.graph.writing.decoding.rounds import Round, round_of, rounds_of
 from onnxzip.graph.writing.files import (
     MAX_INLINE_BYTES,
     check_output,
@@ -111,6 +112,7 @@ __all__ = [
     "Partition",
     "PartitionedModel",
     "PlainModel",
+    "Round",
     "RoundedValues",
     "Site",
     "Stage",
@@ -169,6 +171,8 @@ __all__ = [
     "read_origin",
     "read_ports",
     "release_pages",
+    "round_of",
+    "rounds_of",
     "run_cost",
     "share_with_disk",
     "shorten_names",

@@ -75,6 +75,7 @@ class Options:
         tolerance: largest loss in the metric's unit; None takes the metric's default.
         best_effort: take the file that loses least where none meets the tolerance.
         target_size: bytes the file may take, instead of a tolerance; the loss is measured and stated.
+        max_memory: bytes that the run may hold, beside mapped files; what takes more is left or ends it.
         load_memory: bytes that decoding may add while a session is created; what does not fit is packed.
         objective: "size" leaves what runs as it is; "speed" lets nodes compute in int8, or as factors,
             where that measures faster.
@@ -113,6 +114,7 @@ class Options:
     best_effort: bool = False
     target_size: int | None = None
     load_memory: int | None = None
+    max_memory: int | None = None
     objective: Literal["size", "speed"] = "size"
     threads: int | None = None
     batch: int | None = None
@@ -165,9 +167,8 @@ class Options:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         for pass_name, given in self.pass_settings.items():
             values.update({f"{pass_name}.{key}": value for key, value in given.items()})
-        return {
-            key: _described(value) for key, value in {**values, **named}.items() if value is not None
-        }
+        told = {**values, **named}
+        return {key: _described(value) for key, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,8 +247,7 @@ _READERS: Mapping[str, Reader] = {
     "metric": read_metric,
     "tolerance": _optional(read_number),
     "best_effort": read_flag,
-    "target_size": _optional(read_size),
-    "load_memory": _optional(read_size),
+    **dict.fromkeys(("target_size", "load_memory", "max_memory"), _optional(read_size)),
     "objective": read_objective,
     "threads": _optional(lambda name, value: read_whole(name, value, 1, _MAX_JOBS)),
     "batch": _optional(lambda name, value: read_whole(name, value, 1, _MAX_BATCH)),

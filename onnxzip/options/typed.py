@@ -38,6 +38,7 @@ class Settings(VerifySettings, total=False):
     best_effort: bool
     target_size: WholeNumber | str | None
     load_memory: WholeNumber | str | None
+    max_memory: WholeNumber | str | None
     objective: Literal["size", "speed"]
     threads: WholeNumber | None
     batch: WholeNumber | None

@@ -16,6 +16,7 @@ from onnxzip.passbase import Codec, Pass
 from onnxzip.propose.ladders import completed
 from onnxzip.propose.offers import able_passes, collect_offers, kind_of
 from onnxzip.propose.registry import make_passes
+from onnxzip.propose.room import fitting
 from onnxzip.propose.structure import Draft, Settled, draft_structure
 from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
 from onnxzip.propose.working.means import Means
@@ -92,6 +93,13 @@ def propose(
 ) -> Proposal:
     """Collect every pass's candidates for each of a model's weights.
 
+    Args:
+        settled: the model.
+        subject: what it meets.
+        options: what is allowed and wanted.
+        show: called with the stage and the fraction done.
+        means: what is worked with.
+
     Raises:
         UsageError: a pass or one of its settings does not exist.
     """
@@ -100,7 +108,9 @@ def propose(
     model_digest = content_of(model) if means.cache.is_on else ""
     layers, unmeasured = measured(model, model_digest, found.layers, subject, show, means.cache)
     codecs = chosen_level.codecs(layers, options.load_memory)
-    ladders, refusals = _collect_ladders(layers, weight_passes, codecs, means, show)
+    ladders, refusals = _collect_ladders(
+        *(layers, weight_passes, codecs, means, show), n_free=means.n_free_each
+    )
     n_candidates = sum(map(len, ladders.values()))
     _log.info("proposed: %d layers, %d candidates", len(layers), n_candidates)
     return Proposal(
@@ -173,10 +183,13 @@ def _collect_ladders(
     codecs: Mapping[str, Codec],
     means: Means,
     show: ShowProgress,
+    n_free: int | None,
 ) -> tuple[dict[str, Sequence[Candidate]], list[Skip]]:
     """Return the candidates of each layer, payloads released, and what passes refused."""
+    able = {layer.name: fitting(layer, passes, n_free) for layer in layers}
+    fit = {name: found for name, (found, _) in able.items()}
     offers: dict[int, Offers] = {}
-    for place, found in offered(layers, passes, codecs, means.cache, means.workers):
+    for place, found in offered(layers, fit, codecs, means.cache, means.workers):
         offers[place] = found
         n_done = len(offers)
         show(f"layer {n_done} of {len(layers)}", at("layers", n_done / len(layers)))
@@ -188,5 +201,5 @@ def _collect_ladders(
         # What is between two rates, or above them, may be infinite where both are not.
         is_curve = not layer.is_near_infinity
         ladders[layer.name] = completed(candidates, codecs[layer.name]) if is_curve else candidates
-        skips += refusals
+        skips += [*able[layer.name][1], *(refusals if able[layer.name][0] else ())]
     return ladders, skips

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from onnxzip.errors import VerificationError
-from onnxzip.graph import Model, decoded_names, share_with_disk
+from onnxzip.graph import (
+    Model,
+    Round,
+    count_differences,
+    decoded_names,
+    loadable,
+    release_pages,
+    share_with_disk,
+    structure,
+)
 from onnxzip.prove.decoding import decode_steps, decoded_arrays
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import settled
+from onnxzip.runtime.optimised import optimised_model
+from onnxzip.runtime.own_fault import own_fault
+from onnxzip.runtime.session import open_session
 from onnxzip.runtime.survival import run_steps
 
 _N_COMPARED = 1 << 20
@@ -71,6 +83,43 @@ def check_decoded(
         worst = max(worst, deviation(layer.name, constants[layer.name]))
     for name, array in emitted.biases.items():
         worst = max(worst, deviation(name, array))
+    return worst
+
+
+def check_folding(
+    rounds: Iterable[Round], decoded: Mapping[str, Array], providers: Sequence[str]
+) -> float:
+    """See that sessions fold what decodes, and to what; return the worst deviation.
+
+    Args:
+        rounds: the decoder, some values at a time.
+        decoded: all that it decodes, by name.
+        providers: where to look.
+
+    Returns:
+        The worst of max |folded - decoded| / max |decoded|.
+
+    Raises:
+        VerificationError: a node is left that decodes.
+    """
+    worst = 0.0
+    for part in rounds:
+        with own_fault(part.model.source):
+            found, wanted = (
+                structure(optimised_model(loadable(m))) for m in (part.model, part.folded(decoded))
+            )
+            if n_different := count_differences(found, wanted):
+                raise VerificationError(
+                    f"{part.model.source}: {n_different} nodes that decode are left after BASIC "
+                    "optimisation; please report this model"
+                )
+            feeds = {name: np.array(shape, np.int64) for name, shape in part.fed.items()}
+            for provider in providers:
+                with open_session(loadable(part.model), provider=provider, repeatable=True) as session:
+                    values = session.run(feeds)
+                for name, output in part.outputs.items():
+                    worst = max(worst, _max_deviation(decoded[name], values.pop(output)))
+        release_pages(decoded.values())
     return worst
 
 

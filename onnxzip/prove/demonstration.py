@@ -61,15 +61,18 @@ def demonstrate(
     subject: Subject,
     checks: Sequence[Check],
     apart: Apart | None = None,
+    *,
+    is_file: bool = True,
 ) -> Demonstration:
     """Run both models, on the CPU, on samples that stand for the loss that was found.
 
     Args:
         original: the model as it was read.
-        compressed: the file.
+        compressed: the file, or what answers for it.
         subject: what the verdict is about.
         checks: the proof, which says how the loss is spread over samples.
         apart: runs the file where that may be anybody's.
+        is_file: whether `compressed` is the file, so that its sessions tell how the file loads.
     """
     drift = next((check for check in checks if check.kind == "drift"), None)
     if drift is None:
@@ -86,7 +89,7 @@ def demonstrate(
     else:
         after, others = apart.run(_timed_answers, compressed, subject.custom_ops, leads, rows)
     examples = map(_example, [sample.feeds] * len(places), places, answers, others)
-    return Demonstration(tuple(examples), LoadSeconds(before, after))
+    return Demonstration(tuple(examples), LoadSeconds(before, after) if is_file else None)
 
 
 def _judged(subject: Subject, drift: Check) -> Sample:

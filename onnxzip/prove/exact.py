@@ -7,20 +7,32 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from onnxzip.errors import VerificationError
-from onnxzip.graph import Model, loadable, release_pages, structure, with_copied_constants
+from onnxzip.errors import InputError, VerificationError
+from onnxzip.graph import (
+    Model,
+    companions,
+    loadable,
+    most_bytes_in_use,
+    release_pages,
+    round_of,
+    rounds_of,
+    structure,
+    with_copied_constants,
+    with_plain_weights,
+)
 from onnxzip.inputs.feedset import FeedSet
 from onnxzip.measure.metrics.rel_l2 import RelL2, exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.outputs.running_sums import Runs
 from onnxzip.measure.subject import Subject
-from onnxzip.prove.decoded_weights import check_decoded, decode_weights
+from onnxzip.prove.decoded_weights import check_decoded, check_folding, decode_weights
 from onnxzip.prove.notes import note_on
 from onnxzip.prove.structure import check_structure
 from onnxzip.records.check import Check
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted, plain_reference
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.memory.watch import in_mb
 from onnxzip.runtime.optimised import optimised_model
 from onnxzip.runtime.outputs import Outputs
 from onnxzip.runtime.own_fault import own_fault
@@ -66,6 +78,14 @@ only round otherwise may differ by much: MatMulNBits with accuracy_level 4, int8
 float32 ones, by 0.009 behind three layers."""
 
 
+_MOST_AT_ONCE, _MOST_IN_ROUND = 1 << 28, 1 << 27
+"""Bytes that decode nodes may put out in one session: 256 MiB, what a run on a small model holds. Above
+that the weights are decoded in rounds of half as much (`python -m tests.bench.memory`)."""
+
+_SPARE = 2
+"""Memory that a session takes which folds, over what its nodes put out: the results are there twice."""
+
+
 @dataclass(frozen=True, eq=False)
 class Expectation:
     """What the emitted graph must be and answer, collected from the plain reference.
@@ -76,26 +96,56 @@ class Expectation:
             folded, the weights are no constants in it either, as kernels may look at that.
         limits: largest deviation from them, by provider (`_limit_on`).
         deviation: worst deviation of the decoded weights from the restored ones.
+        standing: what answers for the emitted model: itself, or, where it takes too much to decode all
+            weights in one session, its graph with the decoded weights.
+        how: what was done instead, in words; "" where nothing was.
     """
 
     nodes: Counter[str]
     runs: dict[tuple[str, Optimisation], list[Outputs]]
     limits: dict[str, float]
     deviation: float
+    standing: Model
+    how: str
 
 
 def expect(
-    folded: Model, emitted: Emitted, plan: Plan, restorer: Restorer, subject: Subject
+    folded: Model,
+    emitted: Emitted,
+    plan: Plan,
+    restorer: Restorer,
+    subject: Subject,
+    n_free: int | None = None,
 ) -> Expectation:
     """Run the original graph with the weights that onnxruntime decodes from the emitted one.
 
+    Args:
+        folded: the original after structural passes.
+        emitted: the compressed model.
+        plan: what it was made from.
+        restorer: restores the plan's weights; forgets its payloads.
+        subject: what to run on.
+        n_free: bytes of memory that are left; None for any.
+
     Raises:
-        VerificationError: a decoded weight is not what numpy restores, or has to be constant.
+        InputError: there is less memory left than decoding takes.
+        VerificationError: a decoded weight is not what numpy restores, or has to be constant; a decoder
+            does not fold.
     """
-    source = emitted.model.source
+    source, standing = emitted.model.source, emitted.model
+    _check_room(emitted, n_free)
+    most = _MOST_AT_ONCE if n_free is None else min(n_free // _SPARE, _MOST_AT_ONCE)
+    names = rounds_of(emitted.model, emitted.n_nodes, most)
+    if len(names) > 1:
+        names = rounds_of(emitted.model, emitted.n_nodes, min(most, _MOST_IN_ROUND))
+    rounds = [round_of(emitted.model, emitted.n_nodes, part) for part in names]
+    small = [part for part in rounds if n_free is None or part.n_bytes <= n_free // _SPARE]
     with own_fault(source):
         decoded = decode_weights(emitted.model, emitted.n_nodes)
     deviation = check_decoded(emitted, plan, decoded, restorer)
+    if len(small) != 1 or len(rounds) != 1:
+        deviation = max(deviation, check_folding(small, decoded, subject.providers))
+        standing = with_plain_weights(emitted.model, emitted.n_nodes, decoded)
     if deviation > EXACT_LIMIT:
         raise VerificationError(
             f"{source}: the graph decodes weights {deviation:.2g} off their restored values "
@@ -106,26 +156,61 @@ def expect(
     release_pages(folded.arrays.values())
     with own_fault(source):
         nodes = structure(optimised_model(loadable(reference), custom_ops=subject.custom_ops))
-    runs, limits = _run_reference(reference, stored, subject)
-    return Expectation(nodes, runs, limits, deviation)
+    parts = [{stored[name] for name in part if name in stored} for part in names]
+    runs, limits = _run_reference(reference, parts, subject)
+    n_unfolded = sum(len(part.outputs) for part in rounds if part not in small)
+    how = "" if standing is emitted.model else f"decoded in {len(rounds)} rounds"
+    if n_unfolded:
+        how += f", {n_unfolded} weights not seen to fold, for lack of memory"
+    return Expectation(nodes, runs, limits, deviation, standing, how)
+
+
+def _check_room(emitted: Emitted, n_free: int | None) -> None:
+    """Refuse to decode with less memory than the largest weight takes."""
+    n_needed = most_bytes_in_use(emitted.model, emitted.n_nodes)
+    if n_free is not None and n_needed > n_free:
+        raise InputError(
+            f"{emitted.model.source}: to decode its largest weight takes {in_mb(n_needed)}, and "
+            f"`max_memory` leaves {in_mb(n_free)}; allow more, or `keep` that weight as it is"
+        )
 
 
 def _run_reference(
-    reference: Model, stored: Collection[str], subject: Subject
+    reference: Model, rounds: Sequence[Collection[str]], subject: Subject
 ) -> tuple[dict[tuple[str, Optimisation], list[Outputs]], dict[str, float]]:
-    """Return the outputs to expect, and how far from them one may be; `stored` weights are decoded."""
-    copied = with_copied_constants(reference, stored)
+    """Return the outputs to expect, and how far from them one may be.
+
+    Args:
+        reference: the plain model.
+        rounds: names of its weights that a session decodes at once.
+        subject: what to run on.
+    """
     on_cpu = _run_exact(reference, "CPU", "all", subject)
     runs: dict[tuple[str, Optimisation], list[Outputs]] = {}
     limits: dict[str, float] = {}
     for provider in subject.providers:
         whole = on_cpu if provider == "CPU" else _run_exact(reference, provider, "all", subject)
         bare = _run_exact(reference, provider, "off", subject)
-        unfolded = _run_exact(copied, provider, "off", subject)
-        _check_kernels(bare, unfolded, provider)
-        limits[provider] = _limit_on([on_cpu, bare, unfolded], whole)
-        runs |= {(provider, "all"): whole, (provider, "off"): unfolded}
+        others = [on_cpu, bare]
+        for names in rounds:
+            unfolded = _run_unfolded(reference, names, provider, subject, is_alone=len(rounds) == 1)
+            _check_kernels(bare[: len(unfolded)], unfolded, provider)
+            others.append(unfolded)
+        limits[provider] = _limit_on(others, whole)
+        runs |= {(provider, "all"): whole, (provider, "off"): unfolded if len(rounds) == 1 else bare}
     return runs, limits
+
+
+def _run_unfolded(
+    reference: Model, names: Collection[str], provider: str, subject: Subject, *, is_alone: bool
+) -> list[Outputs]:
+    """Return the plain model's outputs where some of its weights are no constants.
+
+    Of several rounds each is run once: kernels that mind say so at once.
+    """
+    copied = with_copied_constants(reference, {*names, *companions(reference, names)})
+    feeds = subject.exact_feeds if is_alone else subject.exact_feeds.head(1)
+    return _run_exact(copied, provider, "off", subject, feeds)
 
 
 def _open_exact(model: Model, provider: str, level: Optimisation, subject: Subject) -> Session:
@@ -138,17 +223,19 @@ def _open_exact(model: Model, provider: str, level: Optimisation, subject: Subje
     )
 
 
-def _run_exact(model: Model, provider: str, level: Optimisation, subject: Subject) -> list[Outputs]:
-    """Return a model's outputs on what exact checks run on.
+def _run_exact(
+    model: Model, provider: str, level: Optimisation, subject: Subject, feeds: FeedSet | None = None
+) -> list[Outputs]:
+    """Return a model's outputs on what exact checks run on, or on other feeds.
 
     The original has run on the CPU; on an accelerator, where it has not, a failure is its own.
     """
     blame = own_fault(model.source) if provider == "CPU" else nullcontext()
     with blame, _open_exact(model, provider, level, subject) as session:
-        return list(run_all(session, subject.exact_feeds))
+        return list(run_all(session, feeds or subject.exact_feeds))
 
 
-def _limit_on(others: Sequence[Runs], whole: Runs) -> float:
+def _limit_on(others: Sequence[list[Outputs]], whole: list[Outputs]) -> float:
     """Return how far two sessions of a provider on the same weights may be apart.
 
     One that computes with fewer digits, or picks its kernels by their speed or by which of their inputs
@@ -157,10 +244,11 @@ def _limit_on(others: Sequence[Runs], whole: Runs) -> float:
     off makes 1e-4 of 1e-7.
 
     Args:
-        others: outputs of the plain model, on the CPU or with less optimisation.
+        others: outputs of the plain model, on the CPU or with less optimisation, of the first runs at
+            least.
         whole: its outputs on the provider, as users' sessions compute them.
     """
-    noise = max(exact_deviation(whole, runs).value for runs in others)
+    noise = max(exact_deviation(whole[: len(runs)], runs).value for runs in others)
     return min(max(EXACT_LIMIT, noise), _MOST_DEVIATION)
 
 
@@ -174,7 +262,7 @@ def _check_kernels(plain: Runs, copied: Runs, provider: str) -> None:
         )
 
 
-def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list[Check]:
+def prove_exact(expected: Expectation, subject: Subject) -> list[Check]:
     """Compare the emitted graph with the original graph that carries the decoded weights.
 
     First the graph after BASIC optimisation, node for node; then the outputs, on every provider, at
@@ -183,6 +271,7 @@ def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list
     Raises:
         VerificationError: a check fails; the compressed model is wrong and must not be written.
     """
+    emitted = expected.standing
     checks = [check_structure(expected.nodes, emitted, subject.custom_ops)]
     for provider in subject.providers:
         found: list[Check] = []
@@ -192,7 +281,8 @@ def prove_exact(expected: Expectation, emitted: Model, subject: Subject) -> list
                 found.append(check_exact(runs, session, subject.exact_feeds, limit))
         worst = max(found, key=lambda check: (check.failed, check.value))
         own = f"{provider} itself repeats its outputs no better" if worst.limit > EXACT_LIMIT else ""
-        note = "; ".join(part for part in (worst.note, "optimisation off and all", own) if part)
+        notes = (worst.note, "optimisation off and all", expected.how, own)
+        note = "; ".join(part for part in notes if part)
         value = max(worst.value, expected.deviation)
         checks.append(replace(worst, value=value, note=note))
     for check in checks:

@@ -22,6 +22,7 @@ from onnxzip.records.finding import Finding
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
+from onnxzip.runtime.memory.watch import MemoryWatch
 from onnxzip.runtime.own_fault import own_fault
 
 _log = logging.getLogger(__name__)
@@ -29,10 +30,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Proof:
-    """The checks of an emitted model; only drift checks where one of these fails."""
+    """What was found of an emitted model.
+
+    Attributes:
+        checks: only drift checks where one of these fails.
+        findings: what is odd about it.
+        standing: what answers for it, see `Expectation`.
+        is_whole: whether that is itself: one session may decode all of its weights.
+    """
 
     checks: tuple[Check, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...]
+    standing: Model
+    is_whole: bool
 
     @property
     def passed(self) -> bool:
@@ -50,6 +60,7 @@ def prove(
     *,
     unproven: Sequence[str] = (),
     is_last: bool = False,
+    watch: MemoryWatch | None = None,
 ) -> Proof:
     """Check an emitted model on every provider.
 
@@ -62,26 +73,30 @@ def prove(
         subject: what the original answers, and where to check.
         unproven: what the outputs say nothing about.
         is_last: whether no other plan follows where this one loses too much: it is checked all the same.
+        watch: knows what memory is left.
 
     Raises:
         VerificationError: the emitted model fails, or does not compute what the plan says.
     """
     findings = float_kernels(folded, subject.custom_ops)
-    expected = expect(folded, emitted, plan, restorer, subject)
+    expected = expect(
+        *(folded, emitted, plan, restorer, subject), n_free=None if watch is None else watch.n_free
+    )
     release_pages(original.arrays.values())
+    standing = expected.standing
     with own_fault(original.source):  # what it is compared with has run on every provider by now
-        drifts = tuple(measure_drift(emitted.model, original, subject, unproven))
+        drifts = tuple(measure_drift(standing, original, subject, unproven))
         is_within = not any(check.failed for check in drifts)
-        exact = prove_exact(expected, emitted.model, subject) if is_within or is_last else ()
-        opinion = second_opinion(emitted.model, subject) if is_within else None
+        exact = prove_exact(expected, subject) if is_within or is_last else ()
+        opinion = second_opinion(standing, subject) if is_within else None
     findings += growing_nodes(emitted.model, emitted.n_nodes)
-    proof = Proof((*exact, *drifts), findings)
+    checks = (*exact, *drifts)
     if opinion is not None:
-        proof = Proof((*exact, *drifts, opinion.check), (*findings, *opinion.findings))
-    for check in proof.checks:
+        checks, findings = (*checks, opinion.check), (*findings, *opinion.findings)
+    for check in checks:
         verdict = "passed" if check.passed else "failed" if check.failed else "not proven"
         _log.info(
             *("%s check on %s: %s %.3g, limit %.3g, %s", check.kind, check.provider),
             *(check.metric, check.value, check.limit, verdict),
         )
-    return proof
+    return Proof(checks, findings, standing, not expected.how)

@@ -183,7 +183,8 @@ class Report:
     `command` repeats it all: a line for a shell, or a call in Python. `task` says which of both it was:
     of a test `bytes_before` is what the file takes with plain weights. `config` are the options as a
     file for `--config`, "" where all have their defaults. `speed` is how long runs take, None where that
-    was not measured. `recalled` is what was looked up in a cache.
+    was not measured. `recalled` is what was looked up in a cache. `peak_memory` are the most bytes that
+    the run held, see `max_memory`; None where the system does not tell.
     """
 
     schema: int
@@ -214,6 +215,7 @@ class Report:
     task: Literal["compress", "test"] = "compress"
     speed: Speed | None = None
     recalled: tuple[Recalled, ...] = ()
+    peak_memory: int | None = None
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the report to a .html, .md or .json file; one that is there is replaced.

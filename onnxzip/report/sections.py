@@ -182,7 +182,7 @@ def _evidence(checks: Sequence[Check]) -> tuple[str, ...]:
 
 
 def _load_facts(report: Report) -> tuple[str, ...]:
-    """Return what loading the file takes, and whether that was counted or measured."""
+    """Return what loading the file takes and what the run took, counted or measured."""
     facts = []
     if report.load_bytes is not None:
         memory = format_memory(report.load_bytes) if report.load_bytes else "nothing"
@@ -194,4 +194,8 @@ def _load_facts(report: Report) -> tuple[str, ...]:
     if seconds is not None:
         times = f"{format_duration(seconds.before)} before, {format_duration(seconds.after)} after"
         facts.append(f"session creation: {times} (measured here, on the CPU)")
+    if report.peak_memory is not None:
+        held = format_memory(report.peak_memory)
+        facts.append(f"memory: this run held at most {held} (measured, beside pages of files)")
+
     return tuple(facts)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from onnxzip.disk.own_copy import settle
 from onnxzip.graph import (
     STEPS,
     UNKNOWN_ORIGIN,
@@ -16,7 +17,6 @@ from onnxzip.graph import (
     Model,
     Origin,
     RoundedValues,
-    companions,
     decoder_bytes,
     shorten_names,
     with_constants,
@@ -136,6 +136,7 @@ class Emitter:
             emit_rounded(plan.rounding, plan.constants, builder)
         emit_biases(biases, builder)
         n_nodes = builder.finish()
+        settle(changed.arrays)
         names = {} if self.keeps_names else shorten_names(changed, n_nodes)
         homes = {layer: names.get(home, home) for layer, home in builder.homes.items()}
         copies = {names.get(home, home): n_bytes for home, n_bytes in builder.copies.items()}
@@ -181,16 +182,18 @@ def _origin(emitted: Emitted, plan: Plan) -> dict[str, tuple[str, int, float]]:
 
 def plain_reference(
     model: Model, emitted: Emitted, plan: Plan, decoded: Mapping[str, Array]
-) -> tuple[Model, frozenset[str]]:
+) -> tuple[Model, dict[str, str]]:
     """Return the model that `emitted` has to equal: the original graph with the decoded weights.
 
     Returns:
-        The model, and the names of those of its initializers that `emitted` decodes.
+        The model, and what those of its initializers are called that `emitted` decodes, by the names
+        that they have there.
     """
     weights = {name: decoded[emitted.homes[name]] for name in plan.chosen}
     landed = {name: weights.pop(name) for name in emitted.grids if name in weights}
     layers = [c.layer for name, c in plan.chosen.items() if name in weights]
     reference, homes = with_hoisted_weights(with_constants(model, landed), layers, weights)
-    stored = {homes[name] for name in weights} | set(landed)
-    stored |= {layer.name for layer in plan.rounding.layers}
-    return reference, frozenset(stored | companions(reference, stored))
+    stored = {emitted.homes[name]: homes[name] for name in weights}
+    names = (*landed, *(layer.name for layer in plan.rounding.layers))
+    stored |= {emitted.homes.get(name, name): name for name in names}
+    return reference, stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from onnxzip.disk.own_copy import settle
 from onnxzip.graph import GraphEditor, Model, detach, hoist_weights, make_overridable, prune
 from onnxzip.passbase import GraphPass
 from onnxzip.records.aliases import Array
@@ -33,6 +34,7 @@ def fold_structure(
             (rewrites if isinstance(record, Rewrite) else skips).append(record)  # type: ignore[arg-type]
         editor.commit()
         prune(folded)
+    settle(folded.arrays)
     return folded, rewrites, skips
 
 

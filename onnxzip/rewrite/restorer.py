@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from onnxzip.disk.own_copy import make_on_disk
 from onnxzip.passbase import Codec, Pass
 from onnxzip.records.aliases import Array
 from onnxzip.records.plan import Candidate
+
+_MIN_DISK_BYTES = 1 << 26
+"""Of weights together that are not worth a file: what sessions take in memory as well
+(`graph.writing.loadable`)."""
 
 
 class Restorer:
@@ -54,3 +59,11 @@ class Restorer:
         """Return the weight the candidate stands for, in the weight's own shape, order and dtype."""
         values = self._passes[candidate.pass_name].restore(self.encode(candidate))
         return candidate.layer.from_canonical(values)
+
+    def restore_all(self, candidates: Collection[Candidate]) -> dict[str, Array]:
+        """Return the weights that candidates stand for by name, in a file where they are large."""
+        names = [candidate.layer.name for candidate in candidates]
+        if sum(candidate.layer.weight.nbytes for candidate in candidates) < _MIN_DISK_BYTES:
+            return dict(zip(names, map(self.restore, candidates), strict=True))
+        made = make_on_disk(lambda: map(self.restore, candidates))
+        return dict(zip(names, made, strict=True))

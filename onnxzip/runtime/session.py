@@ -3,7 +3,8 @@
 Behaviour of onnxruntime that this file relies on, tried on 1.17.0, 1.24, 1.31 and 1.32:
 
 * `SessionOptions.add_external_initializers` takes the arrays of initializers that the protobuf marks as
-  external data. The file they point to is never opened and host arrays are not copied.
+  external data. The file they point to is never opened; 1.32 copies the arrays, and maps those that lie
+  in files (tests/runtime/test_session.py).
 * A provider that is compiled in but cannot start (a GPU wheel without CUDA) is dropped without an
   exception; `get_providers()` of the finished session then lacks it.
 * Errors are exceptions with no common base class; at log level 4 nothing reaches stderr.
@@ -23,15 +24,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-import numpy as np
 import onnxruntime as ort
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
-from onnxzip.records.aliases import Array, Feeds
+from onnxzip.records.aliases import Feeds
 from onnxzip.runtime.feeding import SILENT, Feeder, RunLimit
 from onnxzip.runtime.finding import finding_of
 from onnxzip.runtime.input_spec import InputSpec
-from onnxzip.runtime.loadable import LoadableModel
+from onnxzip.runtime.loadable import LoadableModel, ort_session
 from onnxzip.runtime.outputs import Outputs, flatten
 from onnxzip.runtime.providers import long_name, resolve_providers
 
@@ -47,15 +47,6 @@ _LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-
-_WHOLE_BYTE_TYPES = {
-    "bfloat16": 16,
-    "float8_e4m3fn": 17,
-    "float8_e4m3fnuz": 18,
-    "float8_e5m2": 19,
-    "float8_e5m2fnuz": 20,
-}
-"""TensorProto.DataType of element types that numpy itself lacks and that take whole bytes."""
 
 PROBE_MODEL = bytes.fromhex(
     "080712003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801"
@@ -226,7 +217,6 @@ def create_session(
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Session:
     """Load a model with options; see `open_session`."""
-    content = source.content if isinstance(source.content, bytes) else str(source.content)
     providers = [(long_name(provider), dict(settings))]
     if provider != "CPU":
         providers.append((long_name("CPU"), {}))
@@ -234,10 +224,7 @@ def create_session(
         # Providers log their failures to start through the process-wide logger.
         ort.set_default_logger_severity(SILENT)
     try:
-        if source.external:
-            values = [_ort_value(name, array) for name, array in source.external.items()]
-            options.add_external_initializers(list(source.external), values)
-        session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        session = ort_session(source, options, providers)
     except (ModelError, ProviderError):
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -267,21 +254,6 @@ def _load_error(label: str, provider: str, error: Exception) -> ModelError | Pro
         )
     finding = f"{label}: onnxruntime {ort.__version__} cannot load it: {finding}"
     return ModelError(finding, step="export the model again, or try another version of onnxruntime")
-
-
-def _ort_value(name: str, array: Array) -> ort.OrtValue:
-    element_type = _WHOLE_BYTE_TYPES.get(array.dtype.name)
-    # Not ascontiguousarray, which would turn () into (1,). Arrays in a mapped file may be unaligned.
-    array = np.require(array, requirements=["C", "A"])
-    if element_type is None and array.dtype.kind in "biuf" and array.dtype.isbuiltin != 2:
-        return ort.OrtValue.ortvalue_from_numpy(array)
-    if element_type is None or not hasattr(ort.OrtValue, "ortvalue_from_numpy_with_onnx_type"):
-        raise ModelError(
-            f"initializer {name!r}: onnxruntime {ort.__version__} takes no external data of type "
-            f"{array.dtype.name} in memory; store the tensor inside the model file"
-        )
-    view = array.view(np.dtype(f"u{array.itemsize}"))
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(view, element_type)
 
 
 def _count_nodes(session: ort.InferenceSession, provider: str) -> tuple[int | None, int | None]:

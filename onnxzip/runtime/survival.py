@@ -35,7 +35,8 @@ def survives(
     whatever process it is in, with a division by zero in STFT.
     """
     try:
-        run_apart(_RUN_LIMITS, _try_to_run, source, feeds, custom_ops, limit)
+        with source.placed() as placed:
+            run_apart(_RUN_LIMITS, _try_to_run, placed, feeds, custom_ops, limit)
     except LostProcessError:
         return False
     return True

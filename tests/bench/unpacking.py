@@ -16,40 +16,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import onnx
 
 from onnxzip import graph
+from onnxzip.runtime.memory.held import family, held_alone
 from tests.bench.command import compress, split
 from tests.bench.loading import LEVELS, make_model
 
 SMALL = Path(__file__).parents[2] / "models" / "digits_cnn.onnx"
 N_RUNS = 3
 PAUSE_S = 0.002
-
-
-def family(process: int) -> Iterator[int]:
-    """Yield a process and all that come from it."""
-    yield process
-    try:
-        tasks = list(Path(f"/proc/{process}/task").iterdir())
-        children = [child for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:  # it has ended
-        return
-    for child in children:
-        yield from family(int(child))
-
-
-def held_bytes(process: int) -> int:
-    """Return the bytes of a process that are in no file, 0 when it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssShmem")))
 
 
 def is_decoder(process: int) -> bool:
@@ -66,7 +45,7 @@ def peaks_of(source: Path, output: Path) -> tuple[int, int]:
     process = subprocess.Popen(command)
     peak = peak_of_decoder = 0
     while process.poll() is None:
-        held = {member: held_bytes(member) for member in family(process.pid)}
+        held = {member: held_alone(member) for member in family(process.pid)}
         peak = max(peak, sum(held.values()))
         peak_of_decoder = max(
             [peak_of_decoder, *(held[member] for member in held if is_decoder(member))]

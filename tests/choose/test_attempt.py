@@ -20,13 +20,15 @@ def allowances(
     """Return what is allowed in each attempt, where files need that much."""
     asked: list[int | None] = []
 
-    def answer(_model: Any, _draft: Any, _subject: Any, options: Options, _show: Any) -> Any:
+    def answer(_model: Any, _draft: Any, _subject: Any, options: Options, *_: Any) -> Any:
         asked.append(options.load_memory)
         return SimpleNamespace(load_bytes=needs[len(asked) - 1])
 
     monkeypatch.setattr(attempt, "_attempt", answer)
     nothing: Any = None
-    made = attempt.attempt_within(nothing, nothing, nothing, Options(load_memory=allowed), nothing)
+    made = attempt.attempt_within(
+        nothing, nothing, nothing, Options(load_memory=allowed), nothing, nothing
+    )
     assert made.load_bytes == needs[len(asked) - 1]
     return asked
 

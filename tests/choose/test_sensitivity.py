@@ -47,7 +47,10 @@ def make_prober(
     moves: Mapping[str, Callable[[float], float]], ladders: Mapping[str, Sequence[Candidate]]
 ) -> tuple[Prober, Trials]:
     proposal: Any = SimpleNamespace(ladders=ladders, model=None, layers=())
-    restorer: Any = SimpleNamespace(restore=lambda candidate: candidate.error)
+    restorer: Any = SimpleNamespace(
+        restore=lambda candidate: candidate.error,
+        restore_all=lambda found: {c.layer.name: c.error for c in found},
+    )
     prober = Prober(proposal, Subject(SAMPLES, SAMPLES, SAMPLES, (), None), restorer)
     prober._trials = trials = Trials(moves, {})
     return prober, trials

@@ -14,9 +14,9 @@ from onnxzip.options import Options
 EVERY_OPTION = (
     "-c 'my images.npz' --labels y.npy --metric top1 --tolerance 0.015 --best-effort --keep 'a b*' "
     "--keep c --objective speed --threads 2 --batch 4 --freeze-inputs --passes dct,scalar,codebook "
-    "--skip codebook -9 --keep-names --load-memory 60MB --custom-ops lib.so --providers CPU,CUDA "
-    "-j 2 --seed 7 -f --cache kept --cache-size 2GB --cluster tcp://host:8786 --dct-block 8 "
-    "--report r.html in.onnx out.onnx"
+    "--skip codebook -9 --keep-names --load-memory 60MB --max-memory 2GB --custom-ops lib.so "
+    "--providers CPU,CUDA -j 2 --seed 7 -f --cache kept --cache-size 2GB --cluster tcp://host:8786 "
+    "--dct-block 8 --report r.html in.onnx out.onnx"
 )
 
 

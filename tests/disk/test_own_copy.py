@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from onnxzip.disk.own_copy import (
     copy_parts,
     is_change,
     join_parts,
+    make_on_disk,
     mapping_of,
     release_pages,
     share_with_disk,
@@ -76,7 +79,7 @@ def test_a_copy_outlives_what_happens_to_the_file(path: Path, how: str) -> None:
 def test_without_room_on_the_disk_a_copy_lies_in_memory(
     path: Path, temporary: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", temporary)
+    monkeypatch.setattr(own_copy, "unnamed_file", temporary)
     copy = copy_file(Found.at(path))
     assert mapping_of(copy) is None
     assert copy.tobytes() == path.read_bytes()
@@ -162,5 +165,25 @@ def test_arrays_on_disk_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> N
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr(own_copy, "unnamed_file", full)
     assert share_with_disk(arrays)[0] is arrays[0]
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_arrays_are_written_one_after_the_other(has_room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_room:
+        monkeypatch.setattr(own_copy, "unnamed_file", full)
+    alive: list[int] = []
+
+    def make() -> Iterator[np.ndarray]:
+        for i in range(5):
+            array = np.full((i, 3), i, np.int16)
+            weakref.finalize(array, alive.remove, i)
+            alive.append(i)
+            assert len(alive) <= 2 or not has_room, "made, and written"
+            yield array
+
+    found = make_on_disk(make)
+    for i, array in enumerate(found):
+        np.testing.assert_array_equal(array, np.full((i, 3), i, np.int16))
+        assert (mapping_of(array) is not None) == has_room

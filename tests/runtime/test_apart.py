@@ -16,8 +16,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from onnxzip.disk.own_copy import mapping_of
 from onnxzip.errors import ModelError
-from onnxzip.graph.reading.mapped_arrays import mapping_of
 from onnxzip.runtime import apart
 from onnxzip.runtime.apart import Limits, LostProcessError, collect_apart, run_apart
 from tests.runtime import apart_tasks as tasks

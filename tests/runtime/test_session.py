@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzip.errors import CalibrationError, ModelError, ProviderError
-from onnxzip.runtime import providers
+from onnxzip.runtime import loadable, providers
 from onnxzip.runtime import session as runtime
 from onnxzip.runtime.input_spec import InputSpec
 from onnxzip.runtime.loadable import LoadableModel
@@ -116,12 +116,12 @@ def test_a_run_that_ends_its_process_is_found_out():
 def test_external_array_is_not_copied():
     array = np.ones((3, 4), np.float32)
     array.setflags(write=False)
-    assert runtime._ort_value("w", array)._ortvalue.data_ptr() == array.ctypes.data
+    assert loadable._ort_value("w", array)._ortvalue.data_ptr() == array.ctypes.data
 
 
 def test_external_type_that_cannot_be_handed_over_is_refused():
     with pytest.raises(ModelError, match=r"'w'.*complex64"):
-        runtime._ort_value("w", np.zeros(2, np.complex64))
+        loadable._ort_value("w", np.zeros(2, np.complex64))
 
 
 @pytest.mark.parametrize(

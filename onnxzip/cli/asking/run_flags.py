@@ -27,6 +27,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes (default 1); of several models so many at a time",
     )
+    group.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="most memory that the run may hold, e.g. 2GB; one that comes to hold more is ended (Linux)",
+    )
     group.add_argument("--seed", type=read_int, metavar="N", help="of generated inputs (default 0)")
     group.add_argument(
         "--cluster",

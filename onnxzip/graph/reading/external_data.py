@@ -37,7 +37,9 @@ class ExternalData:
     n_bytes: int
 
 
-def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> ExternalData:
+def copy_external(
+    proto: onnx.ModelProto, model: Found | None, source: str, beside: Mapping[str, Array]
+) -> ExternalData:
     """Check all tensors of a model, and copy what those hold that keep it in other files.
 
     An array is read-only; where the tensor's type is none of PLAIN_TYPES, it has the bytes (uint8).
@@ -46,6 +48,7 @@ def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> E
         proto: the model.
         model: the file that it was read from; None refuses external data.
         source: what to call the model in messages.
+        beside: values of initializers of the main graph that are here already, by name.
 
     Raises:
         ModelError: a tensor is malformed; a file is missing, outside the model's folder, or too short.
@@ -56,7 +59,8 @@ def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> E
     for kind, tensor in iter_tensors(proto):
         where = f"{source}: {kind} '{tensor.name}'"
         check_tensor(tensor, where)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        is_here = kind == INITIALIZER and tensor.name in beside
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and not is_here:
             external.append((kind, tensor))
             parts.append(_locate(tensor, model, where, found))
     arrays = [
@@ -67,7 +71,7 @@ def copy_external(proto: onnx.ModelProto, model: Found | None, source: str) -> E
         file.check()
     pairs = list(zip(external, arrays, strict=True))
     return ExternalData(
-        {tensor.name: array for (kind, tensor), array in pairs if kind == INITIALIZER},
+        {**beside, **{tensor.name: array for (kind, tensor), array in pairs if kind == INITIALIZER}},
         [(tensor, array) for (kind, tensor), array in pairs if kind != INITIALIZER],
         tuple(found),
         _n_bytes(join_parts(parts)[0]),

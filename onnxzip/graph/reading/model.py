@@ -18,15 +18,15 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxzip.disk.named_bytes import NamedBytes
-from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages
+from onnxzip.disk.own_copy import Found, copy_file, is_change, release_pages, settle
 from onnxzip.errors import ModelError, path_advice
 from onnxzip.graph.reading.external_data import ExternalData, copy_external
-from onnxzip.graph.reading.mapped_arrays import share_with_copy
 from onnxzip.graph.reading.opsets.imports import drop_uncalled_functions, opset_version, settle_imports
+from onnxzip.graph.reading.parsing.light_proto import parse
 from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array
 from onnxzip.records.aliases import Array
-from onnxzip.records.file_kinds import kind_of
+from onnxzip.records.file_kinds import N_LOOKED_AT, kind_of
 
 
 class HasModelProto(Protocol):
@@ -139,13 +139,13 @@ def read_model(source: ModelLike) -> Model:
         ModelError: not a readable, plausible ONNX model; the message names file and place.
     """
     source = plain_model(source)
-    file, copy = None, np.empty(0, np.uint8)
+    file, beside = None, dict[str, Array]()
     if isinstance(source, Path):
         file, copy = _copy_model(source)
-        model = _parse(copy.tobytes(), str(source))
+        model, beside = _parse(copy, str(source))
         release_pages([copy])
     elif isinstance(source, bytes):
-        model = _parse(source, source.name if isinstance(source, NamedBytes) else "<bytes>")
+        model, _ = _parse(source, source.name if isinstance(source, NamedBytes) else "<bytes>")
     else:
         model = Model(onnx.ModelProto(), {}, "<ModelProto>", source.ByteSize(), _digest(source))
         model.proto.CopyFrom(source)
@@ -153,9 +153,9 @@ def read_model(source: ModelLike) -> Model:
     _settle_header(model.proto, name)
     try:
         check_names(model.proto, name)
-        external = copy_external(model.proto, file, name)
+        external = copy_external(model.proto, file, name, beside)
         _detach(model, external)
-        share_with_copy(model.arrays, copy)
+        settle(model.arrays)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{name}: {_one_line(error)}; export the model again") from error
     except OSError as error:
@@ -227,16 +227,18 @@ def _unreadable(name: str, error: OSError | ValueError) -> ModelError:
     return ModelError(f"{where}: cannot be read: {reason}; {advice}")
 
 
-def _parse(data: bytes, name: str) -> Model:
-    proto = onnx.ModelProto()
+def _parse(data: bytes | Array, name: str) -> tuple[Model, dict[str, Array]]:
+    """Return a model, and by name the values of initializers that are beside it already."""
     finding = "not an ONNX model, or cut short (protobuf cannot parse it); export or fetch it again"
+    head = bytes(data[:N_LOOKED_AT])
     try:
-        proto.ParseFromString(data)
+        proto, beside = parse(data)
     except (DecodeError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{name}: {kind_of(data) or finding}") from error
-    if not proto.HasField("graph") and (kind := kind_of(data)):  # other formats parse as fields unknown
+        raise ModelError(f"{name}: {kind_of(head) or finding}") from error
+    if not proto.HasField("graph") and (kind := kind_of(head)):  # other formats parse as fields unknown
         raise ModelError(f"{name}: {kind}")
-    return Model(proto, {}, name, len(data), hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data if isinstance(data, bytes) else data.data).hexdigest()
+    return Model(proto, {}, name, len(data), digest), beside
 
 
 def _digest(proto: onnx.ModelProto) -> str:

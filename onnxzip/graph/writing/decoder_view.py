@@ -89,11 +89,11 @@ def decoder(model: Model, n_nodes: int) -> Model:
     claims = claims_of(model, n_nodes)
     whole = Piece(tuple(range(n_nodes)), fed=(), decoded=claims.decoded, shared=(), spent=())
     result = piece_model(model, whole, claims.values)
-    _widen_bfloat16(result.proto.graph)
+    widen_bfloat16(result.proto.graph)
     return result
 
 
-def _widen_bfloat16(graph: onnx.GraphProto) -> None:
+def widen_bfloat16(graph: onnx.GraphProto) -> None:
     """Put a Cast to float32 behind every bfloat16 output, which keeps its name."""
     for output in graph.output:
         if output.type.tensor_type.elem_type != onnx.TensorProto.BFLOAT16:

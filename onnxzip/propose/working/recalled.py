@@ -75,7 +75,7 @@ def _joined(layers: Sequence[Layer], known: Sequence[Measured]) -> LayerStatisti
 
 def offered(
     layers: Sequence[Layer],
-    passes: Mapping[str, Pass],
+    passes: Mapping[str, Mapping[str, Pass]],
     codecs: Mapping[str, Codec],
     cache: Cache,
     workers: Workers,
@@ -84,14 +84,14 @@ def offered(
 
     Args:
         layers: the layers.
-        passes: by name.
+        passes: that may work on each, by layer name and by their own.
         codecs: by layer name.
         cache: where they are looked up.
         workers: who works out the others.
     """
 
     def parts_of(layer: Layer) -> Parts:
-        return lambda: (cache.digest(layer), passes, codecs[layer.name])
+        return lambda: (cache.digest(layer), passes[layer.name], codecs[layer.name])
 
     places: list[int] = []
     for place, layer in enumerate(layers):
@@ -103,7 +103,7 @@ def offered(
     some = [layers[place] for place in places]
     results = workers.work(
         collect_offers,
-        [(layer, passes, codecs[layer.name]) for layer in some],
+        [(layer, passes[layer.name], codecs[layer.name]) for layer in some],
         [layer.name for layer in some],
         [layer.weight.size for layer in some],
     )

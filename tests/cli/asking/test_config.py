@@ -136,6 +136,7 @@ def test_what_options_are_written_as_repeats_them(config: Path) -> None:
         seed=3,
         keep_names=True,
         load_memory="60MB",
+        max_memory="2GB",
         pass_settings=settings,
     )
     config.write_text(to_toml(options))
