@@ -40,17 +40,17 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Samples of trials, of second moments and refits, and of drift checks."""
     found = Seen()
-    runs, check, refitter = TrialSession._runs, drift.check_drift, Refitter.__init__
+    runs, check, refitter = TrialSession._runs, drift.check_outputs, Refitter.__init__
     collect, aim = recalled.collect_statistics, Aim.__init__
 
     def spy_runs(self: TrialSession, weights: Mapping[str, Array], feeds: FeedSet) -> Iterator[Outputs]:
         found.note("tried", feeds)
         return runs(self, weights, feeds)
 
-    def spy_check(reference: Any, candidate: Any, feeds: FeedSet, *others: Any) -> Any:
+    def spy_check(reference: Any, outputs: Any, feeds: FeedSet, *others: Any, **named: Any) -> Any:
         if "held out" in feeds.note:  # and no second opinion
             found.note("judged", feeds)
-        return check(reference, candidate, feeds, *others)
+        return check(reference, outputs, feeds, *others, **named)
 
     def spy_refitter(self: Refitter, *arguments: Any) -> None:
         refitter(self, *arguments)
@@ -65,7 +65,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         found.guides.append(self)
 
     monkeypatch.setattr(TrialSession, "_runs", spy_runs)
-    monkeypatch.setattr(drift, "check_drift", spy_check)
+    monkeypatch.setattr(drift, "check_outputs", spy_check)
     monkeypatch.setattr(Refitter, "__init__", spy_refitter)
     monkeypatch.setattr(recalled, "collect_statistics", spy_collect)
     monkeypatch.setattr(Aim, "__init__", spy_aim)
