@@ -39,7 +39,8 @@ def compress(
 
 def result_of(report: Report) -> Report:
     """Return a report without what a cache may change in it."""
-    return replace(report, recalled=(), seconds=0.0, load_seconds=None, command="")
+    told = replace(report, recalled=(), seconds=0.0, load_seconds=None, peak_memory=None, command="")
+    return told
 
 
 def shares(report: Report) -> dict[str, tuple[int, int]]:
