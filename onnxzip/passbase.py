@@ -125,8 +125,6 @@ class Pass(ABC):
     n_copies: ClassVar[float] = 10
     """Copies of a weight, in float32, that it holds at most while it looks for candidates, encodes and
     restores one (`python -m tests.bench.memory passes`)."""
-    is_usual: ClassVar[bool] = False
-    """Whether its candidates are good for most weights, so that other passes' are compared with them."""
 
     @abstractmethod
     def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import MAX_EXPONENT, Layer
 from onnxzip.records.payload import Encoded
 from onnxzip.records.plan import Candidate, Skip
-
-Rung = TypeVar("Rung")
 
 MIN_ELEMENTS = 256
 """Smaller weights, a kilobyte of float32, take less as they are than coded with their decode nodes."""
@@ -123,19 +120,6 @@ def rising(ladder: Iterable[Candidate], n_most_bytes: float = np.inf) -> Iterato
         if n_least_bytes <= candidate.n_bytes < n_most_bytes:
             n_least_bytes = candidate.n_bytes
             yield candidate
-
-
-_N_ALONE = 2
-"""Rungs that are made first: where they are no match for other passes', nobody asks for the rest
-(`onnxzip.propose.dominance`)."""
-
-
-def in_groups(rungs: Sequence[Rung], n_together: int) -> Iterator[Sequence[Rung]]:
-    """Cut a ladder into groups of rungs that are made together; the first one is small."""
-    start = min(_N_ALONE, n_together)
-    yield rungs[:start]
-    for i in range(start, len(rungs), n_together):
-        yield rungs[i : i + n_together]
 
 
 _MAX_SHOWN = 1e300

@@ -38,7 +38,7 @@ from ._codebook_large import (
 )
 from ._codebook_words import all_words, encode_vectors, fit_settings
 from ._examples import example_layers
-from ._shared import check_ranges, in_groups, payload, price, refusal_of_transforms
+from ._shared import check_ranges, payload, price, refusal_of_transforms
 
 RUNGS = (
     *((8, 256), (6, 256), (5, 256), (4, 16), (4, 64), (4, 256), (3, 256), (2, 16), (2, 64)),
@@ -104,7 +104,8 @@ class CodebookPass(Pass):
         rungs = [rung for rung in rungs if plane.shape[1] % rung[0] == 0]
         others = {rung.measured: rung for rung in large}
         rungs += others
-        for group in in_groups(rungs, max(N_TOGETHER // plane.size, 1)):
+        n_together = max(N_TOGETHER // plane.size, 1)
+        for group in (rungs[i : i + n_together] for i in range(0, len(rungs), n_together)):
             found = [self._settings(rung, scaled, feedback) for rung in group]
             payloads = encode_columns(plane, found, feedback)
             for rung, settings, encoded in zip(group, found, payloads, strict=True):

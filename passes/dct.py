@@ -46,7 +46,6 @@ class Dct(Pass):
 
     name: ClassVar[str] = "dct"
     n_copies: ClassVar[float] = 4
-    is_usual: ClassVar[bool] = True
     min_opset: ClassVar[int] = 8
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 

@@ -30,7 +30,6 @@ class ScalarPass(Pass):
 
     name: ClassVar[str] = "scalar"
     n_copies: ClassVar[float] = 4
-    is_usual: ClassVar[bool] = True
     examples: ClassVar[tuple[Layer, ...]] = example_layers()
 
     def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:

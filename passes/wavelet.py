@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -34,7 +33,7 @@ from onnxzip.transforms.wavelet import (
 
 from ._columns import RoundedColumns, emit_rounded, has_kernel_basis, restore_rounded
 from ._examples import example_layers
-from ._shared import check_ranges, in_groups, payload, price, refusal_of_transforms, rising
+from ._shared import check_ranges, payload, price, refusal_of_transforms, rising
 from ._wavelet_bands import (
     count_nodes,
     decode,
@@ -103,11 +102,8 @@ class Wavelet(Pass):
             # Every other rate for kernels: tiles that straddle them hardly ever come near their DCT.
             rates = codec.rates[:: 2 if has_kernel_basis(layer) else 1]
             columns = _tiled_columns(layer, tile)
-            parts = (
-                columns.ladder(self.name, tile, codec=codec, n_nodes=_N_TILED_NODES, rates=group)
-                for group in in_groups(rates, len(rates))
-            )
-            yield from rising(chain.from_iterable(parts))
+            ladder = columns.ladder(self.name, tile, codec=codec, n_nodes=_N_TILED_NODES, rates=rates)
+            yield from rising(ladder)
             return
         yield from self._whole(layer, codec)
 

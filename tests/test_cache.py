@@ -39,8 +39,7 @@ def compress(
 
 def result_of(report: Report) -> Report:
     """Return a report without what a cache may change in it."""
-    told = replace(report, recalled=(), seconds=0.0, load_seconds=None, peak_memory=None, command="")
-    return told
+    return replace(report, recalled=(), seconds=0.0, load_seconds=None, peak_memory=None, command="")
 
 
 def shares(report: Report) -> dict[str, tuple[int, int]]:

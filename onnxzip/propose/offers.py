@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 from onnxzip.codec.layer_feedback import shared_feedback
 from onnxzip.measure.moments.distortion import OutputDistortion, RowDistortion
 from onnxzip.passbase import Codec, Pass, relative_error
-from onnxzip.propose.dominance import Usual, worthwhile
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Skip
 
@@ -54,12 +53,8 @@ def _offer_on_one_thread(
         reason = f"no selected pass takes {kind_of(layer)} weights"
         return [], [Skip(layer.name, ", ".join(passes), reason)]
     measure = _error_measure(layer)
-    found = {name: _measured(method, layer, codec, measure) for name, method in able.items()}
-    usual = [name for name, method in able.items() if method.is_usual]
-    kept = {name: list(found[name]) for name in usual}
-    floor = Usual([o for name in usual for o in kept[name] if isinstance(o, Candidate)])
-    for name in able:  # in their order, whatever was made first
-        for offer in kept[name] if name in kept else worthwhile(found[name], floor):
+    for method in able.values():
+        for offer in _measured(method, layer, codec, measure):
             if isinstance(offer, Skip):
                 skips.append(offer)
             else:
