@@ -45,6 +45,9 @@ _MAX_ATTEMPTS = 4
 _LEAST = 1
 """A `load_memory` with which nothing is coded."""
 
+_STEP = 0.95
+"""Ratio of two allowances that are looked at for weights to code; looking takes no time."""
+
 
 def attempt_within(
     original: Model,
@@ -69,8 +72,21 @@ def attempt_within(
         if n_excess <= 0 or allowance == _LEAST:
             break
         _log.info("decoding takes %d bytes more than is allowed: less is coded", n_excess)
-        allowance = max(allowance - 2 * n_excess, _LEAST) if n_left > 1 else _LEAST
+        allowance = _less(made.proposal, allowance, 2 * n_excess) if n_left > 1 else _LEAST
     return made
+
+
+def _less(proposal: Proposal, allowance: int, n_bytes: int) -> int:
+    """Return an allowance that is less by some bytes, and by enough that other weights are coded."""
+
+    def coded(allowance: int) -> set[str]:
+        codecs = proposal.level.codecs(proposal.layers, allowance)
+        return {name for name, codec in codecs.items() if codec.is_continuous}
+
+    before, allowance = coded(allowance), max(allowance - n_bytes, _LEAST)
+    while allowance > _LEAST and coded(allowance) == before:
+        allowance = max(int(_STEP * allowance), _LEAST)
+    return allowance
 
 
 def _attempt(

@@ -15,14 +15,22 @@ from tests.cases import CASES
 
 
 def allowances(
-    monkeypatch: pytest.MonkeyPatch, allowed: int | None, needs: list[int]
+    monkeypatch: pytest.MonkeyPatch, allowed: int | None, needs: list[int], step: int = 10
 ) -> list[int | None]:
-    """Return what is allowed in each attempt, where files need that much."""
+    """Return what is allowed in each attempt, where files need that much.
+
+    A weight more is coded for each `step` bytes that are allowed.
+    """
     asked: list[int | None] = []
+
+    def codecs(_: Any, allowance: int) -> dict[str, Any]:
+        return {str(i): SimpleNamespace(is_continuous=i * step <= allowance) for i in range(1, 200)}
+
+    proposal = SimpleNamespace(layers=(), level=SimpleNamespace(codecs=codecs))
 
     def answer(_model: Any, _draft: Any, _subject: Any, options: Options, *_: Any) -> Any:
         asked.append(options.load_memory)
-        return SimpleNamespace(load_bytes=needs[len(asked) - 1])
+        return SimpleNamespace(load_bytes=needs[len(asked) - 1], proposal=proposal)
 
     monkeypatch.setattr(attempt, "_attempt", answer)
     nothing: Any = None
@@ -42,6 +50,10 @@ def test_less_is_coded_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         1,
     ]  # nothing is coded, and no less can be
     assert allowances(monkeypatch, 1000, [1010, 1005, 1001, 1001]) == [1000, 980, 970, 1]
+
+
+def test_each_attempt_codes_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert allowances(monkeypatch, 1000, [1010, 400], step=900) == [1000, 884]
 
 
 def test_what_cannot_load_in_less_is_refused() -> None:
