@@ -7,7 +7,7 @@ forgotten behind its last reader. Within a piece onnxruntime frees what nobody r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -19,6 +19,30 @@ from onnxzip.graph.writing.decoder_rules import Value
 
 _N_PARTS = 64
 """Weights smaller than such a part of all go together: a session for each takes a few milliseconds."""
+
+
+class Needs:
+    """Tells which nodes values are made with.
+
+    Args:
+        nodes: a decoder's.
+    """
+
+    def __init__(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """See the class."""
+        self._nodes = nodes
+        self._maker = {name: i for i, node in enumerate(nodes) for name in node.output}
+
+    def of(self, names: Collection[str], done: Collection[int] = frozenset()) -> set[int]:
+        """Return the indices of the nodes that values need, besides those that are done, and theirs."""
+        found = [self._maker[name] for name in names]
+        needed: set[int] = set()
+        while found:
+            i = found.pop()
+            if i not in needed and i not in done:
+                needed.add(i)
+                found += [self._maker[name] for name in self._nodes[i].input if name in self._maker]
+        return needed
 
 
 @dataclass(frozen=True)
@@ -139,16 +163,10 @@ def _groups(claims: Claims) -> list[list[str]]:
 
 def _divide(nodes: Sequence[onnx.NodeProto], groups: Sequence[Sequence[str]]) -> list[list[int]]:
     """Return for each group of values the indices of the nodes that it needs and none before it does."""
-    maker = {name: i for i, node in enumerate(nodes) for name in node.output}
-    done: set[int] = set()
-
-    def needed(names: Sequence[str]) -> Iterator[int]:
-        found = [maker[name] for name in names]
-        while found:
-            i = found.pop()
-            if i not in done:
-                done.add(i)
-                found += [maker[name] for name in nodes[i].input if name in maker]
-                yield i
-
-    return [sorted(needed(group)) for group in groups]
+    needs, done = Needs(nodes), set[int]()
+    parts: list[list[int]] = []
+    for group in groups:
+        part = needs.of(group, done)
+        done |= part
+        parts.append(sorted(part))
+    return parts

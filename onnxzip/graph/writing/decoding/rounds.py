@@ -7,7 +7,7 @@ piece (`pieces.py`), which is run as it is, a round holds all that its values ne
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -16,7 +16,7 @@ from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.writing.decoder_claims import claims_of
 from onnxzip.graph.writing.decoder_view import widen_bfloat16, with_plain_weights
-from onnxzip.graph.writing.decoding.pieces import Piece, piece_model
+from onnxzip.graph.writing.decoding.pieces import Needs, Piece, piece_model
 from onnxzip.records.aliases import Array
 
 
@@ -63,21 +63,23 @@ def rounds_of(model: Model, n_nodes: int, most_bytes: int) -> list[tuple[str, ..
     nodes, claims = model.proto.graph.node[:n_nodes], claims_of(model, n_nodes)
     put_out = [sum(claims.values[name].n_bytes for name in node.output) for node in nodes]
     rounds: list[list[str]] = [[]]
-    needed: set[int] = set()
+    needs, needed, n_bytes = Needs(nodes), set[int](), 0
     for name in claims.decoded:
-        own = _needed(nodes, [name])
-        if rounds[-1] and sum(put_out[i] for i in needed | own) > most_bytes:
+        own = needs.of([name], needed)
+        if rounds[-1] and n_bytes + sum(put_out[i] for i in own) > most_bytes:
             rounds.append([])
-            needed = set()
+            needed, n_bytes = set(), 0
+            own = needs.of([name])
         rounds[-1].append(name)
         needed |= own
+        n_bytes += sum(put_out[i] for i in own)
     return [tuple(names) for names in rounds]
 
 
 def round_of(model: Model, n_nodes: int, names: Sequence[str]) -> Round:
     """Return the round that decodes some of the values that the first `n_nodes` nodes make."""
     claims = claims_of(model, n_nodes)
-    needed = sorted(_needed(model.proto.graph.node[:n_nodes], names))
+    needed = sorted(Needs(model.proto.graph.node[:n_nodes]).of(names))
     piece = Piece(tuple(needed), fed=(), decoded=tuple(names), shared=(), spent=())
     result = piece_model(model, piece, claims.values)
     graph, fresh = result.proto.graph, FreshNames(result.names())
@@ -94,16 +96,3 @@ def round_of(model: Model, n_nodes: int, names: Sequence[str]) -> Round:
     made = (name for i in needed for name in model.proto.graph.node[i].output)
     n_bytes = sum(claims.values[name].n_bytes for name in made)
     return Round(result, len(needed), n_bytes, fed, outputs)
-
-
-def _needed(nodes: Sequence[onnx.NodeProto], names: Collection[str]) -> set[int]:
-    """Return the indices of the nodes that values are made with."""
-    maker = {name: i for i, node in enumerate(nodes) for name in node.output}
-    found = [maker[name] for name in names]
-    needed: set[int] = set()
-    while found:
-        i = found.pop()
-        if i not in needed:
-            needed.add(i)
-            found += [maker[name] for name in nodes[i].input if name in maker]
-    return needed
