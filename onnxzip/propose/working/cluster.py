@@ -221,7 +221,9 @@ def _connected(address: str) -> Iterator[Client]:
     try:
         client = Client(address, timeout=_CONNECT_S, set_as_default=False, security=security)
     except (OSError, ValueError) as error:
-        told = " ".join(str(error.__cause__ or error).split())
+        # what ran out of time may say nothing
+        found = (str(error.__cause__ or ""), str(error), type(error).__name__)
+        told = " ".join(next(words for words in found if words.strip()).split())
         told = re.sub(r"^in <.*?>: ", "", told)  # the object that failed, with its place in memory
         raise ClusterError(
             f"`cluster` {address}: no scheduler answers ({told}); check the address, and that it runs"

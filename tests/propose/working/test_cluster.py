@@ -180,6 +180,15 @@ def test_an_address_without_a_scheduler_is_told_of() -> None:
             compress(cluster=where)
 
 
+def test_a_failure_without_words_is_called_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError from TimeoutError()
+
+    monkeypatch.setattr("distributed.Client", fail)
+    with pytest.raises(ClusterError, match=r"no scheduler answers \(OSError\); "):
+        compress(cluster="tcp://127.0.0.1:1")
+
+
 def make_certificates(folder: Path) -> tuple[Path, Path]:
     """Return a certificate for this machine and its key."""
     if shutil.which("openssl") is None:
