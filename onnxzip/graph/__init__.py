@@ -29,6 +29,7 @@ from onnxzip.graph.reading.inputs.dependence import (
 )
 from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
+from onnxzip.graph.reading.inputs.fixed_sizes import fixed_sizes
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.inputs.unranked import guess_shapes
 from onnxzip.graph.reading.integers.kernels import (
@@ -137,6 +138,7 @@ __all__ = [
     "find_sites",
     "find_small_layers",
     "first_scalings",
+    "fixed_sizes",
     "float_nodes",
     "freeze_inputs",
     "guess_shapes",

@@ -18,6 +18,7 @@ from onnxzip.inputs.generated.free_sizes import (
     SOUND_LADDER,
     FreeSizes,
     resolve_run,
+    with_sizes,
 )
 from onnxzip.inputs.generated.readings import (
     Context,
@@ -56,6 +57,7 @@ class Helpers:
         cost_of: what a run at these sizes takes.
         choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
         guesses: shapes that inputs without a rank may have, the likeliest first.
+        sizes: what weights say about free axes of inputs, by input and axis.
     """
 
     hints: Hints = field(default_factory=Hints)
@@ -63,6 +65,7 @@ class Helpers:
     choose_scalings: ChooseScalings | None = None
     cost_of: Callable[[Shapes], RunCost] = field(default=lambda shapes: RunCost())
     guesses: Mapping[str, Sequence[tuple[int | None, ...]]] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
 
 def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
@@ -72,7 +75,7 @@ def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
         CalibrationError: it accepts none, or an input has a type that cannot be generated.
     """
     refuse_unsupported(session.inputs)
-    settle_ranks(session, seed=seed, helpers=helpers)
+    settle_shapes(session, seed=seed, helpers=helpers)
     attempts = Attempts(session, seed, helpers)
     if all(attempts.run(attempt) is None for attempt in attempts):
         raise attempts.failure()
@@ -83,12 +86,27 @@ _MAX_GUESSES, _N_TRIED = 32, 3
 are guessed begins a process, half a second."""
 
 
-def settle_ranks(session: Session, *, seed: int, helpers: Helpers) -> None:
-    """Give the session's inputs without a rank the likeliest shapes with which a run succeeds.
+def settle_shapes(session: Session, *, seed: int, helpers: Helpers) -> None:
+    """Give the session's inputs what the graph tells about their shapes, where runs succeed with it.
 
     Raises:
-        CalibrationError: there are none.
+        CalibrationError: an input has no rank, and no run succeeds with any that is likely.
     """
+    plain = session.inputs
+    session.inputs = with_sizes(plain, helpers.sizes)
+    if session.inputs != plain and not _runs(session, seed, helpers):
+        session.inputs = plain
+    _settle_ranks(session, seed=seed, helpers=helpers)
+
+
+def _runs(session: Session, seed: int, helpers: Helpers) -> bool:
+    """Whether the model runs at one of the first sizes."""
+    attempts = Attempts(session, seed, helpers)
+    return any(attempts.run(attempt) is not None for attempt in islice(attempts, _N_TRIED))
+
+
+def _settle_ranks(session: Session, *, seed: int, helpers: Helpers) -> None:
+    """Give inputs without a rank the likeliest shapes with which a run succeeds."""
     plain = session.inputs
     names = [spec.name for spec in plain if not spec.shape and spec.name in helpers.guesses]
     if not names:
@@ -96,8 +114,7 @@ def settle_ranks(session: Session, *, seed: int, helpers: Helpers) -> None:
     for guess in islice(product(*(helpers.guesses[name] for name in names)), _MAX_GUESSES):
         shapes = dict(zip(names, guess, strict=True))
         session.inputs = tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in plain)
-        attempts = Attempts(session, seed, helpers)
-        if any(attempts.run(attempt) is not None for attempt in islice(attempts, _N_TRIED)):
+        if _runs(session, seed, helpers):
             return
     session.inputs = plain
     raise CalibrationError(

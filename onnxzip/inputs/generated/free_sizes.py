@@ -6,6 +6,7 @@ The same symbol has the same size everywhere; "a + b" and "2*a" follow from thei
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -77,6 +78,40 @@ _SMALL_OUTPUT = 1 << 16
 _N_SMALL = 12
 """Samples in a run of small ones: with 4, digits_gru took 6 times as long for each of them on two cores.
 Photographs come back after four runs of 12, of which one is held out."""
+
+
+def with_sizes(
+    inputs: Sequence[InputSpec], sizes: Mapping[str, Mapping[int, int]]
+) -> tuple[InputSpec, ...]:
+    """Return inputs whose free axes have the sizes that are known, wherever their symbols stand.
+
+    Args:
+        inputs: graph inputs.
+        sizes: of free axes, by input and axis.
+    """
+    by_symbol = {
+        dim: size
+        for spec in inputs
+        for axis, size in sizes.get(spec.name, {}).items()
+        if isinstance(dim := spec.shape[axis], str)
+    }
+
+    def settled(dim: int | str | None, size: int | None) -> int | str | None:
+        if size is not None or not isinstance(dim, str):
+            return dim if size is None else size
+        known = by_symbol.get(dim)
+        told = re.sub(r"\w+", lambda term: str(by_symbol.get(term[0], term[0])), dim)
+        return known or _evaluate(told, {}) or told
+
+    return tuple(
+        replace(
+            spec,
+            shape=tuple(
+                settled(dim, sizes.get(spec.name, {}).get(axis)) for axis, dim in enumerate(spec.shape)
+            ),
+        )
+        for spec in inputs
+    )
 
 
 def resolve_run(

@@ -12,7 +12,7 @@ import numpy as np
 from onnxzip.errors import CalibrationError, ModelError
 from onnxzip.inputs.axes import samples_per_run
 from onnxzip.inputs.feedset import FeedSet
-from onnxzip.inputs.generated.attempts import Attempts, Helpers, settle_ranks
+from onnxzip.inputs.generated.attempts import Attempts, Helpers, settle_shapes
 from onnxzip.inputs.generated.families import (
     MIN_GENERATED,
     Family,
@@ -78,7 +78,7 @@ def runnable_families(
     """
     refuse_unsupported(session.inputs)
     helpers = helpers or Helpers()
-    settle_ranks(session, seed=seed, helpers=helpers)
+    settle_shapes(session, seed=seed, helpers=helpers)
     generator = _Generator(session, seed, helpers)
     tried = generator.best_that_runs()
     found = generator.with_plausible_scalings(generator.attempts.readings_of(tried.shapes), tried.shapes)

@@ -112,4 +112,5 @@ def _helpers(
         choose_scalings or partial(fitting_scalings, model, options.custom_ops),
         partial(graph.run_cost, model),
         graph.guess_shapes(model, decoded),
+        graph.fixed_sizes(model, decoded),
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from onnxzip.inputs.axes import samples_per_run
-from onnxzip.inputs.generated.free_sizes import FreeSizes, resolve_run, resolve_shapes
+from onnxzip.inputs.generated.free_sizes import FreeSizes, resolve_run, resolve_shapes, with_sizes
 from onnxzip.runtime.input_spec import InputSpec
 
 F32, I64 = np.dtype("float32"), np.dtype("int64")
@@ -65,3 +65,13 @@ def test_small_samples_come_twelve_in_a_run() -> None:
         (small, scores, FreeSizes(batch=1), 1),
     ):
         assert resolve_run([spec], [output], free_sizes)["x"] == (size, *spec.shape[1:])
+
+
+def test_known_sizes_stand_wherever_their_symbols_do() -> None:
+    shapes = {"x": ("n", "a"), "y": ("a", "a + b", "2*a"), "z": (None, "b")}
+    inputs = tuple(InputSpec(name, F32, shape) for name, shape in shapes.items())
+    first, second, third = with_sizes(inputs, {"x": {1: 6}, "z": {0: 3}})
+    assert first.shape == ("n", 6)
+    assert second.shape == (6, "6 + b", 12)
+    assert third.shape == (3, "b")
+    assert with_sizes(inputs, {}) == inputs

@@ -32,11 +32,7 @@ def guess_shapes(model: Model, decoded: Mapping[str, tuple[int, ...]]) -> dict[s
         model: the model.
         decoded: shapes of weights that it makes itself, by name.
     """
-    graph = model.proto.graph
-    known = {**decoded} | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for node in graph.node:
-        if (tensor := constant_value(node)) is not None:
-            known[node.output[0]] = tuple(tensor.dims)
+    graph, known = model.proto.graph, known_shapes(model, decoded)
     usual = [(None,) * rank for rank in _USUAL_RANKS]
     return {
         value.name: tuple(dict.fromkeys((*_shapes_met(graph, value.name, known), *usual)))
@@ -44,6 +40,16 @@ def guess_shapes(model: Model, decoded: Mapping[str, tuple[int, ...]]) -> dict[s
         if value.name not in known and value.type.HasField("tensor_type")
         if not value.type.tensor_type.HasField("shape")
     }
+
+
+def known_shapes(model: Model, decoded: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the main graph's constants by name, with those of the weights it decodes."""
+    graph = model.proto.graph
+    known = {**decoded} | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if (tensor := constant_value(node)) is not None:
+            known[node.output[0]] = tuple(tensor.dims)
+    return known
 
 
 def _shapes_met(
