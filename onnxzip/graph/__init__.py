@@ -29,7 +29,9 @@ from onnxzip.graph.reading.inputs.dependence import (
 )
 from onnxzip.graph.reading.inputs.endless import endless_loop
 from onnxzip.graph.reading.inputs.first_scaling import first_scalings
+from onnxzip.graph.reading.inputs.fitting_sizes import FittingSizes
 from onnxzip.graph.reading.inputs.fixed_sizes import fixed_sizes
+from onnxzip.graph.reading.inputs.masks import masks
 from onnxzip.graph.reading.inputs.randomness import random_outputs
 from onnxzip.graph.reading.inputs.unranked import guess_shapes
 from onnxzip.graph.reading.integers.kernels import (
@@ -100,6 +102,7 @@ __all__ = [
     "UNKNOWN_ORIGIN",
     "EmitStored",
     "FirstLayer",
+    "FittingSizes",
     "GraphBuilder",
     "GraphEditor",
     "IntegerNode",
@@ -156,6 +159,7 @@ __all__ = [
     "loadable",
     "lone_node",
     "make_overridable",
+    "masks",
     "most_bytes_in_use",
     "n_bytes_of",
     "oversized_nodes",

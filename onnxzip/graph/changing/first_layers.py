@@ -102,8 +102,8 @@ def _follow(
             return found
         if node.op_type == "Transpose":
             order = node_attributes(node).get("perm", ())
-            if not isinstance(order, tuple) or found.axis not in order:
-                return found
+            if not isinstance(order, tuple) or found.axis not in order or order[0] != 0:
+                return found  # samples stay on axis 0
             found = replace(found, axis=order.index(found.axis))
         elif node.op_type == "BatchNormalization" and constants.keys() >= {*node.input[3:5]}:
             mean, variance = (model.array(constants[name]) for name in node.input[3:5])

@@ -5,16 +5,21 @@ Inferred to count multiply-accumulates, and to tell which value_info entries are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import read_by
+from onnxzip.graph.reading.tensors import n_elements
 from onnxzip.report.record import Port
 
 _WIDE_NAMES = {"float": "float32", "double": "float64"}
 """The usual names of element types whose name in ONNX does not tell their width."""
+
+
+_MOST_FOLLOWED = 1 << 10
+"""Numbers in constants whose values shape inference sees: sizes, axes and indices."""
 
 
 def read_ports(model: Model) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
@@ -139,18 +144,70 @@ def infer_shapes(
     model: Model, input_shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the main graph's values that follow from those of the inputs, by name."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    for value in proto.graph.input:
+    return shapes_behind(without_data(model), input_shapes)
+
+
+def without_data(model: Model) -> onnx.ModelProto:
+    """Return the model as shape inference needs it: of large constants the shapes alone."""
+    light = onnx.ModelProto(ir_version=model.proto.ir_version)
+    light.opset_import.extend(model.proto.opset_import)
+    light.functions.extend(model.proto.functions)
+    graph = model.proto.graph
+    light.graph.name = graph.name
+    light.graph.node.extend(graph.node)
+    light.graph.input.extend(graph.input)
+    light.graph.output.extend(graph.output)
+    light.graph.sparse_initializer.extend(graph.sparse_initializer)
+    for tensor in graph.initializer:
+        if n_elements(tensor) <= _MOST_FOLLOWED:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    for value in light.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return light
+
+
+def shapes_behind(
+    light: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that follow from those of the inputs, by name.
+
+    Args:
+        light: of `without_data`; its inputs get these shapes.
+        input_shapes: by input name.
+    """
+    for value in light.graph.input:
         if value.name in input_shapes:
             elem_type = value.type.tensor_type.elem_type
             value.CopyFrom(
                 onnx.helper.make_tensor_value_info(value.name, elem_type, input_shapes[value.name])
             )
-    del proto.graph.value_info[:]
-    for value in proto.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = inferred_model(proto, data_prop=True)
+    held = [node for node in light.graph.node if node.op_type == "Slice"]
+    found = {tensor.name: tuple(tensor.dims) for tensor in light.graph.initializer}
+    while True:
+        safe = [node for node in held if all(size > 0 for size in found.get(node.input[0], (0,)))]
+        held = [node for node in held if node not in safe]
+        found = _shapes_without(light, held)
+        is_sound = all(size > 0 for shape in found.values() for size in shape)
+        if not (is_sound and any(node.input[0] in found for node in held)):
+            return found
+
+
+def _shapes_without(
+    light: onnx.ModelProto, held: Sequence[onnx.NodeProto]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that follow where the outputs of some nodes have none.
+
+    onnx (1.22) ends the process where a Slice takes sizes below 0, which it infers for a convolution of
+    less than its kernel: a Slice is inferred once the sizes of what it takes are known.
+    """
+    gone = {name for node in held for name in node.output}
+    part = onnx.ModelProto()
+    part.CopyFrom(light)
+    del part.graph.node[:]
+    part.graph.node.extend(node for node in light.graph.node if not gone.intersection(node.output))
+    inferred = inferred_model(part, data_prop=True)
     if inferred is None:
         return {}
     found: dict[str, tuple[int, ...]] = {}

@@ -17,7 +17,9 @@ from onnxzip.inputs.generated.free_sizes import (
     SHORT_LADDER,
     SOUND_LADDER,
     FreeSizes,
+    free_kinds,
     resolve_run,
+    resolve_shapes,
     with_sizes,
 )
 from onnxzip.inputs.generated.readings import (
@@ -58,6 +60,8 @@ class Helpers:
         choose_scalings: tells scalings apart by how the first layers answer; None takes all of them.
         guesses: shapes that inputs without a rank may have, the likeliest first.
         sizes: what weights say about free axes of inputs, by input and axis.
+        fit_of: how well the shapes of all values go together at these sizes.
+        n_searched: sizes that are worth asking it for; 0 for none.
     """
 
     hints: Hints = field(default_factory=Hints)
@@ -66,6 +70,8 @@ class Helpers:
     cost_of: Callable[[Shapes], RunCost] = field(default=lambda shapes: RunCost())
     guesses: Mapping[str, Sequence[tuple[int | None, ...]]] = field(default_factory=dict)
     sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    fit_of: Callable[[Shapes], int] = field(default=lambda shapes: 0)
+    n_searched: int = 0
 
 
 def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
@@ -84,6 +90,11 @@ def run_on_any(session: Session, *, seed: int, helpers: Helpers) -> None:
 _MAX_GUESSES, _N_TRIED = 32, 3
 """Guesses at the shapes of inputs that have none, and sizes that each is tried at: a run with sizes that
 are guessed begins a process, half a second."""
+
+
+_N_SPARE = 16
+"""Sizes above the least that goes through, where all of them do: a window that just fits makes one
+answer."""
 
 
 def settle_shapes(session: Session, *, seed: int, helpers: Helpers) -> None:
@@ -145,12 +156,16 @@ class Attempts:
         """Try nothing yet; see the class."""
         self._session, self._seed, self._helpers = session, seed, helpers
         self._finding = ""
-        is_guessed = any(has_free_sizes(spec) for spec in session.inputs)
+        self._has_run = False
+        is_guessed = bool(helpers.sizes) or any(has_free_sizes(spec) for spec in session.inputs)
         self._survives = helpers.survives if is_guessed else None
 
     def __iter__(self) -> Iterator[Attempt]:
         distinct: list[Shapes] = []
         for shapes in self._sizes():
+            distinct.append(shapes)
+            yield Attempt(families_of(self.readings_of(shapes))[0], shapes, True)
+        for shapes in () if self._has_run else self._searched_sizes():
             distinct.append(shapes)
             yield Attempt(families_of(self.readings_of(shapes))[0], shapes, True)
         for shapes in distinct:
@@ -167,10 +182,12 @@ class Attempts:
             self._finding = self._finding or crash
             return None
         try:
-            return self._session.run(feeds)
+            outputs = self._session.run(feeds)
         except (CalibrationError, ModelError) as error:
             self._finding = self._finding or error.finding
             return None
+        self._has_run = True
+        return outputs
 
     def failure(self) -> CalibrationError:
         """Return the error for a model that no attempt runs."""
@@ -203,6 +220,25 @@ class Attempts:
             else:
                 postponed.append((n_in_use, shapes))
         yield from (shapes for _, shapes in sorted(postponed, key=lambda pair: pair[0]))
+
+    def _searched_sizes(self) -> Iterator[Shapes]:
+        """Yield other sizes, at which the shapes of all values go together where usual ones do not."""
+        inputs, n_sizes = self._session.inputs, self._helpers.n_searched
+        best, most = FreeSizes(batch=1), self._fit_of(FreeSizes(batch=1))
+        kinds = free_kinds(inputs) if n_sizes else []
+        for kind in (*kinds, *kinds):  # again with what others are by then
+            ladder = [replace(best, **{kind: size}) for size in range(1, n_sizes + 1)]
+            fits = [self._fit_of(sizes) for sizes in ladder]
+            if max(fits) <= most:
+                continue
+            most = max(fits)
+            first = fits.index(most)
+            wider = min(first + _N_SPARE, n_sizes - 1)
+            best = ladder[wider if set(fits[first : wider + 1]) == {most} else first]
+            yield from self._fitting(list(dict.fromkeys([best, ladder[first]])))
+
+    def _fit_of(self, free_sizes: FreeSizes) -> int:
+        return self._helpers.fit_of(resolve_shapes(self._session.inputs, free_sizes))
 
     def _fitting(self, ladder: Sequence[FreeSizes]) -> list[Shapes]:
         """Return the distinct sizes of a ladder that are not too large to be made up."""

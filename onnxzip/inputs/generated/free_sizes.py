@@ -69,6 +69,21 @@ somebody talks (silero-vad's 512 and 1536, openWakeWord's 1280)."""
 SHORT_LADDER = tuple(FreeSizes(1, length, length, min(length, 3)) for length in (8, 4, 2, 1))
 """For inputs with so many free axes that no usual length of them fits."""
 
+_KINDS: tuple[AxisKind, ...] = ("sequence", "spatial", "channel", "batch")
+"""In the order of what is searched first."""
+
+
+def free_kinds(inputs: Sequence[InputSpec]) -> list[AxisKind]:
+    """Return the kinds of axes that are free somewhere."""
+    free = {
+        kind_among(inputs, spec, axis)
+        for spec in inputs
+        for axis, dim in enumerate(spec.shape)
+        if not isinstance(dim, int)
+    }
+    return [kind for kind in _KINDS if kind in free]
+
+
 SMALL_ELEMENTS = 1 << 13
 """Numbers in a sample that is small: half a second of sound."""
 
@@ -131,7 +146,7 @@ def resolve_run(
     n_made = max((math.prod(d for d in out.shape if isinstance(d, int)) for out in outputs), default=0)
     if n_elements > SMALL_ELEMENTS or n_made > _SMALL_OUTPUT:
         return shapes
-    return resolve_shapes(inputs, replace(free_sizes, batch=_N_SMALL))
+    return resolve_shapes(inputs, replace(free_sizes, batch=max(free_sizes.batch, _N_SMALL)))
 
 
 def resolve_shapes(inputs: Sequence[InputSpec], free_sizes: FreeSizes) -> dict[str, tuple[int, ...]]:

@@ -85,10 +85,12 @@ class Hints:
     Attributes:
         ranges: by input name, the ids that are legal.
         parts: the same for single places of an input, by axis and place (`graph.part_ranges`).
+        masks: inputs that are masks, and what their ones mean (`graph.masks`).
     """
 
     ranges: Mapping[str, range] = field(default_factory=dict)
     parts: Mapping[str, Mapping[tuple[int, int], range]] = field(default_factory=dict)
+    masks: Mapping[str, Meaning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +123,9 @@ def readings(spec: InputSpec, shape: tuple[int, ...], context: Context) -> tuple
     parts = context.hints.parts.get(spec.name, {})
     if _RATE.search(name) and spec.dtype.kind in "iuf":
         return (Reading("", draws.constant(_SAMPLE_RATE_HZ)),)
-    if is_mask(name):
-        return _masks(name, spec.dtype, len(shape))
+    meaning = context.hints.masks.get(spec.name)
+    if meaning is not None or is_mask(name):
+        return _masks(name, spec.dtype, len(shape), meaning)
     if spec.dtype.kind == "b":
         return (Reading("", draws.switches if int(np.prod(shape)) == 1 else draws.coins),)
     if _POSITION.search(name) and shape:
@@ -172,8 +175,11 @@ def sequence_length(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int,
     return 1
 
 
-def _masks(name: str, dtype: np.dtype[np.generic], rank: int) -> tuple[Reading, ...]:
-    meanings = mask_meanings(name, dtype, rank)
+def _masks(
+    name: str, dtype: np.dtype[np.generic], rank: int, known: Meaning | None
+) -> tuple[Reading, ...]:
+    """Return the ways to make a mask, one where the graph tells what its ones mean."""
+    meanings = mask_meanings(name, dtype, rank) if known is None else (known,)
     labels = {"keep": "masks of ones", "hide": "masks of zeros", "add": "masks that are added"}
 
     def draw_as(meaning: Meaning) -> Draw:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
+from typing import TypeAlias
 
 import numpy as np
 
@@ -35,11 +36,18 @@ _ALIKE = 0.6
 a good match."""
 
 
+_Way: TypeAlias = tuple[float, dict[str, str]]
+"""What speaks for some pairs, and these."""
+
+_MATCH = 1e3
+"""What a pair counts, so that there are as many as fit: more than all that tells pairs apart."""
+
+
 def pair_states(inputs: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> dict[str, str]:
     """Return, for each input that is a state, the output that it comes from at the next step.
 
-    Types and shapes must fit. Of outputs that do, the one with the most similar name is taken; inputs
-    that are called a state take the next free one in order, where no name is alike.
+    Types and shapes must fit. Of outputs that do, the one with the most similar name is taken; where no
+    name is alike, inputs that are called a state take those of the others that come in the same order.
 
     Args:
         inputs: graph inputs.
@@ -50,17 +58,46 @@ def pair_states(inputs: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> di
     for spec in inputs:
         fitting = [other for other in free if _fits(spec, other)]
         scores = [_likeness(spec.name, other.name) for other in fitting]
-        is_state = bool(STATE_NAME.search(spec.name.lower()))
         best = max(range(len(fitting)), key=lambda i: scores[i], default=None)
-        if best is None:
+        if best is None or scores[best] < _ALIKE:
             continue
         has_direction = _core(spec.name) != spec.name.lower() and spec.name != fitting[best].name
-        if (scores[best] >= _ALIKE and (is_state or (has_direction and scores[best] == 1.0))) or (
-            is_state and spec.shape
-        ):
+        if _is_state(spec) or (has_direction and scores[best] == 1.0):
             pairs[spec.name] = fitting[best].name
             free.remove(fitting[best])
-    return pairs
+    others = [spec for spec in inputs if _is_state(spec) and spec.shape and spec.name not in pairs]
+    return {**pairs, **_in_order(others, free)}
+
+
+def _is_state(spec: InputSpec) -> bool:
+    """Whether an input or output is called a state."""
+    return bool(STATE_NAME.search(spec.name.lower()))
+
+
+def _in_order(states: Sequence[InputSpec], outputs: Sequence[InputSpec]) -> dict[str, str]:
+    """Pair states with outputs of the same order: as many as fit, and of those the likeliest.
+
+    Answers come before states as a rule: where nothing else tells, the later outputs are taken.
+    """
+    best: dict[tuple[int, int], _Way] = {}
+    for i in range(len(states), -1, -1):
+        for j in range(len(outputs), -1, -1):
+            ways: list[_Way] = [(0.0, {})] if len(states) == i or len(outputs) == j else []
+            if not ways:
+                ways = [best[i, j + 1], best[i + 1, j]]
+                if _fits(states[i], outputs[j]):
+                    score, pairs = best[i + 1, j + 1]
+                    score += _MATCH + _plausibility(states[i], outputs[j])
+                    ways.append((score, {states[i].name: outputs[j].name, **pairs}))
+            best[i, j] = max(ways, key=lambda way: way[0])
+    return best[0, 0][1]
+
+
+def _plausibility(spec: InputSpec, output: InputSpec) -> float:
+    """Return what speaks for an output's being a state, beyond that it fits: below `_MATCH` for all."""
+    kind, other = (re.sub(r"\d+", "", _core(name)) for name in (spec.name, output.name))
+    is_exact = spec.shape == output.shape
+    return is_exact + _is_state(output) / 2 + SequenceMatcher(None, kind, other).ratio() / 4
 
 
 def n_steps_of(n_runs: int) -> int:
@@ -89,7 +126,7 @@ def _fits(spec: InputSpec, output: InputSpec) -> bool:
     if spec.shape and output.shape and len(spec.shape) != len(output.shape):
         return False
     if not spec.shape:
-        return bool(STATE_NAME.search(spec.name.lower()))
+        return _is_state(spec)
     sizes = zip(spec.shape, output.shape, strict=False)
     return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in sizes)
 

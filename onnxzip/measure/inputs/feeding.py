@@ -99,6 +99,11 @@ def _limited(session: Session, model: Model) -> Iterator[RunLimit | None]:
         session.set_limit(None)
 
 
+_MOST_SEARCHED, _MOST_INFERRED = 1024, 100_000
+"""Sizes of an axis that are looked at where no usual one runs, and nodes whose shapes are inferred for
+them: ten seconds or so."""
+
+
 def _helpers(
     model: Model,
     options: Options,
@@ -106,11 +111,14 @@ def _helpers(
     choose_scalings: ChooseScalings | None = None,
 ) -> Helpers:
     decoded = graph.decoded_shapes(model, graph.read_mark(model)[0]) if graph.is_marked(model) else {}
+    fitting = graph.FittingSizes(model)
     return Helpers(
-        Hints(graph.index_ranges(model), graph.part_ranges(model)),
+        Hints(graph.index_ranges(model), graph.part_ranges(model), graph.masks(model)),
         lambda feeds: survives(loadable(model), feeds, options.custom_ops, limit),
         choose_scalings or partial(fitting_scalings, model, options.custom_ops),
         partial(graph.run_cost, model),
         graph.guess_shapes(model, decoded),
         graph.fixed_sizes(model, decoded),
+        fitting.fit,
+        min(_MOST_SEARCHED, _MOST_INFERRED // max(fitting.n_nodes, 1)),
     )

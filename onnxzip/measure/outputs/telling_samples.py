@@ -14,9 +14,11 @@ def find_evidence(original: Model, samples: Sequence[Sample]) -> tuple[list[int]
     """Return which samples tell anything, all where none does, and why outputs tell nothing on any.
 
     An output that depends on no value of an input (a table of anchors) tells nothing by nature, and is
-    not asked.
+    not asked; nor are integers that no weight is behind (lengths): no file can lose them.
     """
     asked, squashed = graph.varying_outputs(original), graph.squashed_outputs(original)
+    kinds = {name: found.kind for name, found in samples[0].statistics.items()}
+    asked -= {n for n in asked if kinds.get(n) != "f" and not graph.weights_behind(original, [n])}
     reasons = [
         {
             name: why

@@ -76,6 +76,10 @@ CASES = {
         ],
         *("a", 3, ""),
     ),
+    "samples moved": (
+        [node("Conv", "x w", "c"), node("Transpose", "c", "y", perm=[1, 2, 3, 0])],
+        *("c", 1, ""),
+    ),
 }
 
 

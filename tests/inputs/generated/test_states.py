@@ -18,6 +18,7 @@ def specs(*ports: Port, dtype: np.dtype = F32) -> list[InputSpec]:
 CELL: tuple[int | str | None, ...] = (2, "b", 64)
 CACHE: tuple[int | str | None, ...] = ("b", 4, "past", 8)
 KV = ("key", "value")
+LSTM = ("hidden", "cell")
 REAL = {
     "silero-vad 5": ([("input", ("b", 512)), ("state", CELL)], [("output", ("b", 1)), ("stateN", CELL)]),
     "silero-vad 4": (
@@ -38,6 +39,14 @@ REAL = {
         [X, *((f"cached_key_{i}", CACHE) for i in range(3))],
         [Y, *((f"new_cached_key_{i}", CACHE) for i in range(3))],
     ),
+    "names that say nothing": (
+        [("input", ("t", 266)), *((f"state_{i}_{k}_in", (25,)) for i in (1, 2) for k in LSTM)],
+        [("output_0", ("d",)), *((f"lstm_{k}_squeeze_{i + 8}", (25,)) for i in (1, 2) for k in LSTM)],
+    ),
+    "numbers for names, answers first": (
+        [X, ("state_1", CELL), ("state_2", CELL)],
+        [("11", CELL), ("12", CELL), ("13", CELL)],
+    ),
 }
 EXPECTED = {
     "silero-vad 5": {"state": "stateN"},
@@ -47,6 +56,10 @@ EXPECTED = {
     "in and out": {"cache_in": "cache_out", "h_in": "h_out"},
     "optimum": {f"past_key_values.{i}.{k}": f"present.{i}.{k}" for i in (0, 1) for k in KV},
     "sherpa": {f"cached_key_{i}": f"new_cached_key_{i}" for i in range(3)},
+    "names that say nothing": {
+        f"state_{i}_{k}_in": f"lstm_{k}_squeeze_{i + 8}" for i in (1, 2) for k in LSTM
+    },
+    "numbers for names, answers first": {"state_1": "12", "state_2": "13"},
 }
 
 
