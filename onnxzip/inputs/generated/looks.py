@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.inputs.axes import STATE_NAME, is_called_batch
+from onnxzip.inputs.axes import STATE_NAME, axis_kind, is_called_batch
 from onnxzip.runtime.input_spec import InputSpec
 
 
@@ -118,8 +118,8 @@ def looks_of(spec: InputSpec, shape: tuple[int, ...]) -> tuple[Look, ...]:
 
 
 def _lies_along_a_batch(look: Look, spec: InputSpec) -> bool:
-    axes = (look.time_axis, look.band_axis)
-    return any(axis is not None and is_called_batch(spec.shape[axis]) for axis in axes)
+    axes = [axis for axis in (look.time_axis, look.band_axis) if axis is not None]
+    return any(is_called_batch(spec.shape[a]) and axis_kind(spec, a) == "batch" for a in axes)
 
 
 def _words(name: str) -> list[str]:

@@ -24,6 +24,7 @@ SOUNDS: list[tuple[str, Shape, int, bool]] = [
     ("serving_default_input_2:0", ("unk__749", 43844, 1), 1, False),  # basic-pitch
     ("input_1", ("N", 144160), 1, False),  # DNSMOS
     ("input_values", ("batch", "sequence"), 1, True),  # wav2vec 2.0
+    ("waveforms", ("batch_size", "N"), 1, True),  # front ends of onnx-asr
     ("waveform", ("batch", 1, "samples"), 2, True),
     ("waveform", (None, None, None), 2, True),
     ("mix", (1, 2, "length"), 2, True),
