@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import onnx
 
 from onnxzip.graph.changing.fresh_names import FreshNames
+from onnxzip.graph.changing.prune import prune
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.operands import RECURRENT_STATES, Operand
 
 
 def with_operand_outputs(model: Model, operands: Sequence[Operand]) -> tuple[Model, dict[str, str]]:
-    """Return a copy of the model whose only outputs are the exposed values.
+    """Return a copy of what of the model makes the exposed values, its only outputs.
 
     Returns:
         The model, and each value's name in it; graph inputs and constants are left out.
@@ -21,7 +22,7 @@ def with_operand_outputs(model: Model, operands: Sequence[Operand]) -> tuple[Mod
 
 
 def with_value_outputs(model: Model, values: Sequence[str]) -> tuple[Model, dict[str, str]]:
-    """Return a copy of the model whose only outputs are values of its main graph; see above."""
+    """Return a copy of what makes values of the main graph, its only outputs; see above."""
     exposed = model.copy()
     graph = exposed.proto.graph
     fresh = FreshNames(exposed.names())
@@ -34,6 +35,8 @@ def with_value_outputs(model: Model, values: Sequence[str]) -> tuple[Model, dict
             names[value] = value
     del graph.output[:]
     graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names.values())
+    if names:  # onnxruntime loads no empty graph, and runs what no output needs
+        prune(exposed)
     return exposed, names
 
 
