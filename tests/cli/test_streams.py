@@ -92,8 +92,13 @@ def test_a_full_stdout_is_a_warning_when_the_model_is_in_place(source: Path, out
     assert line.endswith(f"; {out} is complete")
 
 
-@pytest.mark.parametrize("line", ["-l {}", "-t {}", "--help", "--version"])
-@pytest.mark.parametrize("streams", [{"full": True}, {"closed": (1,)}], ids=["full", "closed"])
+@pytest.mark.parametrize(
+    ("line", "streams"),
+    [
+        *((line, {"full": True}) for line in ("-l {}", "-t {}", "--help", "--version")),
+        *((line, {"closed": (1,)}) for line in ("-l {}", "--version")),
+    ],
+)
 def test_what_only_prints_fails_in_one_line(
     line: str, streams: dict[str, object], source: Path, tmp_path: Path
 ) -> None:
