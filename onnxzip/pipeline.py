@@ -17,6 +17,7 @@ from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
+from onnxzip.disk.cache.store import check_outside
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
@@ -243,6 +244,9 @@ def _place(
     """Return where to write; refuse what must not be written over, before any work is done."""
     for other in beside:
         graph.check_unread(other, original, options.files)
+    for written in (*beside, *(() if output is None else (Path(output),))):
+        if options.cache is not None:
+            check_outside(options.cache, written)
     if papers is not None:
         papers.check(original, options.overwrite, options.files)
     if output is None:

@@ -36,7 +36,7 @@ def dry_run(request: Request) -> int:
         write_output(_told(_forecast(request)))
         return 0
     assert isinstance(request.output, Path)
-    found = find_jobs(request.several, request.output)
+    found = find_jobs(request.several, request.output, request.options.cache)
     codes = [_try(job, request) for job in found.jobs]
     return worst_of(codes)
 

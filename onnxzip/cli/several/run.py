@@ -37,7 +37,7 @@ def compress_several(request: Request, stops: Stops) -> int:
     request = with_password(request)
     assert isinstance(request.output, Path)
     began = time.monotonic()
-    found = find_jobs(request.several, request.output)
+    found = find_jobs(request.several, request.output, request.options.cache)
     folders = _make_folders(found.jobs)
     n_jobs = request.options.n_jobs
     requests = [job.request(request, max(n_jobs // len(found.jobs), 1)) for job in found.jobs]

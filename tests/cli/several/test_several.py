@@ -20,6 +20,7 @@ from onnxzip.cli.several.jobs import find_jobs
 from onnxzip.cli.several.table import LineTable, summary
 from onnxzip.cli.several.workers import Outcome, run_all
 from onnxzip.cli.stopping import WORDS
+from onnxzip.disk.cache.store import Store
 from onnxzip.errors import InputError, UsageError
 from onnxzip.options import Options
 from tests.cases import CASES
@@ -40,6 +41,13 @@ def lay_out(folder: Path) -> Path:
 
 
 # Which models, and where to
+
+
+@pytest.mark.parametrize("where", ["in", "in/cache", "out"])
+def test_what_a_cache_keeps_is_not_counted(where: str, tmp_path: Path) -> None:
+    source, cache = lay_out(tmp_path / "in"), tmp_path / where
+    Store(cache, 1 << 20).write("0" * 64, b"kept")
+    assert find_jobs([source], tmp_path / "out", cache).n_others == 1  # notes.txt
 
 
 def test_a_folder_keeps_its_structure_and_what_is_no_model_is_counted(tmp_path: Path) -> None:
