@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from onnxzip.cli.arguments import Request, parse
@@ -17,7 +16,7 @@ from onnxzip.cli.asking.places import Stream
 from onnxzip.cli.command import command_of
 from onnxzip.cli.messages import complete, describe_failure, explain, next_step, untouched
 from onnxzip.cli.progress.shown import show_progress
-from onnxzip.cli.report_file import ReportFile, check_key_kept, check_report, report_file
+from onnxzip.cli.report_file import check_key_kept, check_report, report_file
 from onnxzip.cli.several.one import check_streams, compress_file, doubts_of, model_at
 from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, Stops, stoppable
 from onnxzip.cli.streams import hushed, open_streams, write_error, write_model, write_output
@@ -117,7 +116,7 @@ def _compress(request: Request, stops: Stops) -> int:
     if request.is_dry:
         from onnxzip.cli.asking.dry_run import dry_run
 
-        return dry_run(request)
+        return dry_run(request, is_process=stops.is_process)
     if request.several:
         from onnxzip.cli.several.run import compress_several
 
@@ -162,7 +161,7 @@ def _test(request: Request, stops: Stops) -> int:
     model, receipt = received(model_at(request.source), request.identity, request.public_key)
     original = None if request.against is None else model_at(request.against)
     showing = show_progress(is_quiet=request.quiet, stage=f"testing {request.source}")
-    with showing, _report_file(request) as file:
+    with showing, report_file(request) as file:
         checks = listing.verify(
             model,
             original,
@@ -185,10 +184,6 @@ def _test(request: Request, stops: Stops) -> int:
     return EXIT_BAD_INPUT if failed else EXIT_DONE
 
 
-def _report_file(request: Request) -> AbstractContextManager[ReportFile]:
-    return report_file(request.report, overwrite=request.options.overwrite)
-
-
 def _bench(request: Request, stops: Stops) -> int:
     assert isinstance(request.source, Path)
     check_room(has_scipy=True)
@@ -198,7 +193,7 @@ def _bench(request: Request, stops: Stops) -> int:
         from onnxzip.report.json import export
         from onnxzip.report.terminal import render_comparison
 
-    with show_progress(is_quiet=request.quiet) as show, _report_file(request) as file:
+    with show_progress(is_quiet=request.quiet) as show, report_file(request) as file:
         found = compare(
             request.source, options=request.options, progress=show, command=command_of(request)
         )

@@ -84,19 +84,16 @@ class ReportFile:
 
 
 @contextmanager
-def report_file(
-    path: Path | None, papers: Papers | None = None, *, overwrite: bool
-) -> Iterator[ReportFile]:
-    """Yield what writes a report; one that is not put in its place goes in the end.
+def report_file(request: Request, papers: Papers | None = None) -> Iterator[ReportFile]:
+    """Yield what writes the report of a request; one that is not put in its place goes in the end.
 
     Args:
-        path: where it goes.
+        request: names its place, and whether it may exist.
         papers: sign it with the model.
-        overwrite: whether it may exist.
 
     Raises:
-        OutputExistsError: it exists, and `overwrite` does not allow that.
+        OutputExistsError: it exists, and may not.
         UsageError: it is to be signed, and does not lie beside the model.
     """
     with ExitStack() as stack:
-        yield ReportFile(path, stack, papers, overwrite)
+        yield ReportFile(request.report, stack, papers, request.options.overwrite)

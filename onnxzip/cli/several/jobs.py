@@ -33,8 +33,8 @@ class Job:
     name: str
     n_bytes: int
 
-    def request(self, whole: Request, n_jobs: int) -> Request:
-        """Return what is asked for of this model, with its share of the processes."""
+    def request(self, whole: Request, n_jobs: int, max_memory: int | None = None) -> Request:
+        """Return what is asked for of this model, with its shares of processes and memory."""
         report = whole.report
         if report is not None and is_suffix(report):
             report = self.output.with_suffix(report.name)
@@ -47,7 +47,7 @@ class Job:
             output=output,
             several=(),
             report=report,
-            options=replace(whole.options, n_jobs=n_jobs),
+            options=replace(whole.options, n_jobs=n_jobs, max_memory=max_memory),
         )
 
 

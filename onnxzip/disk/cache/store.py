@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -141,19 +141,21 @@ def entries_in(folder: Path) -> Path:
     return folder / FOLDER
 
 
-def check_outside(folder: Path, path: Path) -> None:
-    """Refuse to write a file where a cache's folder is or will be, or among its entries.
+def check_outside(folder: Path, paths: Iterable[str | Path]) -> None:
+    """Refuse to write files where a cache's folder is or will be, or among its entries.
 
     Args:
         folder: of the cache.
-        path: of the file.
+        paths: of the files.
 
     Raises:
         OutputError: it lies there.
     """
-    place, own = (Path(os.path.realpath(found)) for found in (path, folder))
-    if place == own or place in own.parents or entries_in(own) in (place, *place.parents):
-        raise OutputError(f"{path}: lies where `cache` {folder} keeps entries; name another place")
+    own = Path(os.path.realpath(folder))
+    for path in paths:
+        place = Path(os.path.realpath(path))
+        if place == own or place in own.parents or entries_in(own) in (place, *place.parents):
+            raise OutputError(f"{path}: lies where `cache` {folder} keeps entries; name another place")
 
 
 def _read_bounded(path: Path, max_bytes: int) -> bytes:

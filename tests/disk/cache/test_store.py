@@ -189,13 +189,13 @@ def test_a_folder_that_nobody_may_write_to_is_read(
 def test_nothing_is_written_where_entries_lie(name: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("kept")
     with pytest.raises(OutputError, match=r"lies where cache .*kept keeps entries; name another place"):
-        check_outside(tmp_path / "kept", tmp_path / name)
+        check_outside(tmp_path / "kept", [tmp_path / name])
 
 
 def test_files_beside_entries_may_be_written(tmp_path: Path) -> None:
-    for name in ("small.onnx", "kept/small.onnx", "kept.onnx"):
-        check_outside(tmp_path / "kept", tmp_path / name)
+    names = ("small.onnx", "kept/small.onnx", "kept.onnx")
+    check_outside(tmp_path / "kept", [tmp_path / name for name in names])
     with pytest.raises(
         OutputError, match=r"out\.onnx: lies where"
     ):  # a folder would be made in its place
-        check_outside(tmp_path / "out.onnx" / "kept", tmp_path / "out.onnx")
+        check_outside(tmp_path / "out.onnx" / "kept", [tmp_path / "out.onnx"])
