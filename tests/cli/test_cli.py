@@ -436,7 +436,7 @@ def test_failed_check_is_exit_1(
 
 @pytest.mark.parametrize("mode", [["-t"], ["--bench"]])
 def test_what_writes_a_report_only_may_write_over_that(mode: list[str]) -> None:
-    with pytest.raises(UsageError, match="belongs to compressing, -d, and `report`"):
+    with pytest.raises(UsageError, match="belongs to compressing, -d, and report"):
         parse([*mode, "-f", "a.onnx"])
     assert parse([*mode, "-f", "--report", "r.md", "a.onnx"]).options.overwrite
     assert not parse([*mode, "--report", "r.md", "a.onnx"]).options.overwrite
