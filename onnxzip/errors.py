@@ -158,6 +158,7 @@ _STEPS = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more of them (ulimit -n)"),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), "check the path"),
+    errno.EEXIST: "see what lies there, or name another place",
     errno.EFBIG: "allow larger files (ulimit -f), or name a place that takes them",
     errno.ENAMETOOLONG: "give it a shorter name",
     errno.EIO: "see whether the disk is sound",

@@ -17,6 +17,7 @@ from onnxzip import graph
 from onnxzip.choose.attempt import attempt_within
 from onnxzip.choose.refusals import why_not_faster
 from onnxzip.choose.trial_log import TrialLog
+from onnxzip.disk.cache.store import check_outside
 from onnxzip.errors import ToleranceError, UsageError
 from onnxzip.graph import Model, ModelLike
 from onnxzip.measure.examination import examine, metric_of
@@ -55,6 +56,7 @@ def compress(
     beside: Sequence[Path] = (),
     papers: Papers | None = None,
     command: str = "",
+    give_up: Callable[[], object] | None = None,
 ) -> Result:
     """Compress a model within the loss allowed, prove it, and write it.
 
@@ -68,6 +70,7 @@ def compress(
         beside: other files that the caller writes; they must not be read.
         papers: what is written with the model, in a place that the caller gives it; seals the model.
         command: what repeats it, for the report.
+        give_up: ends the process, see `watched`; None where it is the caller's.
 
     Raises:
         InputError: the model, the calibration data or a provider cannot be used.
@@ -77,7 +80,7 @@ def compress(
     """
     started = time.perf_counter()
     options, show = options or Options(), rising(progress or show_nothing)
-    with threadpool_limits(1), watched(options.max_memory) as watch, ExitStack() as stack:
+    with threadpool_limits(1), watched(options.max_memory, give_up) as watch, ExitStack() as stack:
         show("reading", at("reading"))  # with several threads BLAS would add up in another order
         original, place = _open(source, output, options, beside, papers)
         means = stack.enter_context(means_for(original, options, watch))
@@ -186,8 +189,8 @@ class _Found:
             )
         of_layers = {name: load_bytes[self.emitted.homes[name]] for name in self.plan.chosen}
         report = with_load_bytes(report, of_layers, n_needed)
-        report = replace(report, speed=self.speed, recalled=self.means.cache.recalled)
-        report = replace(report, peak_memory=self.means.watch.peak or None)
+        cache, peak = self.means.cache, self.means.watch.peak or None
+        report = replace(report, speed=self.speed, recalled=cache.recalled, peak_memory=peak)
         return self.shown.added_to(report, self.command, to_toml(self.options))
 
 
@@ -243,6 +246,8 @@ def _place(
     """Return where to write; refuse what must not be written over, before any work is done."""
     for other in beside:
         graph.check_unread(other, original, options.files)
+    if options.cache is not None:
+        check_outside(options.cache, (*beside, *(() if output is None else (output,))))
     if papers is not None:
         papers.check(original, options.overwrite, options.files)
     if output is None:

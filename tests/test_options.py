@@ -45,7 +45,15 @@ TABLE: dict[str, tuple[list[tuple[Any, Any]], list[Any], str]] = {
         NUMBER,
     ),
     "target_size": (
-        [(5, 5), (np.int32(7), 7), ("4MB", 4_000_000), (" 1.5MiB ", 1_572_864), ("800kB", 800_000)],
+        [
+            (5, 5),
+            (np.int32(7), 7),
+            ("4MB", 4_000_000),
+            (" 1.5MiB ", 1_572_864),
+            ("800kB", 800_000),
+            ("2TB", 2 * 10**12),
+            ("0.1GB", 10**8),
+        ],
         [0, -1, True, 1e6, "", "MB", "4XB", "1e6", "-4MB", "0.1B", "9" * 5000, b"4MB", HUGE],
         "is not a size of a byte or more",
     ),

@@ -116,7 +116,7 @@ def _compress(request: Request, stops: Stops) -> int:
     if request.is_dry:
         from onnxzip.cli.asking.dry_run import dry_run
 
-        return dry_run(request)
+        return dry_run(request, is_process=stops.is_process)
     if request.several:
         from onnxzip.cli.several.run import compress_several
 
@@ -161,7 +161,7 @@ def _test(request: Request, stops: Stops) -> int:
     model, receipt = received(model_at(request.source), request.identity, request.public_key)
     original = None if request.against is None else model_at(request.against)
     showing = show_progress(is_quiet=request.quiet, stage=f"testing {request.source}")
-    with showing, report_file(request.report) as file:
+    with showing, report_file(request) as file:
         checks = listing.verify(
             model,
             original,
@@ -193,7 +193,7 @@ def _bench(request: Request, stops: Stops) -> int:
         from onnxzip.report.json import export
         from onnxzip.report.terminal import render_comparison
 
-    with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as file:
+    with show_progress(is_quiet=request.quiet) as show, report_file(request) as file:
         found = compare(
             request.source, options=request.options, progress=show, command=command_of(request)
         )

@@ -49,9 +49,13 @@ class Stops:
 
     While it works, a signal raises Stopped. While files are put in their places, and after a first
     signal, nothing happens. When all is done and only told, it raises Stopped again.
+
+    Attributes:
+        is_process: whether the process ends with the run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_process: bool = False) -> None:
+        self.is_process = is_process
         self._state = _State.WORKING
         self._stopped: Stopped | None = None
 
@@ -94,7 +98,7 @@ def stoppable(*, is_process: bool) -> Iterator[Stops]:
         is_process: whether the process ends with the block: a signal must not change the exit status of
             a run that is done while the interpreter shuts down.
     """
-    stops = Stops()
+    stops = Stops(is_process=is_process)
     if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
         yield stops
         return

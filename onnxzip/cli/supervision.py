@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import onnxzip
 from onnxzip.cli.arguments import Request, parse
@@ -25,6 +26,10 @@ from onnxzip.errors import OnnxzipError
 
 EXIT_CRASHED = 1
 """Like any other input that cannot be used."""
+
+EXIT_HELD = 99
+"""Of a process that holds more memory than it may, and cannot be stopped otherwise: what else ends with
+this code is told likewise."""
 
 _ANSWERED = b"."
 """What the child writes when the work has come to its end: any library may call exit(0)."""
@@ -138,6 +143,11 @@ def tidy(request: Request) -> None:
                 remove_abandoned(real_place(path).parent)
 
 
+def give_up() -> NoReturn:
+    """End this process, which holds more memory than it may; who waits for it says so, and tidies up."""
+    os._exit(EXIT_HELD)
+
+
 def describe_ending(code: int, cpu_s: float = 0.0) -> str:
     """Say what ended the child, and what to do.
 
@@ -147,6 +157,11 @@ def describe_ending(code: int, cpu_s: float = 0.0) -> str:
     """
     if code == _EXIT_LOADER:
         return "memory ran out while a library was loaded; free some"
+    if code == EXIT_HELD:
+        return (
+            "the run came to hold more than --max-memory; allow more, or pass fewer or smaller samples "
+            "with --calibration"
+        )
     if code >= 0:
         return (
             f"a library that the work calls ended its process (exit code {code}); see what the metric "

@@ -34,13 +34,27 @@ def with_batch(
     if axes:
         n_samples = batch or 1
         return [_of_size(feed, axes, n_samples) for feed in feeds], n_samples
-    n_fixed = fixed_batch(fed)
-    if batch not in (None, n_fixed):
+    check_batch(fed, batch, source)
+    return list(feeds), fixed_batch(fed)
+
+
+def check_batch(inputs: Sequence[InputSpec], batch: int | None, source: str) -> None:
+    """Refuse a number of samples that inputs cannot have.
+
+    Args:
+        inputs: all that are fed.
+        batch: samples in a run; None for any.
+        source: what the model is called in messages.
+
+    Raises:
+        UsageError: the model takes another number of samples.
+    """
+    n_fixed = fixed_batch(inputs)
+    if batch not in (None, n_fixed) and not batch_axes(inputs):
         raise UsageError(
             f"`batch` {batch}: {source} {_described(n_fixed)}; leave it out, or export the model with a "
             "free batch axis"
         )
-    return list(feeds), n_fixed
 
 
 def sized_shapes(feeds: Feeds, inputs: Sequence[InputSpec], batch: int) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ import numbers
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,9 +23,9 @@ Setting: TypeAlias = Scalar | tuple[Scalar, ...]
 
 _SIZE = re.compile(r"(\d{1,99}(?:\.\d{1,18})?)\s*([A-Za-z]+)?", re.ASCII)
 _UNITS = {
-    **{"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
-    **{"k": 10**3, "m": 10**6, "g": 10**9},
-    **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
+    **{"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12},
+    **{"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12},
+    **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
 }
 """Bytes: decimal prefixes of the SI, binary ones of IEC 80000-13."""
 
@@ -103,7 +104,7 @@ def read_size(name: str, value: object) -> int:
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
         unit = _UNITS.get((match[2] or "B").lower(), 0) if match else 0
-        n_bytes = int(float(match[1]) * unit) if match else 0
+        n_bytes = int(Fraction(match[1]) * unit) if match else 0
     elif not isinstance(value, bool) and isinstance(value, numbers.Integral):
         n_bytes = int(value)
     if n_bytes >= 1:

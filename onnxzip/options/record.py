@@ -208,7 +208,7 @@ def check_for_verify(given: Iterable[str], *, has_original: bool) -> None:
     if unused := sorted(names - USED_BY_VERIFY):
         raise UsageError(f"`{unused[0]}` has no meaning for a test; it belongs to compressing")
     if not has_original and (lonely := [name for name in _NEEDS_ORIGINAL if name in names]):
-        raise UsageError(f"`{lonely[0]}` needs `against`, the original model to compare with")
+        raise UsageError(f"`{lonely[0]}` needs `against`, the original model; name it too")
 
 
 def for_verify(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def _check_combination(options: Options) -> None:
     if options.labels is not None and not is_top1:
         raise UsageError(f"`labels` belong to `metric` top1, not {options.metric_name}; leave one out")
     if options.labels is not None and options.calibration is None:
-        raise UsageError("`labels` need `calibration`, the data they label")
+        raise UsageError("`labels` need `calibration`, the data they label; pass both")
     if is_top1 and options.tolerance is not None and options.tolerance >= 1:
         raise UsageError(
             f"`tolerance` {options.tolerance:g} of top1 is not a fraction below 1; 0.01 is one point"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import Draft
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
+from onnxzip.runtime.memory.watch import watched
 
 _ERROR = 0.1
 """Relative error of the noise: a little above what is allowed, as a rule."""
@@ -85,13 +86,19 @@ class Forecast:
     inputs: str
 
 
-def forecast(source: ModelLike, options: Options, output: Path | None = None) -> Forecast:
+def forecast(
+    source: ModelLike,
+    options: Options,
+    output: Path | None = None,
+    give_up: Callable[[], object] | None = None,
+) -> Forecast:
     """Estimate what compressing would come to; nothing is written.
 
     Args:
         source: the model.
         options: what is allowed and wanted.
         output: where it would be written; None where that does not matter.
+        give_up: ends the process, see `watched`; None where it is the caller's.
 
     Raises:
         OnnxzipError: compressing would fail before its search: see `pipeline.compress`.
@@ -99,7 +106,7 @@ def forecast(source: ModelLike, options: Options, output: Path | None = None) ->
     began, began_cpu = time.perf_counter(), time.process_time()
     make_passes(options)
     metric_of(options)
-    with threadpool_limits(1):
+    with threadpool_limits(1), watched(options.max_memory, give_up):
         original = graph.read_model(source)
         if output is not None:
             graph.check_output(output, options.overwrite, original, options.files)

@@ -23,6 +23,7 @@ from onnxzip.graph import (
 )
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
+from onnxzip.measure.speed.stopwatch import check_timed
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.registry import make_passes
@@ -62,7 +63,8 @@ def draft_structure(original: Model, options: Options) -> Draft:
         InputError: it was compressed already, a weight is not finite, its opset cannot be raised; or
             nothing in it may change, and onnxruntime does not load it.
         ToleranceError: there is no weight that may change, or the size asked for is too small for any.
-        UsageError: a pass or one of its settings does not exist, or `keep` matches nothing.
+        UsageError: a pass or one of its settings does not exist, `keep` matches nothing, or the model
+            does not take as many samples in a run as `batch` says.
     """
     if is_marked(original):
         raise ModelError(
@@ -82,6 +84,7 @@ def draft_structure(original: Model, options: Options) -> Draft:
             open_session(loadable(original), custom_ops=options.custom_ops).close()
             reason = why_none(raised, unfolded.skips)
             raise ToleranceError(f"{original.source}: no weight can be made smaller: {reason}")
+    check_timed(original, options)
     return Draft(original, raised, folded, rewrites, [*unraised, *skips], weights)
 
 

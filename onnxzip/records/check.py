@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from onnxzip.records.plain.bounds import check_finite, check_least
+
+_MOST_DECIMALS = 99
+"""Digits behind a point: a float has 17 that count, and nobody reads more."""
+
 
 @dataclass(frozen=True)
 class SampleLosses:
@@ -25,6 +30,10 @@ class SampleLosses:
     worst: float
     ranked: tuple[float, ...] = ()
     places: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse places that nothing has."""
+        check_least(self, 0, "places")
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,17 @@ class Check:
     by_family: Mapping[str, float] = field(default_factory=dict)
     per_sample: SampleLosses | None = None
     n_to_settle: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse figures that cannot be."""
+        check_least(self, 0, "n_samples", "seed", "n_decimals", "n_to_settle")
+        check_finite(self, "scale")
+        if self.n_decimals is not None and self.n_decimals > _MOST_DECIMALS:
+            raise ValueError(
+                f"Check.n_decimals is {self.n_decimals}, at most {_MOST_DECIMALS} are shown"
+            )
+        if self.interval is not None and self.interval[0] > self.interval[1]:
+            raise ValueError(f"Check.interval ends at {self.interval[1]}, before it begins")
 
     @property
     def failed(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnxzip.records.plain.bounds import check_least
+
 
 @dataclass(frozen=True)
 class Recalled:
@@ -18,3 +20,8 @@ class Recalled:
     kind: str
     n_recalled: int
     n_wanted: int
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        check_least(self, 0, "n_recalled")
+        check_least(self, self.n_recalled, "n_wanted")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from onnxzip.records.aliases import Scalar
+from onnxzip.records.plain.bounds import check_least
 
 Look: TypeAlias = Literal["picture", "scores", "curve", "values"]
 """How an array is looked at: as an image, as the scores of classes, as a line, as a list."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+"""What every PNG file begins with (w3.org/TR/png, 5.2)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,32 @@ class Shown:
     compressed_png: str = ""
     size: tuple[int, int] = (0, 0)
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not beside each other, and what cannot be looked at as is said."""
+        check_least(self, 0, "shape", "indices", "size")
+        n_shown = len(self.indices)
+        if self.look == "picture":
+            _check_picture(self.original_png)
+            _check_picture(self.compressed_png)
+        elif len(self.original) != n_shown or len(self.compressed) not in (0, n_shown):
+            raise ValueError(
+                f"values of '{self.name}': {n_shown} indices, {len(self.original)} of the original, "
+                f"{len(self.compressed)} of the compressed model"
+            )
+        elif self.look == "scores" and not n_shown:
+            raise ValueError(f"scores of '{self.name}': there are none")
+
+
+def _check_picture(text: str) -> None:
+    """Refuse what is no PNG file in base64; "" is none at all.
+
+    Raises:
+        ValueError: it is not.
+    """
+    content = base64.b64decode(text, validate=True)  # its error is a ValueError
+    if content and not content.startswith(_PNG):
+        raise ValueError("a picture is no PNG file")
+
 
 @dataclass(frozen=True)
 class Example:
@@ -63,3 +94,7 @@ class Example:
     inputs: tuple[Shown, ...]
     outputs: tuple[Shown, ...]
     n_left_out: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        check_least(self, 0, "sample", "n_left_out")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from onnxzip.errors import InputError
 from onnxzip.records.check import Check
+from onnxzip.records.plain.typed import from_plain
 from onnxzip.report.example import Example, Shown
 from onnxzip.report.record import Inspection, Report, Reported
 
@@ -42,82 +40,12 @@ def from_json(text: str) -> Report:
         record = json.loads(text)
         if record["schema"] != SCHEMA:
             raise InputError(_refusal(record["schema"]))
-        for latency in _latencies(record):
-            if len(latency["seconds"]) < 2:
-                raise ValueError(f"times of {len(latency['seconds'])} runs")
-        report: Report = _from_plain(Report, record)
+        report: Report = from_plain(Report, record)
         return replace(report, examples=tuple(map(_with_numbers, report.examples)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"report: not a report that onnxzip wrote ({error}); write one with `report`"
         ) from error
-
-
-def _from_plain(kind: Any, value: object) -> Any:
-    """Return a value as a type has it: records and tuples made, texts such as "inf" numbers.
-
-    Args:
-        kind: a dataclass of such types, a tuple, Mapping[str, ...], Literal or union of them, or float,
-            int, bool, str, None.
-        value: what JSON has for it.
-
-    Raises:
-        TypeError: it is of another type, or a field is missing, or there is none of that name.
-        ValueError: a text is no number, or a number too large.
-    """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _record(kind, value)
-    if origin is Literal and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, list):
-        return _tuple(arguments, value)
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _from_plain(arguments[1], item) for key, item in value.items()}
-    if origin in (Union, types.UnionType):
-        return _one_of(arguments, value)
-    if kind is float and isinstance(value, float | int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError as error:  # an int of hundreds of digits
-            raise ValueError(str(error)) from error
-    if kind in (bool, int, str, types.NoneType) and type(value) is kind:
-        return value
-    name = getattr(kind, "__name__", kind)
-    raise TypeError(f"{str(value)[:40]!r} is of type {type(value).__name__}, and {name} is needed")
-
-
-def _record(kind: Any, value: object) -> Any:
-    if not isinstance(value, dict):
-        raise TypeError(f"{str(value)[:40]!r} is no {kind.__name__}")
-    known = _field_types(kind)
-    for name in value:
-        if name not in known:
-            raise TypeError(f"{kind.__name__} has no {str(name)[:40]!r}")
-    return kind(**{name: _from_plain(known[name], item) for name, item in value.items()})
-
-
-@cache
-def _field_types(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-def _tuple(arguments: tuple[Any, ...], value: list[object]) -> tuple[Any, ...]:
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_from_plain(arguments[0], item) for item in value)
-    if len(value) != len(arguments):
-        raise TypeError(f"{len(value)} values where there are {len(arguments)}")
-    return tuple(_from_plain(kind, item) for kind, item in zip(arguments, value, strict=True))
-
-
-def _one_of(arguments: tuple[Any, ...], value: object) -> Any:
-    """Return a value as the type that it has already, else as the first that it can be."""
-    for kind in arguments:
-        if kind in (bool, int, float, str, types.NoneType) and type(value) is kind:
-            return value
-    others = [kind for kind in arguments if kind is not types.NoneType]
-    return _from_plain(others[0], value)
 
 
 def _refusal(schema: object) -> str:
@@ -131,11 +59,6 @@ def _refusal(schema: object) -> str:
     return f"report: is of schema {schema!r}, but this onnxzip reads {SCHEMA}; {advice}"
 
 
-def _latencies(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    speed = record.get("speed")
-    return () if speed is None else (speed["before"], speed["after"])
-
-
 def _with_numbers(example: Example) -> Example:
     """Return an example whose numbers are numbers: nan and infinities were written as texts."""
     inputs, outputs = (tuple(map(_numbers, shown)) for shown in (example.inputs, example.outputs))
@@ -144,6 +67,8 @@ def _with_numbers(example: Example) -> Example:
 
 def _numbers(shown: Shown) -> Shown:
     if shown.dtype == "string":
+        if shown.look in ("scores", "curve"):
+            raise ValueError(f"{shown.look} of '{shown.name}': texts have none")
         return shown
     values = (
         [float(v) if isinstance(v, str) else v for v in a] for a in (shown.original, shown.compressed)

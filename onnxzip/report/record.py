@@ -11,6 +11,7 @@ from onnxzip.records.aliases import Form, Scalar
 from onnxzip.records.check import Check
 from onnxzip.records.costs.latency import Speed
 from onnxzip.records.finding import Finding
+from onnxzip.records.plain.bounds import check_finite, check_least
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.records.recalled import Recalled
 from onnxzip.report.comparison.record import Comparison
@@ -124,6 +125,10 @@ class LayerReport:
     error: float | None
     load_bytes: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse figures that cannot be."""
+        check_least(self, 0, "shape", "bytes_before", "bytes_after", "error", "load_bytes")
+
 
 @dataclass(frozen=True)
 class LayerSensitivity:
@@ -138,6 +143,10 @@ class LayerSensitivity:
     name: str
     error: float
     loss: float
+
+    def __post_init__(self) -> None:
+        """Refuse figures that cannot be."""
+        check_least(self, 0, "error", "loss")
 
 
 Stage: TypeAlias = Literal["planned", "refitted", "sized", "proved"]
@@ -164,6 +173,10 @@ class TrialReport:
     passed: bool
     is_chosen: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        check_least(self, 0, "n_bytes")
+
 
 @dataclass(frozen=True)
 class LoadSeconds:
@@ -171,6 +184,11 @@ class LoadSeconds:
 
     before: float
     after: float
+
+    def __post_init__(self) -> None:
+        """Refuse times that cannot be."""
+        check_finite(self, "before", "after")
+        check_least(self, 0, "before", "after")
 
 
 @dataclass(frozen=True)
@@ -216,6 +234,12 @@ class Report:
     speed: Speed | None = None
     recalled: tuple[Recalled, ...] = ()
     peak_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and times that cannot be; the rest is what is left of estimates."""
+        sizes = ("bytes_before", "bytes_after", "small_before", "small_after")
+        check_least(self, 0, *sizes, "load_bytes", "peak_memory", "seconds")
+        check_finite(self, "seconds")
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the report to a .html, .md or .json file; one that is there is replaced.

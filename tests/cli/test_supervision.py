@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from tests.test_models import MODELS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody waits")
 
 
-def run(folder: Path, source: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, source: str, prelude: str = "", options: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Compress with a metric that does something to the process it is called in."""
     (folder / "doing.py").write_text(f"import os, signal\n\ndef measure(a, b):\n    {source}\n")
     command = ["sh", "-c", f'{prelude}exec "$@"', "sh", sys.executable, "-m", "onnxzip", "-q", "-1"]
-    command += ["--passes", "scalar", "--tolerance", "1"]
+    command += ["--passes", "scalar", "--tolerance", "1", *options]
     command += ["--metric", "doing:measure", str(MODELS / "digits_autoencoder.onnx"), "out.onnx"]
     path = os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
     return subprocess.run(
@@ -42,6 +45,14 @@ def test_a_signal_to_whoever_waits_reaches_the_work(tmp_path: Path) -> None:
     assert done.returncode == 128 + signal.SIGTERM
     assert "terminated" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_memory_that_a_kernel_takes_ends_the_run_at_once(tmp_path: Path) -> None:
+    source = "import numpy, time; held = numpy.ones(1 << 29, numpy.uint8); time.sleep(100)"
+    done = run(tmp_path, source, options=["--max-memory", "400MB"])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "digits_autoencoder.onnx: the run came to hold more than --max-memory; allow" in done.stderr
+    assert not (tmp_path / "out.onnx").exists()
 
 
 @pytest.mark.parametrize("code", [0, 3])

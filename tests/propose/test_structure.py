@@ -46,6 +46,14 @@ def compressed() -> onnx.ModelProto:
     return found
 
 
+def of_one_sample() -> onnx.ModelProto:
+    """Return a model whose batch is fixed to 1."""
+    model = CASES["matmul_right"].build()
+    for put in (*model.graph.input, *model.graph.output):
+        put.type.tensor_type.shape.dim[0].dim_value = 1
+    return model
+
+
 HOPELESS: dict[str, tuple[Any, dict[str, Any], type[OnnxzipError], str]] = {
     "operators of others": (old_with_scaler, {}, ModelError, "opset 6"),
     "overridable": (overridable, {}, ToleranceError, "overridable graph input"),
@@ -67,6 +75,12 @@ HOPELESS: dict[str, tuple[Any, dict[str, Any], type[OnnxzipError], str]] = {
         "bytes when coded, 4096 as they are",
     ),
     "target": (CASES["matmul_right"].build, {"target_size": 40}, ToleranceError, "graph alone"),
+    "samples": (
+        of_one_sample,
+        {"objective": "speed", "batch": 16},
+        UsageError,
+        "free batch axis",
+    ),
     "compressed": (compressed, {}, ModelError, "compressed by onnxzip already"),
 }
 

@@ -334,8 +334,12 @@ def test_json_takes_numpy_scalars_and_read_only_mappings() -> None:
 
 NAMES = st.text(max_size=8)
 FLOATS = st.floats(allow_nan=False)
+ERRORS = st.floats(0, allow_nan=False)
+RANGES = st.tuples(FLOATS, FLOATS).map(sorted).map(tuple)
 COUNTS = st.integers(0, 2**40)
-SETTINGS = st.dictionaries(NAMES, st.booleans() | st.integers() | st.floats(0, 1) | NAMES, max_size=3)
+SETTINGS = st.dictionaries(
+    NAMES, st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(0, 1) | NAMES, max_size=3
+)
 SPREADS = st.builds(
     *(SampleLosses, FLOATS, FLOATS, FLOATS),
     ranked=st.lists(FLOATS, max_size=4).map(tuple),
@@ -368,8 +372,10 @@ EXAMPLES = st.builds(
 )
 SECONDS = st.floats(0, 1e9)
 LATENCIES = st.builds(Latency, st.lists(SECONDS, min_size=2, max_size=9).map(tuple))
+RATIOS = st.builds(lambda low, value, high: Ratio(value, low, high), ERRORS, ERRORS, st.just(math.inf))
+SOME = st.integers(1, 2**40)
 SPEEDS = st.builds(
-    *(Speed, LATENCIES, LATENCIES, st.builds(Ratio, FLOATS, FLOATS, FLOATS), COUNTS, st.none() | COUNTS),
+    *(Speed, LATENCIES, LATENCIES, RATIOS, SOME, st.none() | SOME),
     *(NAMES, st.builds(Processor, NAMES, st.lists(NAMES, max_size=2).map(tuple))),
 )
 TRIALS = st.builds(
@@ -385,7 +391,7 @@ REPORTS = st.builds(
             LayerReport,
             *(NAMES, NAMES, st.lists(COUNTS, max_size=4).map(tuple), NAMES, NAMES),
             st.sampled_from(["stored", "computed"]),
-            *(SETTINGS, COUNTS, COUNTS, FLOATS, st.none() | COUNTS),
+            *(SETTINGS, COUNTS, COUNTS, ERRORS, st.none() | COUNTS),
         ),
         max_size=3,
     ).map(tuple),
@@ -402,7 +408,7 @@ REPORTS = st.builds(
                 st.sampled_from(["psnr", "top1", "x"]),
             ),
             *(FLOATS, FLOATS, st.booleans(), COUNTS, st.none() | COUNTS, NAMES),
-            interval=st.none() | st.tuples(FLOATS, FLOATS),
+            interval=st.none() | RANGES,
             higher_is_better=st.booleans(),
             unproven=NAMES,
             constant=st.none() | FLOATS,
@@ -416,7 +422,7 @@ REPORTS = st.builds(
     *([COUNTS] * 6),
     st.floats(0, 1e6),
     st.lists(st.builds(Finding, NAMES, NAMES), max_size=2).map(tuple),
-    st.lists(st.builds(LayerSensitivity, NAMES, FLOATS, FLOATS), max_size=2).map(tuple),
+    st.lists(st.builds(LayerSensitivity, NAMES, ERRORS, ERRORS), max_size=2).map(tuple),
     *(SETTINGS, st.dictionaries(NAMES, NAMES, max_size=2)),
     trials=st.lists(TRIALS, max_size=4).map(tuple),
     examples=st.lists(EXAMPLES, max_size=2).map(tuple),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from onnxzip.cli.several.jobs import Job, find_jobs
 from onnxzip.cli.several.one import model_at
 from onnxzip.cli.several.run import worst_of
 from onnxzip.cli.streams import hushed, write_output
+from onnxzip.cli.supervision import give_up
 from onnxzip.cli.terminal import print_error
 from onnxzip.errors import OnnxzipError, check_room
 from onnxzip.records.printable import printable
@@ -22,8 +24,12 @@ if TYPE_CHECKING:
     from onnxzip.propose.forecast import Forecast
 
 
-def dry_run(request: Request) -> int:
+def dry_run(request: Request, *, is_process: bool) -> int:
     """Say what compressing would come to; write nothing.
+
+    Args:
+        request: what is asked for.
+        is_process: whether the process ends with the run.
 
     Returns:
         The exit code: of several models the worst.
@@ -33,27 +39,27 @@ def dry_run(request: Request) -> int:
     """
     check_room(has_scipy=True)
     if not request.several:
-        write_output(_told(_forecast(request)))
+        write_output(_told(_forecast(request, give_up if is_process else None)))
         return 0
     assert isinstance(request.output, Path)
-    found = find_jobs(request.several, request.output)
+    found = find_jobs(request.several, request.output, request.options.cache)
     codes = [_try(job, request) for job in found.jobs]
     return worst_of(codes)
 
 
-def _forecast(request: Request) -> Forecast:
+def _forecast(request: Request, give_up: Callable[[], object] | None = None) -> Forecast:
     with hushed():
         from onnxzip.propose.forecast import forecast
 
     output = request.output if isinstance(request.output, Path) else None
     with show_progress(is_quiet=request.quiet, stage=f"looking at {request.source}"):
         options = replace(request.options, overwrite=True)  # of what is there nothing is written over
-        return forecast(model_at(request.source), options, output)
+        return forecast(model_at(request.source), options, output, give_up)
 
 
 def _try(job: Job, whole: Request) -> int:
     """Tell of one of several models in a line; return its exit code."""
-    request = job.request(whole, whole.options.n_jobs)
+    request = job.request(whole, whole.options.n_jobs, whole.options.max_memory)
     if not job.output.parent.is_dir():  # it would be made
         request = replace(request, output=None)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onnxzip.cli.arguments import Request, is_suffix
 from onnxzip.cli.asking.places import SMALL
+from onnxzip.disk.cache.store import entries_in
 from onnxzip.disk.replacing import is_same_file
 from onnxzip.errors import InputError, UsageError, reason_of
 from onnxzip.trust.delivery import SEALED
@@ -32,8 +33,8 @@ class Job:
     name: str
     n_bytes: int
 
-    def request(self, whole: Request, n_jobs: int) -> Request:
-        """Return what is asked for of this model, with its share of the processes."""
+    def request(self, whole: Request, n_jobs: int, max_memory: int | None = None) -> Request:
+        """Return what is asked for of this model, with its shares of processes and memory."""
         report = whole.report
         if report is not None and is_suffix(report):
             report = self.output.with_suffix(report.name)
@@ -46,7 +47,7 @@ class Job:
             output=output,
             several=(),
             report=report,
-            options=replace(whole.options, n_jobs=n_jobs),
+            options=replace(whole.options, n_jobs=n_jobs, max_memory=max_memory),
         )
 
 
@@ -65,20 +66,22 @@ class Found:
     n_others: int
 
 
-def find_jobs(sources: Sequence[Path], folder: Path) -> Found:
+def find_jobs(sources: Sequence[Path], folder: Path, cache: Path | None = None) -> Found:
     """Return the models to compress.
 
     A folder's models keep their places in it, below its name where it is not the only one. What lies
-    in the folder that is written to is none of them.
+    in the folder that is written to is none of them, nor is what a cache keeps.
 
     Args:
         sources: models, and folders of them at any depth.
         folder: what is written to.
+        cache: the folder of a cache.
 
     Raises:
         InputError: a folder cannot be looked through, or there is no model.
         UsageError: two models would go to one place, or a folder is the one written to.
     """
+    left_out = (folder, *(() if cache is None else (entries_in(cache),)))
     jobs: dict[Path, Job] = {}
     n_small = n_others = 0
     for source in sources:
@@ -88,7 +91,7 @@ def find_jobs(sources: Sequence[Path], folder: Path) -> Found:
         if is_same_file(source, folder):
             raise UsageError(f"{source} would be written to itself; name another folder to write to")
         below = Path(source.resolve().name) if len(sources) > 1 else Path()
-        for path in _files(source, folder):
+        for path in _files(source, left_out):
             if path.suffix.lower() != _SUFFIX:
                 n_others += 1
             elif path.name.lower().endswith(SMALL):
@@ -150,7 +153,7 @@ def _add(jobs: dict[Path, Job], source: Path, folder: Path, name: str) -> None:
     jobs[output] = Job(source, output, name, n_bytes)
 
 
-def _files(source: Path, left_out: Path) -> Iterator[Path]:
+def _files(source: Path, left_out: Sequence[Path]) -> Iterator[Path]:
     """Yield the files of a folder at any depth, in the order of their paths."""
 
     def fail(error: OSError) -> None:
@@ -158,5 +161,7 @@ def _files(source: Path, left_out: Path) -> Iterator[Path]:
 
     for place, folders, names in os.walk(source, onerror=fail):
         here = Path(place)
-        folders[:] = sorted(name for name in folders if not is_same_file(here / name, left_out))
+        folders[:] = sorted(
+            name for name in folders if not any(is_same_file(here / name, other) for other in left_out)
+        )
         yield from (here / name for name in sorted(names))

@@ -14,6 +14,7 @@ from onnxzip.cli.messages import describe_doubts, describe_failure
 from onnxzip.cli.report_file import ReportFile, report_file
 from onnxzip.cli.stopping import Stops
 from onnxzip.cli.streams import check_binary, hushed, read_input, write_model
+from onnxzip.cli.supervision import give_up
 from onnxzip.cli.terminal import render
 from onnxzip.cli.trusting.passwords import with_password
 from onnxzip.errors import OutputError, ToleranceError, check_room
@@ -62,7 +63,7 @@ def compress_file(request: Request, stops: Stops, show: ShowProgress | None) -> 
     told: list[Told] = []  # made before anything is replaced: a fault in it leaves OUT as it was
     request = with_password(request)
     output = request.output if isinstance(request.output, Path) else None
-    with papers_of(request.delivery, output) as papers, report_file(request.report, papers) as file:
+    with papers_of(request.delivery, output) as papers, report_file(request, papers) as file:
 
         def approve(report: Report) -> None:
             file.write(report)
@@ -80,6 +81,7 @@ def compress_file(request: Request, stops: Stops, show: ShowProgress | None) -> 
                 beside=[] if request.report is None else [request.report],
                 papers=papers,
                 command=command_of(request),
+                give_up=give_up if stops.is_process else None,
             )
         except ToleranceError as error:
             if isinstance(error.report, Report):

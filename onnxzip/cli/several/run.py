@@ -37,10 +37,13 @@ def compress_several(request: Request, stops: Stops) -> int:
     request = with_password(request)
     assert isinstance(request.output, Path)
     began = time.monotonic()
-    found = find_jobs(request.several, request.output)
+    found = find_jobs(request.several, request.output, request.options.cache)
     folders = _make_folders(found.jobs)
-    n_jobs = request.options.n_jobs
-    requests = [job.request(request, max(n_jobs // len(found.jobs), 1)) for job in found.jobs]
+    n_jobs, n_bytes = request.options.n_jobs, None
+    if request.options.max_memory is not None:
+        n_jobs, n_bytes = _shares_of_memory(request.options.max_memory, n_jobs, len(found.jobs))
+    n_each = max(n_jobs // len(found.jobs), 1)
+    requests = [job.request(request, n_each, n_bytes) for job in found.jobs]
     check_reports(found.jobs, [one.report for one in requests])
     for one in requests:
         if one.report is not None:
@@ -58,6 +61,22 @@ def compress_several(request: Request, stops: Stops) -> int:
             text = summary(telling.outcomes, len(found.jobs), (found.n_small, found.n_others), took)
             write_output(wrapped(text))
     return worst_of([outcome.code for outcome in telling.outcomes])
+
+
+def _shares_of_memory(limit: int, n_jobs: int, n_models: int) -> tuple[int, int]:
+    """Return how many processes fit into so much memory, and what each model's run may hold.
+
+    Args:
+        limit: of all of them together, this process included.
+        n_jobs: processes that are wanted.
+        n_models: how many models there are.
+    """
+    from onnxzip.propose.room import n_fitting_processes
+    from onnxzip.runtime.memory.held import held_bytes
+
+    n_free = max(limit - held_bytes(), 1)
+    n_processes = n_fitting_processes(n_jobs, n_free)
+    return n_processes, n_free // min(n_processes, n_models)
 
 
 def worst_of(codes: Sequence[int]) -> int:

@@ -22,7 +22,7 @@ from onnxzip.cli.messages import complete, explain
 from onnxzip.cli.several.one import Told, compress_file
 from onnxzip.cli.stopping import EXIT_SIGNAL, Stopped, deaf, listen, stoppable
 from onnxzip.cli.streams import open_streams
-from onnxzip.cli.supervision import describe_ending, tidy
+from onnxzip.cli.supervision import EXIT_HELD, describe_ending, tidy
 from onnxzip.errors import (
     InputError,
     OnnxzipError,
@@ -136,8 +136,9 @@ class _Running:
     def _crashed(self) -> Outcome:
         self.end()
         tidy(self._request)
-        ending = describe_ending(self.process.exitcode or 0)
-        return Outcome(EXIT_BAD_INPUT, verdict="crashed", lines=(f"{self._request.source}: {ending}",))
+        code = self.process.exitcode or 0
+        ending, verdict = describe_ending(code), "out of memory" if code == EXIT_HELD else "crashed"
+        return Outcome(EXIT_BAD_INPUT, verdict=verdict, lines=(f"{self._request.source}: {ending}",))
 
 
 def _work(request: Request, pipe: Connection, parent: int) -> None:

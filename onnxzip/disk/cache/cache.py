@@ -39,16 +39,24 @@ class Cache:
     What is looked up is equal, to the last bit, to what would be worked out. Verdicts are never kept: a
     file is proved each time.
 
-    Attributes:
-        findings: why something was not kept.
     """
 
     def __init__(self, opened: _Opened | None = None) -> None:
         """See `open_cache`."""
-        self.findings: list[Finding] = []
         self._opened = opened
+        self._failed: list[Finding] = []
+        self._n_too_large = 0
         self._counts: dict[str, list[int]] = {}
         self._digests: WeakKeyDictionary[object, str] = WeakKeyDictionary()
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """Why something was not kept."""
+        if not self._n_too_large:
+            return self._failed
+        n = self._n_too_large
+        text = f"cache: {n} result{'s' * (n != 1)} not kept: larger than cache_size; allow more"
+        return (*self._failed, Finding("cache", text))
 
     @property
     def origin(self) -> str:
@@ -97,13 +105,14 @@ class Cache:
 
     def keep(self, kind: Kind[T], parts: Parts, result: T) -> T:
         """Keep a result, and return it."""
-        if self._opened is not None and not self.findings:
+        if self._opened is not None and not self._failed:
             content = to_bytes(kind.pack(result), is_small=kind.is_small)
             try:
-                self._opened.store.write(self._key(self._opened, kind, parts), content)
+                is_kept = self._opened.store.write(self._key(self._opened, kind, parts), content)
+                self._n_too_large += not is_kept
             except OSError as error:
                 reason = f"cache: what was worked out is not kept: {reason_of(error)}"
-                self.findings.append(Finding("cache", reason))
+                self._failed.append(Finding("cache", reason))
         return result
 
     def digest(self, record: object) -> str:

@@ -13,6 +13,8 @@ from onnxzip.disk.cache.entry import Entry, Kind
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer, Layout, Statistics
 from onnxzip.records.payload import Coefficients, Encoded
+from onnxzip.records.plain.bounds import check_least
+from onnxzip.records.plain.typed import fields_from_plain, from_plain
 from onnxzip.records.plan import Candidate, Skip
 
 Measured: TypeAlias = tuple[Statistics | None, NDArray[np.float32] | None]
@@ -41,8 +43,11 @@ def _unpack_measured(entry: Entry) -> Measured:
     rows = entry.arrays.get("rows")
     if entry.values is None:
         return None, rows
-    n_samples, n_blocks = entry.values
-    return Statistics(entry.arrays["moment"], n_samples, n_blocks), rows
+    n_samples, n_blocks = from_plain(tuple[int, int], entry.values)
+    moment = entry.arrays["moment"]
+    if moment.ndim != 2 or len(moment) != moment.shape[-1]:
+        raise ValueError(f"a second moment of shape {moment.shape}")
+    return Statistics(moment, n_samples, n_blocks), rows
 
 
 def _pack_offers(offers: Offers) -> Entry:
@@ -53,7 +58,9 @@ def _pack_offers(offers: Offers) -> Entry:
 
 def _unpack_offers(entry: Entry) -> Offers:
     candidates, refused = entry.values
-    return [_candidate(values) for values in candidates], [Skip(*texts) for texts in refused]
+    return [_candidate(values) for values in candidates], [
+        Skip(*from_plain(tuple[str, str, str], texts)) for texts in refused
+    ]
 
 
 def _candidate_values(candidate: Candidate) -> dict[str, Any]:
@@ -63,7 +70,9 @@ def _candidate_values(candidate: Candidate) -> dict[str, Any]:
 
 
 def _candidate(values: dict[str, Any], encoded: Encoded | None = None) -> Candidate:
-    return Candidate(layer=ABSENT, encoded=encoded, **values)
+    found = Candidate(layer=ABSENT, encoded=encoded, **fields_from_plain(Candidate, values))
+    check_least(found, 0, "n_bytes", "error")
+    return found
 
 
 def _pack_fitted(fitted: Fitted) -> Entry:
@@ -112,15 +121,22 @@ def _unpack(value: Any, arrays: Mapping[str, Array]) -> Any:
     return items if kind == "mapping" else _RECORDS[kind](**items)
 
 
+def _unpack_sensitivity(entry: Entry) -> float:
+    found = float(from_plain(float, entry.values))
+    if not found >= 0:
+        raise ValueError(f"a sensitivity of {found}")
+    return found
+
+
 STATISTICS: Kind[Measured] = Kind("statistics of weights", _pack_measured, _unpack_measured)
 CANDIDATES: Kind[Offers] = Kind("weights' candidates", _pack_offers, _unpack_offers)
 REFITS: Kind[Fitted] = Kind("refits", _pack_fitted, _unpack_fitted, is_small=True)
-SENSITIVITIES: Kind[float] = Kind("sensitivities", Entry, lambda entry: float(entry.values))
+SENSITIVITIES: Kind[float] = Kind("sensitivities", Entry, _unpack_sensitivity)
 REACHED: Kind[list[str]] = Kind(
-    "looks for weights that nothing reaches", Entry, lambda entry: list(map(str, entry.values))
+    "looks for weights that nothing reaches",
+    Entry,
+    lambda entry: list(from_plain(tuple[str, ...], entry.values)),
 )
 TRIALS: Kind[tuple[float, float, bool]] = Kind(
-    "trials",
-    Entry,
-    lambda entry: (float(entry.values[0]), float(entry.values[1]), bool(entry.values[2])),
+    "trials", Entry, lambda entry: from_plain(tuple[float, float, bool], entry.values)
 )

@@ -16,7 +16,8 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,11 +58,12 @@ class Store:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """See the class."""
-        self._folder, self._max_bytes = folder / FOLDER, max_bytes
+        self._folder, self._max_bytes = entries_in(folder), max_bytes
         self._n_bytes: int | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._put(self._folder / _TAG, _TAG_TEXT.encode())
+            if not (self._folder / _TAG).exists():
+                self._put(self._folder / _TAG, _TAG_TEXT.encode())
         except OSError as error:
             raise OutputError(f"`cache` {folder}: cannot be written; {reason_of(error)}") from error
 
@@ -69,7 +71,7 @@ class Store:
         """Return what an entry holds, None where there is no sound one."""
         path = self._place(key)
         try:
-            written = path.read_bytes()
+            written = _read_bounded(path, self._max_bytes + _LEAST_BYTES)
             with suppress(OSError):  # of others, in a folder that is shared
                 os.utime(path)
         except FileNotFoundError:
@@ -83,15 +85,15 @@ class Store:
             return None
         return content
 
-    def write(self, key: str, content: bytes) -> None:
-        """Keep an entry, unless it takes more than all may.
+    def write(self, key: str, content: bytes) -> bool:
+        """Keep an entry; return False, and keep nothing, where it takes more than all may.
 
         Raises:
             OSError: it cannot be written; others are as they were.
         """
         n_bytes = max(len(content), _LEAST_BYTES)
         if n_bytes > self._max_bytes:
-            return
+            return False
         if self._n_bytes is None:
             self._n_bytes = sum(size for _, size, _ in self._entries())
         path = self._place(key)
@@ -100,6 +102,7 @@ class Store:
         self._n_bytes += n_bytes
         if self._n_bytes > self._max_bytes:
             self.make_room()
+        return True
 
     def make_room(self) -> None:
         """Remove what was not used for longest, where all entries take more than they may."""
@@ -131,6 +134,41 @@ class Store:
             file.write(content)
             file.close()
             temporary.replace(path)
+
+
+def entries_in(folder: Path) -> Path:
+    """Return the folder in a cache's folder that its entries lie in."""
+    return folder / FOLDER
+
+
+def check_outside(folder: Path, paths: Iterable[str | Path]) -> None:
+    """Refuse to write files where a cache's folder is or will be, or among its entries.
+
+    Args:
+        folder: of the cache.
+        paths: of the files.
+
+    Raises:
+        OutputError: it lies there.
+    """
+    own = Path(os.path.realpath(folder))
+    for path in paths:
+        place = Path(os.path.realpath(path))
+        if place == own or place in own.parents or entries_in(own) in (place, *place.parents):
+            raise OutputError(f"{path}: lies where `cache` {folder} keeps entries; name another place")
+
+
+def _read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Return what an entry's file holds.
+
+    Raises:
+        OSError: it cannot be read, is larger than any entry is, or no file: opening a pipe would wait.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            raise OSError(f"{path}: no file of an entry's size")
+        return file.read()
 
 
 def _header(key: str, content: bytes) -> bytes:

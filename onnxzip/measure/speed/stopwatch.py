@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxzip.errors import CalibrationError, ModelError, UsageError
 from onnxzip.graph import KernelOwners, Model, loadable, with_node_names
-from onnxzip.inputs.batches import with_batch
+from onnxzip.inputs.batches import check_batch, with_batch
 from onnxzip.inputs.feedset import interleaved
 from onnxzip.measure.speed.room import check_room
 from onnxzip.measure.subject import Subject
@@ -104,6 +104,22 @@ class Stopwatch:
         for kernel, seconds in kernels.items():
             found[owners.owner(kernel.name, kernel.op_type)] += seconds
         return dict(found)
+
+
+def check_timed(original: Model, options: Options) -> None:
+    """Refuse samples in a run that the model's inputs cannot have, before any run of it.
+
+    Inputs that may be left out count where they are fed, which is not known yet.
+
+    Raises:
+        UsageError: it takes another number of samples.
+        ModelError: onnxruntime does not load it.
+    """
+    if options.batch is None:
+        return
+    with open_session(loadable(original), custom_ops=options.custom_ops) as session:
+        if not session.optional_inputs:
+            check_batch(session.inputs, options.batch, original.source)
 
 
 def stopwatch_for(original: Model, subject: Subject, options: Options) -> Stopwatch:

@@ -12,6 +12,7 @@ import asyncio
 import concurrent.futures
 import logging
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from onnxzip.errors import ClusterError, OnnxzipError
+from onnxzip.propose.working.certificates import security_for
 from onnxzip.propose.working.surroundings import arithmetic, code
 from onnxzip.propose.working.workers import Result
 from onnxzip.records.finding import Finding
@@ -26,7 +28,6 @@ from onnxzip.trust.delivery import needing
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-    from distributed.security import Security
 
 T = TypeVar("T")
 
@@ -34,7 +35,8 @@ _CONNECT_S = 10.0
 """For the scheduler to answer, and for a first worker to be there."""
 
 _PATIENCE_S = 60.0
-"""Without any worker, while there is work: starting one in a container takes less."""
+"""Without any worker, while there is work: starting one in a container takes less. Likewise without an
+answer."""
 
 _LOOK_S = 2.0
 """Between two looks at whether there is a worker, while none has finished anything."""
@@ -44,6 +46,9 @@ _TASKS_PER_CORE = 2
 
 _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 """What waiting and results raise when the scheduler is gone: the parents of Dask's own exceptions."""
+
+_TALKATIVE = ("distributed", "tornado")
+"""Packages whose loggers print on their own (distributed.config.initialize_logging)."""
 
 _SAME_THERE = "install the same there"
 
@@ -98,20 +103,23 @@ class ClusterWorkers:
             ClusterError: that is so.
         """
         try:
-            self._client.wait_for_workers(1, timeout=_CONNECT_S)
+            self._ask(lambda: self._client.wait_for_workers(1, timeout=_CONNECT_S), _CONNECT_S)
         except TimeoutError as error:
             raise self._error(
                 "has no worker",
                 f"start some with: dask worker {self._address} --nthreads 1 --nworkers -1",
             ) from error
-        for worker, found in self._client.run(code, on_error="return").items():
+        answers = self._ask(lambda: self._client.run(code, on_error="return"))
+        for worker, found in answers.items():
+            if isinstance(found, OSError):  # it was lost meanwhile: others are left, or come
+                continue
             if isinstance(found, BaseException):
                 told = f"{type(found).__name__}: {found}"
                 raise self._error(f"its worker {worker} cannot run this onnxzip ({told})", _SAME_THERE)
             self._check_code(found, f"its worker {worker}")
 
     def _n_at_once(self) -> int:
-        n_cores: int = sum(self._client.nthreads().values())
+        n_cores: int = sum(self._ask(self._client.nthreads).values())
         return _TASKS_PER_CORE * max(n_cores, 1)
 
     def _submit(self, function: Callable[..., T], given: tuple[object, ...]) -> Future:
@@ -131,9 +139,9 @@ class ClusterWorkers:
                     done = wait(list(running), timeout=_LOOK_S, return_when="FIRST_COMPLETED").done
                 return list(done)
             except TimeoutError:
-                n_workers = len(self._client.nthreads())
+                n_workers = len(self._ask(self._client.nthreads))
             except _LOST as error:
-                raise self._error("was lost while weights were worked on", "start again") from error
+                raise self._lost() from error
             alone_since = None if n_workers else alone_since or time.monotonic()
             if alone_since and time.monotonic() - alone_since > _PATIENCE_S:
                 raise self._error(
@@ -153,10 +161,44 @@ class ClusterWorkers:
                 "give them more memory, or leave the weight alone with `keep`",
             ) from error
         except _LOST as error:
-            raise self._error("was lost while weights were worked on", "start again") from error
+            raise self._lost() from error
         except Exception as error:  # whatever a worker raises
             told = f"{type(error).__name__}: {error}"
             raise self._error(f"a worker failed on '{name}' ({told})", "see its log") from error
+
+    def _ask(self, call: Callable[[], T], limit_s: float = 0.0) -> T:
+        """Return what the cluster answers.
+
+        Args:
+            call: asks it, and may wait for ever: where a machine is cut off, nothing says so.
+            limit_s: after which it should end by itself.
+
+        Raises:
+            ClusterError: it is lost, or does not answer.
+            TimeoutError: `call` raises it.
+        """
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as error:  # CancelledError is no Exception
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            return answer.result(limit_s + _PATIENCE_S)
+        except TimeoutError as error:
+            if answer.done():
+                raise
+            raise self._error(
+                f"has not answered for {_PATIENCE_S:.0f} s", "see whether its scheduler and workers run"
+            ) from error
+        except (OSError, *_LOST) as error:
+            raise self._lost() from error
+
+    def _lost(self) -> ClusterError:
+        return self._error("was lost while weights were worked on", "start again")
 
     def _is_alike(self, made_with: tuple[Mapping[str, str], str]) -> bool:
         """Whether a worker adds up as this process does; one that came later may be another one."""
@@ -201,23 +243,35 @@ def open_cluster(address: str) -> Iterator[ClusterWorkers]:
     """
     with needing("cluster", "distributed", "cluster"):
         import distributed  # noqa: F401
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)  # it prints what is told by our errors
+    with _quiet(), _connected(address) as client:
+        workers = ClusterWorkers(client, address)
+        workers.check()
+        yield workers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Dask log nothing in the block: it prints what is told by our errors.
+
+    Its configuration gives levels and handlers to several loggers of it, and to those of tornado.
+    """
+    known = logging.root.manager.loggerDict
+    names = [name for name in known if name.partition(".")[0] in _TALKATIVE]
+    levels = {log: log.level for log in map(logging.getLogger, names)}
+    for log in levels:
+        log.setLevel(logging.CRITICAL + 1)
     try:
-        with _connected(address) as client:
-            workers = ClusterWorkers(client, address)
-            workers.check()
-            yield workers
+        yield
     finally:
-        log.setLevel(level)
+        for log, level in levels.items():
+            log.setLevel(level)
 
 
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     from distributed import Client
 
-    security = _security(address)
+    security = security_for(address)
     try:
         client = Client(address, timeout=_CONNECT_S, set_as_default=False, security=security)
     except (OSError, ValueError) as error:
@@ -232,24 +286,3 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
     finally:
         client.close(timeout=_CONNECT_S)
-
-
-def _security(address: str) -> Security:
-    """Return what Dask's configuration says of certificates, which tls:// needs.
-
-    Raises:
-        ClusterError: there are none, or they cannot be read.
-    """
-    from distributed.security import Security
-
-    place = "name them in Dask's configuration: distributed.comm.tls.ca-file, .client.cert, .client.key"
-    try:
-        security = Security()
-        context = security.get_connection_args("client").get("ssl_context")
-    except (OSError, ValueError) as error:  # SSLError is an OSError
-        raise ClusterError(
-            f"`cluster` {address}: its certificates cannot be read ({error}); {place}"
-        ) from error
-    if context is None and address.startswith("tls:"):
-        raise ClusterError(f"`cluster` {address}: needs certificates; {place}")
-    return security

@@ -6,6 +6,11 @@ import statistics
 from dataclasses import dataclass
 from functools import cached_property
 
+from onnxzip.records.plain.bounds import check_finite, check_least
+
+_FEWEST_RUNS = 2
+"""That have quartiles (statistics.quantiles)."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -16,6 +21,13 @@ class Latency:
     """
 
     seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse times that cannot be, or are too few to say anything."""
+        check_finite(self, "seconds")
+        check_least(self, 0, "seconds")
+        if len(self.seconds) < _FEWEST_RUNS:
+            raise ValueError(f"times of {len(self.seconds)} runs, {_FEWEST_RUNS} are the fewest")
 
     @cached_property
     def median(self) -> float:
@@ -36,6 +48,12 @@ class Ratio:
     value: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        """Refuse ratios that cannot be."""
+        check_least(self, 0, "low", "value", "high")
+        if self.low > self.high:
+            raise ValueError(f"Ratio.high is {self.high}, below Ratio.low")
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,10 @@ class Speed:
     batch: int | None
     provider: str
     processor: Processor
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        check_least(self, 1, "n_threads", "batch")
 
     @property
     def is_faster(self) -> bool:

@@ -119,7 +119,7 @@ def _bar_chart(plot: BarPlot) -> pygal.HorizontalBar:
     for group in plot.groups:
         told = zip(plot.names, group.values, group.texts, strict=True)
         bars = [
-            {"value": value if has_place(value) else None, "tooltip": f"{printable(name)}: {text}"}
+            {"value": value if has_place(value) else None, "tooltip": printable(f"{name}: {text}")}
             for name, value, text in told
         ]
         chart.add(group.name, bars[::-1])
@@ -134,8 +134,8 @@ def _xy_chart(plot: XYPlot) -> pygal.XY:
     chart = pygal.XY(
         **_settings(
             _HEIGHT,
-            x_title=plot.x.label,
-            y_title=plot.y.label,
+            x_title=printable(plot.x.label),
+            y_title=printable(plot.y.label),
             truncate_label=-1,
             xrange=_range(xs, plot.is_logarithmic),
             range=_range(ys, plot.is_logarithmic),

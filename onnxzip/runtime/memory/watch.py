@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from onnxzip.errors import InputError, UsageError
@@ -15,6 +15,10 @@ _PAUSE_S = 0.02
 
 _N_LOOKS_AGAIN = 25
 """After which the run is told again: a destructor may have swallowed the exception."""
+
+_N_LOOKS_STUCK, _LEEWAY = 2, 1.05
+"""Looks after which an exception should have got through, 40 ms, and what is too much for one that still
+may: what is being tidied up takes no more."""
 
 _LEAST_FREE = 64 << 20
 """Bytes that a run on any model needs beyond what its libraries hold (models/digits_cnn.onnx: 45 MB)."""
@@ -32,9 +36,9 @@ class MemoryWatch:
         peak: most bytes that it held so far; 0 where the system does not tell.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, give_up: Callable[[], object] | None = None) -> None:
         """See the class; nothing is looked at yet."""
-        self.limit = limit
+        self.limit, self._give_up = limit, give_up
         self.peak = held_bytes()
         self._ends = limit is not None
         self._is_over = threading.Event()
@@ -66,28 +70,34 @@ class MemoryWatch:
 
     def _look(self, worker: int) -> None:
         """Look until it is over; raise an exception in a thread when there is too much."""
-        n_left = 0
+        n_over = 0
         while not self._is_over.wait(_PAUSE_S):
             held = held_bytes()
             self.peak = max(self.peak, held)
-            n_left -= 1
-            if self._ends and self.limit is not None and held > self.limit and n_left <= 0:
+            if not self._ends or self.limit is None or held <= self.limit:
+                n_over = 0
+                continue
+            if n_over % _N_LOOKS_AGAIN == 0:
                 _raise_in(worker, _Exceeded)
-                n_left = _N_LOOKS_AGAIN
+            n_over += 1
+            if n_over > _N_LOOKS_STUCK and held > _LEEWAY * self.limit and self._give_up is not None:
+                self._give_up()
 
 
 @contextmanager
-def watched(limit: int | None) -> Iterator[MemoryWatch]:
+def watched(limit: int | None, give_up: Callable[[], object] | None = None) -> Iterator[MemoryWatch]:
     """Look at what is held while the block runs, and end it where that is more than it may be.
 
     Args:
         limit: bytes; None for any.
+        give_up: ends the process, where the run goes on to hold too much: no exception gets through to
+            what runs no Python, the kernels of onnxruntime.
 
     Raises:
         UsageError: the system does not tell what is held.
         InputError: it is more than the limit, or would be with any model.
     """
-    watch = MemoryWatch(limit)
+    watch = MemoryWatch(limit, give_up)
     if limit is not None:
         _check(limit, watch.peak)
     watch.start()
@@ -111,9 +121,10 @@ def _check(limit: int, held: int) -> None:
     if not is_known():
         raise UsageError("`max_memory` is held on Linux only; leave it out")
     if limit < held + _LEAST_FREE:
+        given = in_mb(limit) if limit >= 10**6 else f"{limit}B"
         raise InputError(
-            f"`max_memory` {in_mb(limit)} is too little: {in_mb(held)} are held before a model "
-            f"is read; allow {in_mb(held + _LEAST_FREE)} or more"
+            f"`max_memory` {given} is too little: {in_mb(held)} are held before a model is read; allow "
+            f"{in_mb(held + _LEAST_FREE)} or more"
         )
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from onnxzip.cli.several.jobs import find_jobs
 from onnxzip.cli.several.table import LineTable, summary
 from onnxzip.cli.several.workers import Outcome, run_all
 from onnxzip.cli.stopping import WORDS
+from onnxzip.disk.cache.store import Store
 from onnxzip.errors import InputError, UsageError
 from onnxzip.options import Options
+from onnxzip.options.readers import read_size
 from tests.cases import CASES
 
 QUICK = ["-1", "--passes", "scalar"]
@@ -40,6 +43,13 @@ def lay_out(folder: Path) -> Path:
 
 
 # Which models, and where to
+
+
+@pytest.mark.parametrize("where", ["in", "in/cache", "out"])
+def test_what_a_cache_keeps_is_not_counted(where: str, tmp_path: Path) -> None:
+    source, cache = lay_out(tmp_path / "in"), tmp_path / where
+    Store(cache, 1 << 20).write("0" * 64, b"kept")
+    assert find_jobs([source], tmp_path / "out", cache).n_others == 1  # notes.txt
 
 
 def test_a_folder_keeps_its_structure_and_what_is_no_model_is_counted(tmp_path: Path) -> None:
@@ -192,6 +202,30 @@ def test_a_process_starts_deaf_be_it_the_first(monkeypatch: pytest.MonkeyPatch) 
     run_all([bad], 1, lambda *_: None, lambda _, outcome: found.append(outcome))
     assert [outcome.verdict for outcome in found] == ["bad input"]
     assert heard == [set()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is held")
+@pytest.mark.parametrize(("limit", "n_at_a_time"), [("600MB", 1), ("10GB", 2)])
+def test_models_at_a_time_share_the_memory(
+    limit: str, n_at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Sequence[Request], int]] = []
+
+    def note(
+        requests: Sequence[Request], n: int, _: object, tell: Callable[[int, Outcome], None]
+    ) -> None:
+        asked.append((requests, n))
+        for place in range(len(requests)):
+            tell(place, Outcome(0))
+
+    monkeypatch.setattr("onnxzip.cli.several.run.run_all", note)
+    source, output = lay_out(tmp_path / "in"), tmp_path / "out"
+    assert main(["-q", "-j2", "--max-memory", limit, str(source), str(output)]) == 0
+    ((requests, n_found),) = asked
+    assert n_found == n_at_a_time
+    shares = {request.options.max_memory for request in requests}
+    assert len(shares) == 1
+    assert 0 < n_at_a_time * shares.pop() <= read_size("max_memory", limit)
 
 
 def test_a_signal_ends_all_and_leaves_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzip.disk.cache.store import FOLDER, Store
+from onnxzip.disk.cache.store import FOLDER, Store, check_outside
 from onnxzip.disk.temporary import PREFIX, SUFFIX
 from onnxzip.errors import OutputError
 
@@ -34,7 +34,9 @@ def test_what_is_written_is_read_again_by_another_store(tmp_path: Path) -> None:
     assert (folder / FOLDER / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172")
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "emptied", "longer", "renamed", "a folder"])
+@pytest.mark.parametrize(
+    "harm", ["cut", "flipped", "emptied", "longer", "renamed", "a folder", "a pipe", "endless"]
+)
 def test_what_is_damaged_is_no_entry_and_can_be_written_again(
     harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -49,6 +51,11 @@ def test_what_is_damaged_is_no_entry_and_can_be_written_again(
         other.rename(path)
     elif harm == "a folder":
         path.mkdir()
+    elif harm == "a pipe":
+        os.mkfifo(path)
+    elif harm == "endless":
+        path.touch()
+        os.truncate(path, 1 << 40)
     else:
         middle = len(written) // 2
         flipped = written[:middle] + bytes([written[middle] ^ 1]) + written[middle + 1 :]
@@ -152,3 +159,43 @@ def test_several_processes_share_a_folder(tmp_path: Path) -> None:
     Store(tmp_path, 40 * BLOCK).write(KEYS[0], b"last")
     assert 10 <= len(entries(tmp_path)) <= 40
     assert not list(tmp_path.rglob(f"{PREFIX}*"))
+
+
+def test_what_takes_more_than_all_may_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path, BLOCK)
+    assert store.write(KEYS[0], b"x" * BLOCK)
+    assert not store.write(KEYS[1], b"x" * (BLOCK + 1))
+    assert store.read(KEYS[1]) is None
+
+
+def test_a_folder_that_nobody_may_write_to_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path, LARGE).write(KEYS[0], b"content")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("onnxzip.disk.cache.store.temporary_file", refuse)
+    store = Store(tmp_path, LARGE)
+    assert store.read(KEYS[0]) == b"content"
+    with pytest.raises(PermissionError):
+        store.write(KEYS[1], b"more")
+
+
+@pytest.mark.parametrize(
+    "name", ["kept", "kept/onnxzip-1", "kept/onnxzip-1/00/x.onnx", "link/onnxzip-1/x"]
+)
+def test_nothing_is_written_where_entries_lie(name: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("kept")
+    with pytest.raises(OutputError, match=r"lies where cache .*kept keeps entries; name another place"):
+        check_outside(tmp_path / "kept", [tmp_path / name])
+
+
+def test_files_beside_entries_may_be_written(tmp_path: Path) -> None:
+    names = ("small.onnx", "kept/small.onnx", "kept.onnx")
+    check_outside(tmp_path / "kept", [tmp_path / name for name in names])
+    with pytest.raises(
+        OutputError, match=r"out\.onnx: lies where"
+    ):  # a folder would be made in its place
+        check_outside(tmp_path / "out.onnx" / "kept", [tmp_path / "out.onnx"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -169,6 +170,54 @@ def test_without_workers_one_is_asked_for(empty: Any, monkeypatch: pytest.Monkey
         threading.Timer(0.3, empty.close).start()
         with pytest.raises(ClusterError, match="was lost while weights were worked on; start again"):
             list(workers.work(tasks.sleep, [(0.0,)], ["w"], [1]))
+
+
+class CutOff:
+    """A client whose scheduler is cut off, or lost, or has lost a worker."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        self.answer = answer
+
+    def wait_for_workers(self, n_workers: int, timeout: float) -> None:
+        """There is one."""
+
+    def run(self, *_: object, **__: object) -> object:
+        return self.answer()
+
+    def nthreads(self) -> object:
+        return self.answer()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_cluster_that_falls_silent_or_is_lost_is_told_of() -> None:
+    def fail() -> None:
+        raise OSError("Stream is closed")
+
+    silence = threading.Event()
+    for answer, finding in ((silence.wait, "has not answered for 0 s; see whether"), (fail, "was lost")):
+        workers = working.ClusterWorkers(cast(Any, CutOff(answer)), "tcp://host:1")
+        with pytest.raises(ClusterError, match=f"cluster tcp://host:1: {finding}"):
+            workers.check()
+        with pytest.raises(ClusterError, match=f"cluster tcp://host:1: {finding}"):
+            list(workers.work(tasks.sleep, [(0.0,)], ["w"], [1]))
+    silence.set()
+
+
+def test_a_worker_that_is_lost_meanwhile_is_no_worker_with_other_code() -> None:
+    lost = {"tcp://host:2": OSError("Stream is closed"), "tcp://host:3": dict(working.code())}
+    working.ClusterWorkers(cast(Any, CutOff(lambda: lost)), "tcp://host:1").check()
+    broken = {"tcp://host:2": ImportError("no onnxzip")}
+    with pytest.raises(ClusterError, match="its worker tcp://host:2 cannot run this onnxzip"):
+        working.ClusterWorkers(cast(Any, CutOff(lambda: broken)), "tcp://host:1").check()
+
+
+def test_dask_prints_nothing_of_its_own(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("distributed.client")
+    log.setLevel(logging.WARNING)  # as Dask's configuration has it, unless a test was here before
+    with open_cluster(address):
+        log.error("what errors say")
+    assert "what errors say" not in capfd.readouterr().err
+    assert log.level == logging.WARNING
 
 
 @pytest.mark.usefixtures("hasty")

@@ -59,6 +59,23 @@ def test_a_run_that_comes_to_hold_too_much_is_ended() -> None:
     time.sleep(0.1)  # nothing comes later
 
 
+def test_what_runs_no_python_is_given_up() -> None:
+    given_up: list[bool] = []
+
+    def in_a_kernel() -> None:
+        array = np.ones(2 * SIZE, np.uint8)
+        time.sleep(0.5)  # no exception gets through
+        del array
+
+    limit = held_bytes() + SIZE // 2
+    with pytest.raises(InputError, match=TOO_MUCH), watched(limit, lambda: given_up.append(True)):
+        in_a_kernel()
+    assert given_up
+    with watched(held_bytes() + 4 * SIZE, lambda: given_up.clear()):
+        in_a_kernel()
+    assert given_up  # nothing was given up that held no more than it may
+
+
 def test_a_destructor_or_a_handler_of_failures_swallows_nothing() -> None:
     def stubborn() -> None:
         try:

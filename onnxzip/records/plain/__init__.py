@@ -1,0 +1,1 @@
+"""Records that come from files: plain values read as the types that records have."""
