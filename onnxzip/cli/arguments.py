@@ -47,8 +47,6 @@ _NOT_OF: Mapping[Mode, frozenset[str]] = {
     "compress": frozenset(_BELONGS),
     "bench": frozenset({*_BELONGS, *_DELIVERY, "overwrite", "target_size", "dry_run"}) - {"json"},
 }
-_WRITES_REPORTS: frozenset[Mode] = frozenset({"test", "bench"})
-"""What writes nothing but a report: only that may be written over."""
 _PATHS: Mapping[Mode, tuple[str, ...]] = {
     "list": ("FILE",),
     "test": ("FILE",),
@@ -143,7 +141,7 @@ def _with_config(given: dict[str, Any], parser: Parser) -> dict[str, Any]:
     """Return what is given together with what stands in the file of --config."""
     found = read_config(given["config"], parser, lambda arguments: _read(parser, arguments))
     mode = given.get("mode") or found.get("mode", "compress")
-    allowed = _allowed(mode, {*found, *given}) - {"paths"}
+    allowed = _allowed(mode, found.keys()) - {"paths"}
     if mode == "test" and "against" not in {**found, **given}:
         allowed -= USED_BY_VERIFY - {"calibration", "custom_ops", "seed"}
     return merged(found, given, allowed)
@@ -151,8 +149,7 @@ def _with_config(given: dict[str, Any], parser: Parser) -> dict[str, Any]:
 
 def _allowed(mode: Mode, given: Collection[str]) -> frozenset[str]:
     """Return which options mean something in a mode, of those given."""
-    allowed = _ALLOWED[mode] if mode in _ALLOWED else frozenset(given) - _NOT_OF[mode]
-    return allowed | ({"overwrite"} if mode in _WRITES_REPORTS and "report" in given else set())
+    return _ALLOWED[mode] if mode in _ALLOWED else frozenset(given) - _NOT_OF[mode]
 
 
 def _check_mode(given: Mapping[str, Any], texts: Sequence[str]) -> None:
@@ -164,8 +161,9 @@ def _check_mode(given: Mapping[str, Any], texts: Sequence[str]) -> None:
     mode: Mode = given.get("mode", "compress")
     extra = sorted(given.keys() - _allowed(mode, given.keys()))
     if extra:
-        home = {**_BELONGS, "overwrite": "compressing, -d, and `report`"}.get(extra[0], "compressing")
-        raise UsageError(f"`{extra[0]}` has no meaning here; it belongs to {home}")
+        raise UsageError(
+            f"`{extra[0]}` has no meaning here; it belongs to {_BELONGS.get(extra[0], 'compressing')}"
+        )
     names = _PATHS.get(mode, ())
     if names and len(texts) != len(names):
         raise UsageError(

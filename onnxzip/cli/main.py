@@ -161,7 +161,7 @@ def _test(request: Request, stops: Stops) -> int:
     model, receipt = received(model_at(request.source), request.identity, request.public_key)
     original = None if request.against is None else model_at(request.against)
     showing = show_progress(is_quiet=request.quiet, stage=f"testing {request.source}")
-    with showing, report_file(request) as file:
+    with showing, report_file(request.report) as file:
         checks = listing.verify(
             model,
             original,
@@ -193,7 +193,7 @@ def _bench(request: Request, stops: Stops) -> int:
         from onnxzip.report.json import export
         from onnxzip.report.terminal import render_comparison
 
-    with show_progress(is_quiet=request.quiet) as show, report_file(request) as file:
+    with show_progress(is_quiet=request.quiet) as show, report_file(request.report) as file:
         found = compare(
             request.source, options=request.options, progress=show, command=command_of(request)
         )

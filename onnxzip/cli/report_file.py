@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnxzip.cli.arguments import Request
 from onnxzip.disk.replacing import Replacement, check_replaceable, is_same_file, real_place, write_beside
-from onnxzip.errors import OutputError, OutputExistsError, UsageError
+from onnxzip.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from onnxzip.report.record import Reported
@@ -51,15 +51,11 @@ def check_key_kept(request: Request) -> None:
 class ReportFile:
     """Writes a report beside its place, and puts it there when the model is in its own."""
 
-    def __init__(
-        self, path: Path | None, stack: ExitStack, papers: Papers | None, overwrite: bool
-    ) -> None:
+    def __init__(self, path: Path | None, stack: ExitStack, papers: Papers | None = None) -> None:
         self._path, self._papers = path, papers
         if path is not None and papers is not None:
             papers.check_beside(path, "report")
-        if path is not None and path.exists() and not overwrite:
-            raise OutputExistsError(f"{path}: exists already; use `overwrite` to replace it")
-        self._stack, self._overwrite = stack, overwrite
+        self._stack = stack
         self._new: Replacement | None = None
 
     def write(self, report: Reported) -> None:
@@ -80,20 +76,19 @@ class ReportFile:
 
         if self._path is not None and self._new is not None:
             with blaming(self._path):
-                self._new.put_in_place(self._overwrite)
+                self._new.put_in_place()
 
 
 @contextmanager
-def report_file(request: Request, papers: Papers | None = None) -> Iterator[ReportFile]:
-    """Yield what writes the report of a request; one that is not put in its place goes in the end.
+def report_file(path: Path | None, papers: Papers | None = None) -> Iterator[ReportFile]:
+    """Yield what writes a report; one that is not put in its place goes in the end.
 
     Args:
-        request: names its place, and whether it may exist.
+        path: where it goes.
         papers: sign it with the model.
 
     Raises:
-        OutputExistsError: it exists, and may not.
         UsageError: it is to be signed, and does not lie beside the model.
     """
     with ExitStack() as stack:
-        yield ReportFile(request.report, stack, papers, request.options.overwrite)
+        yield ReportFile(path, stack, papers)

@@ -21,13 +21,11 @@ from onnxzip import listing as archive
 from onnxzip import pipeline
 from onnxzip.cli.arguments import Request, parse
 from onnxzip.cli.main import main
-from onnxzip.cli.report_file import report_file
 from onnxzip.errors import (
     CalibrationError,
     ModelError,
     OnnxzipError,
     OutputError,
-    OutputExistsError,
     ProviderError,
     ToleranceError,
     UsageError,
@@ -434,31 +432,11 @@ def test_failed_check_is_exit_1(
     )
 
 
-@pytest.mark.parametrize("mode", [["-t"], ["--bench"]])
-def test_what_writes_a_report_only_may_write_over_that(mode: list[str]) -> None:
-    with pytest.raises(UsageError, match="belongs to compressing, -d, and report"):
-        parse([*mode, "-f", "a.onnx"])
-    assert parse([*mode, "-f", "--report", "r.md", "a.onnx"]).options.overwrite
-    assert not parse([*mode, "--report", "r.md", "a.onnx"]).options.overwrite
-
-
-def test_a_report_that_comes_to_be_meanwhile_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "r.md"
-    with report_file(parse(["a", "b", "--report", str(path)])) as file:
-        file.write(REPORT)
-        path.write_text("of another program")
-        with pytest.raises(OutputExistsError, match="another program made it meanwhile"):
-            file.put_in_place()
-    assert path.read_text() == "of another program"
-
-
 def test_report_is_written(calls: list[object], tmp_path: Path) -> None:
     for name in ("r.json", "r.md"):
         path = tmp_path / name
         path.write_text("old")
-        assert main(["a", "b", "-q", "--report", str(path)]) == 1
-        assert path.read_text() == "old"
-        assert main(["a", "b", "-q", "-f", "--report", str(path)]) == 0
+        assert main(["a", "b", "-q", "--report", str(path)]) == 0
     assert from_json((tmp_path / "r.json").read_text("utf-8")) == REPORT
     assert (tmp_path / "r.md").read_text("utf-8").startswith("# resnet20.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.md"]

@@ -64,10 +64,7 @@ def _add_file_options(group: argparse._ActionsContainer) -> None:
         help="a TOML file whose keys are long names of options; what is given here overrules it",
     )
     group.add_argument(
-        *("-f", "--overwrite"),
-        action="store_true",
-        dest="overwrite",
-        help="overwrite OUT, and what is written beside it: a report, a signature",
+        *("-f", "--overwrite"), action="store_true", dest="overwrite", help="overwrite OUT"
     )
 
 

@@ -63,7 +63,7 @@ def compress_file(request: Request, stops: Stops, show: ShowProgress | None) -> 
     told: list[Told] = []  # made before anything is replaced: a fault in it leaves OUT as it was
     request = with_password(request)
     output = request.output if isinstance(request.output, Path) else None
-    with papers_of(request.delivery, output) as papers, report_file(request, papers) as file:
+    with papers_of(request.delivery, output) as papers, report_file(request.report, papers) as file:
 
         def approve(report: Report) -> None:
             file.write(report)
