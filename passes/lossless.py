@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnxzip.passbase import Builder, Codec, Pass
 from onnxzip.records.aliases import Array, Scalar
 from onnxzip.records.layer import Layer, Layout
-from onnxzip.records.payload import Encoded
+from onnxzip.records.payload import Encoded, WholeNumbers
 from onnxzip.records.plan import Candidate, Skip
 
 from ._shared import as_segments, payload, price
@@ -39,6 +39,9 @@ MAX_TABLE_SHARE = 4
 
 MIN_OFFSET = 8
 """A median nearer to 0 is left in the integers."""
+
+_NARROW = (np.int8, np.uint8, np.int16, np.uint16)
+"""Types that integers are decoded to at once; others are made of int32 by a Cast."""
 
 _N_NODES = {"rows": 0, "columns": 2, "differences": 1, "table": 1}
 """As `Lossless.emit` counts them: Reshape and Transpose, CumSum, Gather."""
@@ -141,16 +144,16 @@ class Lossless(Pass):
         """Emit the integers, and what undoes the coding."""
         encoded, layer = payload(candidate), candidate.layer
         (integers,) = encoded.integers.values()
-        value = builder.integers(integers)
         coding = candidate.settings["coding"]
-        if "offset" in encoded.tables:
-            offset = builder.constant(encoded.tables["offset"])
-            value = builder.node("Add", [value, offset], integers.shape, np.int32)
+        is_last = coding in ("rows", "columns")
+        dtype = layer.weight.dtype.type if is_last and layer.weight.dtype in _NARROW else np.int32
+        offset = int(encoded.tables["offset"][0]) if "offset" in encoded.tables else 0
+        value = builder.integers(WholeNumbers(integers, offset, dtype))
         if coding == "columns":
             batch, inner, out, rest = _columns_shape(layer)
-            value = builder.reshape(value, (batch, inner, out, rest), np.int32)
+            value = builder.reshape(value, (batch, inner, out, rest), dtype)
             value = builder.node(
-                "Transpose", [value], (batch, out, inner, rest), np.int32, perm=(0, 2, 1, 3)
+                "Transpose", [value], (batch, out, inner, rest), dtype, perm=(0, 2, 1, 3)
             )
         elif coding == "differences":
             axis = builder.constant(np.array(1, np.int32))

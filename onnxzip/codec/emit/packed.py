@@ -8,6 +8,7 @@ has a static shape and depends on initializers only, so a runtime folds it when 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +28,23 @@ from onnxzip.codec.emit.stacks import Stack, find_stacks
 from onnxzip.codec.emit.steps import emit_steps
 from onnxzip.codec.emit.streams import Emitted
 from onnxzip.passbase import LARGEST_EXPANDED, Builder
-from onnxzip.records.payload import Coefficients
+from onnxzip.records.payload import Coefficients, Stored
 from onnxzip.transforms.moves import Moves, moved
 
 _LARGE_ARRAY = 1 << 16
 """From this size on an array has a payload of its own: a few nodes more, a copy less at load."""
-
-Stored = Coefficients | NDArray[np.int32]
 
 
 def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves] = ()) -> list[str]:
     """Emit all decoders.
 
     Args:
-        items: coefficients, or (n_segments, length) integers.
+        items: coefficients and whole numbers.
         builder: emits the nodes.
         moves: for each item how its value is wanted; none where it is wanted as it is.
 
     Returns:
-        The name of each item's value, behind its moves: float32 for coefficients, else int32.
+        The name of each item's value, behind its moves: float32, or what whole numbers are wanted in.
     """
     moves = moves_of(items, moves)
     chosen = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
@@ -58,10 +57,13 @@ def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves
     parts = emit_parts(arrays, factors, lambda highs: emit_groups(highs, builder), builder)
     names = emit_stacks(stacks, scalings, parts, factors, builder)
     rest = {
-        i: moved(item, moves[i]) for i, item in enumerate(items) if not isinstance(item, Coefficients)
+        i: replace(item, integers=moved(item.integers, moves[i]))
+        for i, item in enumerate(items)
+        if not isinstance(item, Coefficients)
     }
-    for i, part in zip(rest, emit_groups(list(rest.values()), builder), strict=True):
-        names[i] = emit_integers(part, rest[i].shape, (), builder)
+    whole = emit_groups([item.integers for item in rest.values()], builder)
+    for (i, item), part in zip(rest.items(), whole, strict=True):
+        names[i] = emit_integers([part], 1, item, (), builder)
     return [names[i] for i in range(len(items))]
 
 

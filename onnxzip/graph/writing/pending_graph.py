@@ -91,6 +91,11 @@ class PendingGraph:
         """Return a constant's or decoded value's shape."""
         return tuple(self._values[value].shape)
 
+    def dtype(self, value: str) -> np.dtype[np.generic]:
+        """Return a constant's or decoded value's type."""
+        found: np.dtype[np.generic] = np.dtype(self._values[value].dtype)
+        return found
+
     def whole_numbers(self, constant: str) -> tuple[int, ...]:
         """Return a constant's numbers, which are whole."""
         return tuple(int(number) for number in self._values[constant].values)
