@@ -19,6 +19,7 @@ from onnxzip.graph.writing.pending_graph import PendingGraph
 from onnxzip.graph.writing.refining.tiles import part_sizes
 from onnxzip.passbase import Builder
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.elements.exact import is_narrow
 from onnxzip.records.layer import Layer
 from onnxzip.records.payload import Coefficients, IntegerGrid, Stored, WholeNumbers
 from onnxzip.transforms.moves import Moves
@@ -128,7 +129,8 @@ class GraphBuilder:
     def replace_weight(self, layer: Layer, value: str) -> None:
         """Make all consumers of the layer's weight read `value` (canonical order) instead."""
         home = self._homes[layer.name]
-        order, shape, dtype = layer.layout.order, layer.weight.shape, layer.weight.dtype
+        order, shape, final = layer.layout.order, layer.weight.shape, layer.weight.dtype
+        dtype = np.dtype(np.float32) if is_narrow(final) else final
         permuted = tuple(shape[a] for a in order)
         is_cast = dtype != self._pending.dtype(value)
         if is_cast:
@@ -143,6 +145,8 @@ class GraphBuilder:
         if home in self._gemm_inputs and maker is not None and maker.op == "Transpose":
             # onnxruntime would merge the Transpose into the Gemm before it folds constants
             value = self.reshape(value, shape, dtype.type)
+        if final != dtype:
+            value = self._pending.narrowed(value, final)
         if layer.name in self._grids:
             value = self._pending.rounded(value, self._grids[layer.name])
         self.replace_constant(home, value)
