@@ -136,7 +136,7 @@ class Lossless(Pass):
         encoded = _CODERS[coding](layer)
         is_narrow_type = is_narrow(layer.weight.dtype)  # made by one more node
         n_nodes = _N_NODES[coding] + ("offset" in encoded.tables) + is_narrow_type + _N_FINAL_NODES
-        settings = {"coding": coding}
+        settings: dict[str, Scalar] = {"coding": coding, "is_packed": not codec.is_continuous}
         return price(layer, self.name, settings, encoded, codec=codec, n_nodes=n_nodes, error=0.0)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
@@ -169,7 +169,8 @@ class Lossless(Pass):
         offset = int(encoded.tables["offset"][0]) if "offset" in encoded.tables else 0
         is_place = layer.weight.dtype.name in FLOAT8
         offset += N_NEGATIVE if is_place else 0
-        value = builder.integers(WholeNumbers(integers, offset, dtype))
+        is_packed = bool(candidate.settings["is_packed"])
+        value = builder.integers(WholeNumbers(integers, offset, dtype, is_packed))
         if coding == "columns":
             value = builder.reshape(value, _columns_shape(layer), dtype)
             value = builder.node("Transpose", [value], _columns_order(layer), dtype, perm=(0, 2, 1, 3))

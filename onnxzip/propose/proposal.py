@@ -18,7 +18,7 @@ from onnxzip.propose.offers import able_passes, collect_offers, kind_of
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.room import fitting
 from onnxzip.propose.structure import Draft, Settled, draft_structure
-from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
+from onnxzip.propose.weights import FoundWeights, find_offered, is_kept, why_none
 from onnxzip.propose.working.means import Means
 from onnxzip.propose.working.recalled import content_of, measured, offered
 from onnxzip.records.layer import Layer
@@ -142,7 +142,7 @@ def draft_offered(original: Model, options: Options) -> Draft:
         return draft  # nodes may be faster, and folding alone may meet a size
     reasons: list[Skip] = []
     for model in (draft.raised, draft.folded):  # a fold may be undone
-        found, reasons = find_weights(model, options.keep), []
+        found, reasons = find_offered(model, options), []
         if inline_bytes(model) < _SMALLER * model.n_bytes or _is_any_offered(
             model, found, options, reasons
         ):

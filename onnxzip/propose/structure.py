@@ -26,7 +26,7 @@ from onnxzip.measure.outputs.recorded_outputs import run_all
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
+from onnxzip.propose.weights import FoundWeights, find_offered, is_kept, why_none
 from onnxzip.prove.exact import EXACT_LIMIT
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.rewrite.prepare import fold_structure
@@ -72,11 +72,11 @@ def draft_structure(original: Model, options: Options) -> Draft:
     raised, unraised = _raise_opset(original, opset)
     passes = make_passes(options)[1] if raised.opset >= DECODE_OPSET else []
     folded, rewrites, skips = fold_structure(raised, passes, partial(is_kept, patterns=options.keep))
-    weights = find_weights(folded, options.keep)
+    weights = find_offered(folded, options)
     if options.target_size is not None:  # folding alone may well meet a size
         _check_target(options.target_size, raised, folded)
     elif not weights.layers:
-        unfolded = find_weights(raised, options.keep)
+        unfolded = find_offered(raised, options)
         if not unfolded.layers:
             # Whether it is a model at all comes first: to load it takes little, unlike a run.
             open_session(loadable(original), custom_ops=options.custom_ops).close()
@@ -139,18 +139,17 @@ def settle_structure(draft: Draft, subject: Subject, options: Options) -> Settle
     Raises:
         ModelError: the opset had to be raised, and that moves the outputs.
     """
-    keep = options.keep
     try:
         raises = _check_raised(draft, subject)
     except ModelError as error:
         skip = _not_raised(draft.original, error)
-        return Settled(draft.original, find_weights(draft.original, keep), [], [skip])
+        return Settled(draft.original, find_offered(draft.original, options), [], [skip])
     if not draft.rewrites:
         return Settled(draft.folded, draft.weights, raises, draft.skips)
     reason = _why_undone(draft.folded, subject)
     if reason:
         skip = Skip("graph", draft.rewrites[0].pass_name, f"{reason}; undone")
-        return Settled(draft.raised, find_weights(draft.raised, keep), raises, [*draft.skips, skip])
+        return Settled(draft.raised, find_offered(draft.raised, options), raises, [*draft.skips, skip])
     return Settled(draft.folded, draft.weights, [*raises, *draft.rewrites], draft.skips)
 
 

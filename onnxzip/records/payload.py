@@ -98,11 +98,13 @@ class WholeNumbers:
         integers: (n_segments, length) int32.
         offset: to be added to all of them.
         dtype: of the sums, which fit it: int32 or a narrower integer type.
+        is_packed: whether they must not be entropy coded, which takes memory at load.
     """
 
     integers: NDArray[np.int32]
     offset: int = 0
     dtype: type[np.generic] = np.int32
+    is_packed: bool = False
 
 
 Stored: TypeAlias = Coefficients | WholeNumbers

@@ -43,6 +43,8 @@ def emit_coded(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves]
 def _suits_packing(item: Stored) -> bool:
     if isinstance(item, Coefficients):
         return item.is_fixed_rate
+    if item.is_packed:
+        return True
     integers = item.integers
     n_bytes = n_coded_bytes(integers, choose_whole_shift(integers))
     return n_bytes > (1 - _LEAST_GAIN) * n_packed_bytes(integers)

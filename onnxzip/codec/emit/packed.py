@@ -27,6 +27,7 @@ from onnxzip.codec.emit.scaled import Scaling, emit_integers, emit_members, plan
 from onnxzip.codec.emit.stacks import Stack, find_stacks
 from onnxzip.codec.emit.steps import emit_steps
 from onnxzip.codec.emit.streams import Emitted
+from onnxzip.codec.windows import choose_window, parted
 from onnxzip.passbase import LARGEST_EXPANDED, Builder
 from onnxzip.records.payload import Coefficients, Stored
 from onnxzip.transforms.moves import Moves, moved
@@ -61,10 +62,23 @@ def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves
         for i, item in enumerate(items)
         if not isinstance(item, Coefficients)
     }
-    whole = emit_groups([item.integers for item in rest.values()], builder)
-    for (i, item), part in zip(rest.items(), whole, strict=True):
-        names[i] = emit_integers([part], 1, item, (), builder)
+    arrays = [item.integers for item in rest.values()]
+    windows = [choose_window(array) for array in arrays]
+    factors = [window.factor for window in windows]
+    largest = [window.largest for window in windows]
+    parts = emit_parts(arrays, factors, lambda highs: _emit_windows(highs, largest, builder), builder)
+    for (i, item), own_parts, factor in zip(rest.items(), parts, factors, strict=True):
+        names[i] = emit_integers(own_parts, factor, item, (), builder)
     return [names[i] for i in range(len(items))]
+
+
+def _emit_windows(
+    arrays: Sequence[Integers], largest: Sequence[int | None], builder: Builder
+) -> list[Emitted]:
+    """Emit packed arrays without what lies outside of their windows, which is to be put in place yet."""
+    both = [parted(array, most) for array, most in zip(arrays, largest, strict=True)]
+    parts = emit_groups([inside for inside, _ in both], builder)
+    return [replace(part, outliers=outside) for part, (_, outside) in zip(parts, both, strict=True)]
 
 
 def _kind(integers: Integers) -> tuple[Alphabet, int]:
