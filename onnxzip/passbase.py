@@ -8,7 +8,7 @@ through a `Builder`. How coefficients become bytes is the codec's business, not 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -188,7 +188,10 @@ class Editor(Protocol):
         """Compute a node whose inputs are all constant; None when it cannot be done here."""
 
     def weights(self) -> Mapping[str, Array]:
-        """Return the main graph's weights that may change, as they were before any edit, by name."""
+        """Return the weights that may change, as they were before any edit, by name; nested ones too."""
+
+    def hoist(self, weights: Collection[str]) -> Mapping[str, str]:
+        """Make constants of the main graph of weights, before any edit; return their names there."""
 
     def add_constant(self, array: Array, hint: str) -> str:
         """Add an initializer under a new unique name."""
