@@ -42,13 +42,21 @@ class Share(GraphPass):
 def _related(weights: Mapping[str, Array]) -> Iterator[tuple[str, str, Relation]]:
     """Yield (source, target, how the target is made of the source); no source is a target."""
     traits = {name: traits_of(array) for name, array in weights.items()}
+    followed: set[str] = set()
     sources: dict[tuple[object, ...], list[str]] = {}
     for name in sorted(weights, key=lambda name: traits[name].is_half):  # the more exact ones first
         group = sources.setdefault(traits[name].group, [])
-        for source in _alike(group, traits, name):
-            relation = find_relation(weights[source], weights[name])
-            if relation is not None:
-                yield source, name, relation
+        for other in _alike(group, traits, name):
+            if (relation := find_relation(weights[other], weights[name])) is not None:
+                followed.add(other)
+                yield other, name, relation
+                break
+            # what was scaled and rounded does not come back by the inverse factor
+            back = None if other in followed else find_relation(weights[name], weights[other])
+            if back is not None:
+                group[group.index(other)] = name
+                followed.add(name)
+                yield name, other, back
                 break
         else:
             group.append(name)
