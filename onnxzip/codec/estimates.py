@@ -81,7 +81,7 @@ def choose_whole_shift(integers: NDArray[np.signedinteger[Any]]) -> int:
     """Return how many low bits of integers that nobody rounded are not worth coding: 0, 1, 2, 4 or 8.
 
     A byte in the file is worth memory at load: coded, integers of h bits take about 10 h bytes each,
-    joining two parts 22 (`python -m tests.bench.quantised`).
+    joining two parts 22 (`python -m tests.bench.quantised --shifts`).
     """
 
     def price(shift: int) -> float:

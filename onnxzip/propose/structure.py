@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from onnxzip.codec.level import level
 from onnxzip.errors import InputError, ModelError, ToleranceError
 from onnxzip.graph import (
     DECODE_OPSET,
@@ -17,9 +18,11 @@ from onnxzip.graph import (
     PACKED_OPSET,
     Model,
     bare_bytes,
+    inline_bytes,
     is_marked,
     loadable,
     raise_opset,
+    shorten_names,
 )
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
@@ -55,6 +58,19 @@ class Draft:
     weights: FoundWeights
 
 
+_SMALLER = 0.95
+"""Share of the original's bytes that a model without any weight changed must take at most to be worth a
+file: names, identities and folded norms save less than this, but where weights are few or narrow."""
+
+
+def is_smaller_as_it_is(model: Model, options: Options) -> bool:
+    """Whether a model is worth a file with all weights as they are: each once, and under short names."""
+    if level(options.level).renames and not options.keep_names:
+        model = model.copy()
+        shorten_names(model, 0)
+    return inline_bytes(model) < _SMALLER * model.n_bytes
+
+
 def draft_structure(original: Model, options: Options) -> Draft:
     """Raise the opset, fold, find the weights; refuse what no run of the model can help.
 
@@ -75,7 +91,7 @@ def draft_structure(original: Model, options: Options) -> Draft:
     weights = find_offered(folded, options)
     if options.target_size is not None:  # folding alone may well meet a size
         _check_target(options.target_size, raised, folded)
-    elif not weights.layers:
+    elif not weights.layers and not any(is_smaller_as_it_is(m, options) for m in (raised, folded)):
         unfolded = find_offered(raised, options)
         if not unfolded.layers:
             # Whether it is a model at all comes first: to load it takes little, unlike a run.

@@ -22,7 +22,7 @@ from onnxzip.records.plan import Skip
 
 _WORTH_A_LOSS = 1 / 20
 """Bytes of floats, for each byte that stays exact, below which no loss is spent on them: as little as is
-not worth a file (`proposal._SMALLER`)."""
+not worth a file (`structure._SMALLER`)."""
 
 _ADVICE = "; use the model as it is"
 

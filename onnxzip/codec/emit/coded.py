@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxzip.codec.coding.encoder import encode
 from onnxzip.codec.coding.packed import n_packed_bytes
@@ -23,6 +25,11 @@ _LEAST_GAIN = 1 / 32
 the file is worth 1,900 of memory then (`code_plan.LOAD_BYTES_PER_FILE_BYTE`)."""
 
 
+_DECODER_BYTES = 2500
+"""What the nodes that decode all streams take in a file, about (`encoder.MIN_CODED_BYTES`): where no
+coefficients need them either, integers have to save as much."""
+
+
 def emit_coded(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves] = ()) -> list[str]:
     """Emit all decoders, entropy coded together; return the same as `emit_packed`.
 
@@ -31,8 +38,11 @@ def emit_coded(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves]
     packed.
     """
     moves = moves_of(items, moves)
-    packed = [i for i, item in enumerate(items) if _suits_packing(item)]
-    coded = [i for i in range(len(items)) if i not in set(packed)]
+    coded = [i for i, item in enumerate(items) if not _suits_packing(item)]
+    if not any(isinstance(items[i], Coefficients) for i in coded):
+        saved = sum(_saved_bytes(items[i].integers) for i in coded)
+        coded = coded if saved >= _DECODER_BYTES else []
+    packed = [i for i in range(len(items)) if i not in set(coded)]
     names: dict[int, str] = {}
     for members, emit in ((packed, emit_packed), (coded, _emit_coded)):
         chosen = [items[i] for i in members]
@@ -45,9 +55,12 @@ def _suits_packing(item: Stored) -> bool:
         return item.is_fixed_rate
     if item.is_packed:
         return True
-    integers = item.integers
-    n_bytes = n_coded_bytes(integers, choose_whole_shift(integers))
-    return n_bytes > (1 - _LEAST_GAIN) * n_packed_bytes(integers)
+    return _saved_bytes(item.integers) < _LEAST_GAIN * n_packed_bytes(item.integers)
+
+
+def _saved_bytes(integers: NDArray[np.signedinteger[Any]]) -> float:
+    """Estimate what coding saves of packed integers, but for the nodes that all of a model share."""
+    return n_packed_bytes(integers) - n_coded_bytes(integers, choose_whole_shift(integers))
 
 
 def _emit_coded(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves]) -> list[str]:
