@@ -63,12 +63,17 @@ _SMALLER = 0.95
 file: names, identities and folded norms save less than this, but where weights are few or narrow."""
 
 
+_LEAST_SAVED = 1024
+"""Bytes that it must save besides: as much as a weight has at least (`graph.MIN_INTEGER_BYTES`)."""
+
+
 def is_smaller_as_it_is(model: Model, options: Options) -> bool:
     """Whether a model is worth a file with all weights as they are: each once, and under short names."""
     if level(options.level).renames and not options.keep_names:
         model = model.copy()
         shorten_names(model, 0)
-    return inline_bytes(model) < _SMALLER * model.n_bytes
+    n_bytes = inline_bytes(model)
+    return n_bytes < _SMALLER * model.n_bytes and model.n_bytes - n_bytes >= _LEAST_SAVED
 
 
 def draft_structure(original: Model, options: Options) -> Draft:

@@ -5,7 +5,7 @@
 
 The first prints a row for each model: its bytes, those of its tensors of 16 bits and less; what these
 take in zeroth-order entropy, in the entropies of 8 classes of rows or columns, and as xz; the file that
-onnxzip makes, and the worst loss. What stands behind -- goes to onnxzip. The second codes the integers of
+onnxzip makes, and the worst loss. What stands behind -- goes to onnxzip. The second codes integers of
 8 and 16 bits with so many low bits left out (`codec.estimates.choose_whole_shift`), and prints bits and
 bytes of memory at load for each.
 """
