@@ -8,7 +8,7 @@ through a `Builder`. How coefficients become bytes is the codec's business, not 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from onnxzip.records.aliases import Array, AttributeValue, Scalar
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Coefficients, Encoded, Feedback
+from onnxzip.records.payload import Coefficients, Encoded, Feedback, WholeNumbers
 from onnxzip.records.plan import Candidate, Rewrite, Skip
 
 _BLOCK = 1 << 20
@@ -103,14 +103,15 @@ class Builder(Protocol):
     def coefficients(self, coefficients: Coefficients) -> str:
         """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
 
-    def integers(self, integers: NDArray[np.int32]) -> str:
-        """Store (n_segments, length) integers; return the name of their int32 value."""
+    def integers(self, numbers: WholeNumbers) -> str:
+        """Store (n_segments, length) integers; return the name of their value in the type wanted."""
 
     def replace_weight(self, layer: Layer, value: str) -> None:
         """Make all consumers of the layer's weight read `value` instead.
 
-        `value` is float32 in canonical order with as many elements as the weight; the builder adds
-        the Reshape, Transpose and Cast that give the weight's own shape, axis order and dtype.
+        `value` is float32, or of a type of integers, in canonical order with as many elements as the
+        weight; the builder adds the Reshape, Transpose and Cast that give the weight's own shape, axis
+        order and dtype.
         """
 
 
@@ -187,7 +188,10 @@ class Editor(Protocol):
         """Compute a node whose inputs are all constant; None when it cannot be done here."""
 
     def weights(self) -> Mapping[str, Array]:
-        """Return the main graph's weights that may change, as they were before any edit, by name."""
+        """Return the weights that may change, as they were before any edit, by name; nested ones too."""
+
+    def hoist(self, weights: Collection[str]) -> Mapping[str, str]:
+        """Make constants of the main graph of weights, before any edit; return their names there."""
 
     def add_constant(self, array: Array, hint: str) -> str:
         """Add an initializer under a new unique name."""

@@ -8,6 +8,7 @@ from onnxzip.codec.emit.nodes import cast, cut
 from onnxzip.passbase import Builder
 from onnxzip.records.aliases import Array
 from onnxzip.records.layer import Layer
+from onnxzip.records.payload import WholeNumbers
 from onnxzip.records.plan import Candidate
 
 from ._codebook_large import emit_vectors, emit_words, is_large
@@ -34,7 +35,7 @@ def emit_codebook(candidate: Candidate, plane: tuple[int, int], builder: Builder
     if is_large(settings):
         value = emit_vectors(encoded, n_codewords, emit_words(words, table, builder), grid, builder)
     else:
-        chosen = builder.integers(encoded.integers["indices"].reshape(grid))
+        chosen = builder.integers(WholeNumbers(encoded.integers["indices"].reshape(grid)))
         value = builder.node("Gather", [words, chosen], shape, np.float32, axis=0)
     if not is_whole:
         if n_vectors * length > layer.weight.size:

@@ -10,6 +10,7 @@ from itertools import permutations
 import numpy as np
 
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import is_narrow
 
 _MAX_AXES = 4
 """Arrays of more axes are compared in their own order only: 4 axes have 23 others."""
@@ -92,7 +93,10 @@ def traits_of(array: Array) -> Traits:
 
 def find_relation(source: Array, target: Array) -> Relation | None:
     """Return how `target` is made of `source`, by the shortest way; None where it is not."""
-    for order, shape in _arrangements(source.shape, target.shape):
+    ways = _arrangements(source.shape, target.shape)
+    if is_narrow(target.dtype):  # which onnxruntime neither moves nor reshapes
+        ways = [(None, None)] if source.shape == target.shape else []
+    for order, shape in ways:
         moved = source if order is None else source.transpose(order)
         value = _same_values(
             moved.reshape(-1) if shape else moved, target.reshape(-1) if shape else target

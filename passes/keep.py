@@ -27,7 +27,7 @@ class Keep(Pass):
 
     def candidates(self, layer: Layer, codec: Codec) -> Iterator[Candidate | Skip]:
         """Offer the weight as it is."""
-        yield Candidate(layer, self.name, {}, layer.weight.nbytes, 0.0, Encoded())
+        yield Candidate(layer, self.name, {}, layer.n_bytes, 0.0, Encoded())
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
         """Return an empty payload: the weight stays where it is."""

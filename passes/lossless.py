@@ -7,8 +7,9 @@
     table        the distinct values u, sorted, and for each element its number in u; x = u[number]
 
 The smallest is taken. All but the last need |x| < 2^24, where every runtime's arithmetic is exact
-(CODEC.md, section 1, rule 3); a table moves values of any size and does no arithmetic. The graph ends
-in a Cast to the tensor's own type and folds to an identical initializer (CODEC.md, section 6).
+(CODEC.md, section 1, rule 3); a table moves values of any size and does no arithmetic. 8-bit floats are
+numbered in rising order, and made of a table of all floats by their numbers. The graph ends in the
+tensor's own type and folds to an identical initializer (CODEC.md, section 6).
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.passbase import Builder, Codec, Pass
 from onnxzip.records.aliases import Array, Scalar
+from onnxzip.records.elements.exact import FLOAT8, FOUR_BITS, is_exact, is_narrow
 from onnxzip.records.layer import Layer, Layout
-from onnxzip.records.payload import Encoded
+from onnxzip.records.payload import Encoded, WholeNumbers
 from onnxzip.records.plan import Candidate, Skip
 
+from ._float8 import N_NEGATIVE, floats_of_places, places_of
 from ._shared import as_segments, payload, price
 
 MAX_MAGNITUDE = 1 << 24
@@ -39,6 +43,9 @@ MAX_TABLE_SHARE = 4
 
 MIN_OFFSET = 8
 """A median nearer to 0 is left in the integers."""
+
+_NARROW = (np.int8, np.uint8, np.int16, np.uint16)
+"""Types that integers are decoded to at once; others are made of int32 by a Cast."""
 
 _N_NODES = {"rows": 0, "columns": 2, "differences": 1, "table": 1}
 """As `Lossless.emit` counts them: Reshape and Transpose, CumSum, Gather."""
@@ -80,6 +87,19 @@ def example_layers() -> tuple[Layer, ...]:
         _example("seconds_uint32", (seconds + 2_000_000_000).astype(np.uint32), "Gather"),
         _example("hashes_uint64", (seconds.astype(np.uint64) << np.uint64(33)), "Gather"),
         _example("mask_bool", positions >= 0, "Where"),
+        _example(
+            "matmul_int4", np.clip(weight((64, 96), 2), -8, 7).astype(ml_dtypes.int4), "MatMul", matmul
+        ),
+        _example(
+            "conv_uint4",
+            np.clip(8 + weight((64, 16, 3, 3), 1), 0, 15).astype(ml_dtypes.uint4),
+            "Conv",
+            conv,
+        ),
+        *(
+            _example(name, weight((96, 128), 1).astype(np.dtype(name)), "MatMul", matmul)
+            for name in FLOAT8
+        ),
     )
 
 
@@ -106,16 +126,17 @@ class Lossless(Pass):
             reason = "integers of 2^24 and above, and too many different ones for a table"
             yield Skip(layer.name, self.name, reason)
             return
-        if best.n_bytes >= layer.weight.nbytes:
-            reason = f"{best.n_bytes} bytes when coded, {layer.weight.nbytes} as they are"
+        if best.n_bytes >= layer.n_bytes:
+            reason = f"{best.n_bytes} bytes when coded, {layer.n_bytes} as they are"
             yield Skip(layer.name, self.name, reason)
             return
         yield best
 
     def _candidate(self, layer: Layer, coding: str, codec: Codec) -> Candidate:
         encoded = _CODERS[coding](layer)
-        n_nodes = _N_NODES[coding] + ("offset" in encoded.tables) + _N_FINAL_NODES
-        settings = {"coding": coding}
+        is_narrow_type = is_narrow(layer.weight.dtype)  # made by one more node
+        n_nodes = _N_NODES[coding] + ("offset" in encoded.tables) + is_narrow_type + _N_FINAL_NODES
+        settings: dict[str, Scalar] = {"coding": coding, "is_packed": not codec.is_continuous}
         return price(layer, self.name, settings, encoded, codec=codec, n_nodes=n_nodes, error=0.0)
 
     def encode(self, layer: Layer, settings: Mapping[str, Scalar], codec: Codec) -> Encoded:
@@ -128,52 +149,60 @@ class Lossless(Pass):
         (integers,) = encoded.integers.values()
         coding = candidate.settings["coding"]
         integers = integers + encoded.tables.get("offset", np.int32(0))
-        flat = integers.ravel()
+        flat: Array = integers.ravel()
         if coding == "columns":
             flat = np.swapaxes(integers.reshape(_columns_shape(layer)), 1, 2).ravel()
         elif coding == "differences":
             flat = np.cumsum(flat, dtype=np.int32)
         elif coding == "table":
             flat = encoded.tables["values"][flat]
+        if layer.weight.dtype.name in FLOAT8:
+            flat = floats_of_places(layer.weight.dtype)[flat + N_NEGATIVE]
         return np.ascontiguousarray(flat).astype(layer.weight.dtype).reshape(layer.canonical_shape)
 
     def emit(self, candidate: Candidate, builder: Builder) -> None:
         """Emit the integers, and what undoes the coding."""
         encoded, layer = payload(candidate), candidate.layer
         (integers,) = encoded.integers.values()
-        value = builder.integers(integers)
         coding = candidate.settings["coding"]
-        if "offset" in encoded.tables:
-            offset = builder.constant(encoded.tables["offset"])
-            value = builder.node("Add", [value, offset], integers.shape, np.int32)
+        dtype = _decoded_type(layer.weight.dtype) if coding in ("rows", "columns") else np.int32
+        offset = int(encoded.tables["offset"][0]) if "offset" in encoded.tables else 0
+        is_place = layer.weight.dtype.name in FLOAT8
+        offset += N_NEGATIVE if is_place else 0
+        is_packed = bool(candidate.settings["is_packed"])
+        value = builder.integers(WholeNumbers(integers, offset, dtype, is_packed))
         if coding == "columns":
-            batch, inner, out, rest = _columns_shape(layer)
-            value = builder.reshape(value, (batch, inner, out, rest), np.int32)
-            value = builder.node(
-                "Transpose", [value], (batch, out, inner, rest), np.int32, perm=(0, 2, 1, 3)
-            )
+            value = builder.reshape(value, _columns_shape(layer), dtype)
+            value = builder.node("Transpose", [value], _columns_order(layer), dtype, perm=(0, 2, 1, 3))
         elif coding == "differences":
             axis = builder.constant(np.array(1, np.int32))
             value = builder.node("CumSum", [value, axis], integers.shape, np.int32)
         elif coding == "table":
             table = builder.constant(encoded.tables["values"])
             value = builder.node("Gather", [table, value], integers.shape, layer.weight.dtype.type)
+        if is_place:
+            shape = _columns_order(layer) if coding == "columns" else integers.shape
+            floats = builder.constant(floats_of_places(layer.weight.dtype))
+            value = builder.node("Gather", [floats, value], shape, np.float32)
         builder.replace_weight(layer, value)
 
 
 def _refusal(layer: Layer) -> str:
-    if layer.weight.dtype.kind not in "iub":
+    if not is_exact(layer.weight.dtype):
         return f"{layer.weight.dtype} numbers are not integers"
     return "" if layer.weight.size else "it is empty"
 
 
 def _possible_codings(layer: Layer) -> list[str]:
     """Return the codings that are exact for the layer's values."""
-    low, high = int(layer.weight.min()), int(layer.weight.max())
+    integers = _canonical(layer)
+    low, high = int(integers.min()), int(integers.max())
     codings = []
     if max(-low, high) < MAX_MAGNITUDE and high - low < MAX_RANGE:
         has_columns = layer.sizes[2] > 1 and layer.n_rows > 1
-        codings = ["rows", "differences", *(["columns"] if has_columns else [])]
+        codings = ["rows", *(["columns"] if has_columns else [])]
+        if not is_narrow(layer.weight.dtype):
+            codings.append("differences")
     if _has_few_values(layer.weight):
         codings.append("table")
     return codings
@@ -189,14 +218,30 @@ def _has_few_values(weight: Array) -> bool:
 
 
 def _canonical(layer: Layer) -> Array:
-    """Return the integers, C-contiguous, in canonical shape."""
+    """Return the integers, C-contiguous, in canonical shape; the places of 8-bit floats (`_float8`)."""
     ordered = np.ascontiguousarray(np.transpose(layer.weight, layer.layout.order))
+    if layer.weight.dtype.name in FLOAT8:
+        ordered = places_of(ordered)
+    elif is_narrow(layer.weight.dtype):
+        ordered = ordered.astype(np.int8)
     return ordered.reshape(layer.canonical_shape)
 
 
 def _columns_shape(layer: Layer) -> tuple[int, int, int, int]:
     n_batch, n_out, n_inner, spatial = layer.sizes
     return n_batch, n_inner, n_out, int(np.prod(spatial, dtype=np.int64))
+
+
+def _columns_order(layer: Layer) -> tuple[int, int, int, int]:
+    batch, inner, out, rest = _columns_shape(layer)
+    return batch, out, inner, rest
+
+
+def _decoded_type(dtype: np.dtype[np.generic]) -> type[np.generic]:
+    """Return the type that integers are decoded to: their own, or what a Cast makes that of."""
+    if dtype.name in FOUR_BITS:
+        return np.int8
+    return dtype.type if dtype in _NARROW else np.int32
 
 
 def _plane(layer: Layer) -> Array:

@@ -8,14 +8,14 @@ computes does not change by a bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from onnxzip.passbase import Editor, GraphPass
-from onnxzip.records.aliases import AttributeValue
+from onnxzip.records.aliases import Array, AttributeValue
 from onnxzip.records.plan import Rewrite, Skip
 
 from ._relations import Relation, Traits, find_relation, traits_of
@@ -32,19 +32,34 @@ class Share(GraphPass):
 
     def rewrite(self, editor: Editor) -> Iterator[Rewrite | Skip]:
         """Let a weight follow from the first one that it can follow from; yield each change."""
-        weights = editor.weights()
-        traits = {name: traits_of(array) for name, array in weights.items()}
-        sources: dict[tuple[object, ...], list[str]] = {}
-        for name in sorted(weights, key=lambda name: traits[name].is_half):  # the more exact ones first
-            group = sources.setdefault(traits[name].group, [])
-            for source in _alike(group, traits, name):
-                relation = find_relation(weights[source], weights[name])
-                if relation is not None:
-                    _derive(editor, source, name, relation)
-                    yield Rewrite(self.name, name, f"stored once: it is '{source}'{relation.suffix}")
-                    break
-            else:
-                group.append(name)
+        found = list(_related(editor.weights()))
+        homes = editor.hoist(sorted({name for source, target, _ in found for name in (source, target)}))
+        for source, target, relation in found:
+            _derive(editor, homes[source], homes[target], relation)
+            yield Rewrite(self.name, target, f"stored once: it is '{source}'{relation.suffix}")
+
+
+def _related(weights: Mapping[str, Array]) -> Iterator[tuple[str, str, Relation]]:
+    """Yield (source, target, how the target is made of the source); no source is a target."""
+    traits = {name: traits_of(array) for name, array in weights.items()}
+    followed: set[str] = set()
+    sources: dict[tuple[object, ...], list[str]] = {}
+    for name in sorted(weights, key=lambda name: traits[name].is_half):  # the more exact ones first
+        group = sources.setdefault(traits[name].group, [])
+        for other in _alike(group, traits, name):
+            if (relation := find_relation(weights[other], weights[name])) is not None:
+                followed.add(other)
+                yield other, name, relation
+                break
+            # what was scaled and rounded does not come back by the inverse factor
+            back = None if other in followed else find_relation(weights[name], weights[other])
+            if back is not None:
+                group[group.index(other)] = name
+                followed.add(name)
+                yield name, other, back
+                break
+        else:
+            group.append(name)
 
 
 def _alike(group: list[str], traits: dict[str, Traits], name: str) -> list[str]:

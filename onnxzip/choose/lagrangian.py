@@ -116,7 +116,7 @@ def moved(
 
 def n_saved_bytes(plan: Plan) -> int:
     """Return by how much a plan's weights are estimated to shrink."""
-    return sum(c.layer.weight.nbytes for c in plan.chosen.values()) - plan.n_bytes
+    return sum(c.layer.n_bytes for c in plan.chosen.values()) - plan.n_bytes
 
 
 def _table(
@@ -131,6 +131,6 @@ def _table(
     squares = np.zeros((len(ladders), width))
     for row, (ladder, sensitivity) in enumerate(ladders):
         costs[row, : len(ladder)] = [c.n_bytes for c in ladder]
-        costs[row, len(ladder)] = ladder[0].layer.weight.nbytes
+        costs[row, len(ladder)] = ladder[0].layer.n_bytes
         squares[row, : len(ladder)] = [(sensitivity.at(c.error) * c.error) ** 2 for c in ladder]
     return costs, squares

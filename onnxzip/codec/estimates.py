@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxzip.codec.coding.code_plan import LOAD_BYTES_PER_FILE_BYTE
+from onnxzip.codec.coding.split import split
+
 N_BYTES_PER_ARRAY = 200
 """An array's nodes, names and shape in a file. Half of it: bytes 0, 0, -0.6, 0 % of digits_cnn,
 _autoencoder, _attention (at a true loss of 0.0989 instead of 0.0973) and _gru (`tests.bench.constants`);
@@ -28,6 +31,12 @@ _N_CLASSES = 4
 """With one class: bytes -1.8, -1.0, -2.9, 0 %, true losses 0.0966, 0.0928, 0.1003, 0.0922 instead of
 0.0971, 0.0907, 0.0973, 0.0961: not shown to be worse on these; the coder finds up to eight contexts over
 all arrays."""
+
+_CODER_OVERHEAD = 1.02
+"""What the coder takes over the ideal. Without: bytes 0, -2.4, -0.1, 0 %, true losses 0.0971, 0.0949,
+0.0962, 0.0961 instead of 0.0971, 0.0907, 0.0973, 0.0961."""
+
+_LOAD_BYTES_PER_BIT, _LOAD_BYTES_OF_JOIN = 10.0, 22.0
 
 _CLASS_SIZE = 4096
 """Integers: as many as make coding pay (`coding.encoder.MIN_CODED_BYTES`), of which a histogram says
@@ -57,6 +66,34 @@ def n_ideal_bits(integers: NDArray[np.signedinteger[Any]]) -> float:
         used = counts[counts > 0]
         bits += float((used * np.log2(used.sum() / used)).sum())
     return bits
+
+
+def n_coded_bytes(integers: NDArray[np.signedinteger[Any]], shift: int) -> float:
+    """Estimate what (n_segments, length) integers take, but for the lowest `shift` bits coded."""
+    n_bytes = 0.0
+    if shift:
+        integers, low = split(integers, 1 << shift)
+        n_bytes = low.size * shift / 8 + N_BYTES_PER_SPLIT
+    return n_bytes + n_ideal_bits(integers) / 8 * _CODER_OVERHEAD
+
+
+def choose_whole_shift(integers: NDArray[np.signedinteger[Any]]) -> int:
+    """Return how many low bits of integers that nobody rounded are not worth coding: 0, 1, 2, 4 or 8.
+
+    A byte in the file is worth memory at load: coded, integers of h bits take about 10 h bytes each,
+    joining two parts 22 (`python -m tests.bench.quantised --shifts`).
+    """
+
+    def price(shift: int) -> float:
+        n_bytes = n_coded_bytes(integers, shift)
+        n_coded_bits = 8 * n_bytes - shift * integers.size
+        n_load_bytes = _LOAD_BYTES_PER_BIT * n_coded_bits + (
+            _LOAD_BYTES_OF_JOIN * integers.size if shift else 0
+        )
+        return n_bytes + n_load_bytes / LOAD_BYTES_PER_FILE_BYTE
+
+    spread = int(integers.max(initial=0)) - int(integers.min(initial=0))
+    return min((k for k in (0, 1, 2, 4, 8) if k == 0 or spread >> k > 1), key=price)
 
 
 N_LISTED = 256

@@ -34,6 +34,7 @@ from onnxzip.codec.estimates import (
 )
 from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
 from onnxzip.codec.feedback import round_columns
+from onnxzip.codec.windows import choose_window
 from onnxzip.records.payload import Coefficients, Encoded, Feedback
 
 _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -127,8 +128,9 @@ class FixedRate:
         total = 0
         for coefficients in encoded.coefficients.values():
             total += self._n_bytes(coefficients.integers) + n_step_bytes(coefficients.steps)
-        for integers in encoded.integers.values():  # packed whole (`emit.packed.emit_packed`)
-            total += self._n_whole_bytes(integers)
+        for integers in encoded.integers.values():
+            saved = n_packed_bytes(integers) - choose_window(integers).n_bytes
+            total += self._n_whole_bytes(integers) - saved
         return total + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
 
     def n_bits(self, rate: float) -> float:

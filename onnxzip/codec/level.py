@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onnxzip.codec.coding.packed import MIN_OF_TWO_BYTES
 from onnxzip.codec.emit.coded import emit_coded
 from onnxzip.codec.emit.packed import emit_packed
@@ -17,7 +14,7 @@ from onnxzip.codec.variable_rate import BIT_PRICE, VariableRate
 from onnxzip.errors import UsageError
 from onnxzip.passbase import Builder, Codec
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Coefficients
+from onnxzip.records.payload import Stored
 from onnxzip.transforms.moves import Moves
 
 DEFAULT_LEVEL = 6
@@ -43,8 +40,6 @@ _LEAST_SHARE = 1 / 4
 saves 4.9, 0 and 3.4 % of digits_autoencoder, digits_attention and digits_gru, all layers 21, 15 and 8 %
 (`python -m tests.bench.constants onnxzip.codec.level:_MAX_CODED_WEIGHTS '{6: 4_000_000}' '{6: 30_000}'
 '{6: 15_000}' --calibration none`)."""
-
-Stored = Coefficients | NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxzip.codec.coding.split import choose_shift, split
+from onnxzip.codec.coding.split import choose_shift
 from onnxzip.codec.estimates import (
     CHUNK,
     N_BYTES_PER_ARRAY,
-    N_BYTES_PER_SPLIT,
     N_BYTES_PER_TABLE,
-    n_ideal_bits,
+    choose_whole_shift,
+    n_coded_bytes,
 )
 from onnxzip.codec.extreme_ranges import extreme_exponent, rescaled
 from onnxzip.codec.feedback import round_at, round_columns_together, thresholds
@@ -44,10 +44,6 @@ _N_BYTES_PER_GRID = 100
 """Nodes and names that make steps of exponents. Half of it: bytes 0, 0, -1.9, 0 % of digits_cnn,
 _autoencoder, _attention (at a true loss of 0.0998 instead of 0.0973) and _gru
 (`tests.bench.constants`)."""
-
-_CODER_OVERHEAD = 1.02
-"""What the coder takes over the ideal. Without: bytes 0, -2.4, -0.1, 0 %, true losses 0.0971, 0.0949,
-0.0962, 0.0961 instead of 0.0971, 0.0907, 0.0973, 0.0961."""
 
 PACKED_RATE = 4096.0
 """From 14 bits a number on an entropy coder saves less than a step for each segment is worth: at 16 bits
@@ -147,7 +143,7 @@ class VariableRate:
         for c in encoded.coefficients.values():
             total += _n_coded_bytes(c)
         for integers in encoded.integers.values():
-            total += n_ideal_bits(integers) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
+            total += n_coded_bytes(integers, choose_whole_shift(integers)) + N_BYTES_PER_ARRAY
         return int(total) + sum(t.nbytes + N_BYTES_PER_TABLE for t in encoded.tables.values())
 
     def n_bits(self, rate: float) -> float:
@@ -159,12 +155,8 @@ def _n_coded_bytes(c: Coefficients) -> float:
     """Estimate what coefficients take: packed, coded whole, or their high parts alone."""
     if c.is_fixed_rate:
         return FixedRate().n_bytes(Encoded({"": c}))
-    total = 0.0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
-    high, shift = c.integers, choose_shift(c.integers)
-    if shift:
-        high, _ = split(high, 1 << shift)
-        total += high.size * shift / 8 + N_BYTES_PER_SPLIT
-    return total + n_ideal_bits(high) / 8 * _CODER_OVERHEAD + N_BYTES_PER_ARRAY
+    n_grid_bytes = 0 if c.outer is None else c.steps.size + c.outer.size + _N_BYTES_PER_GRID
+    return n_grid_bytes + n_coded_bytes(c.integers, choose_shift(c.integers)) + N_BYTES_PER_ARRAY
 
 
 def _steps(

@@ -57,6 +57,7 @@ from onnxzip.graph.writing.decoder_view import (
     decoder,
     decoder_bytes,
     decoder_inputs,
+    widen_outputs,
     with_plain_weights,
 )
 from onnxzip.graph.writing.decoding.load_memory import largest_output, load_bytes, oversized_nodes
@@ -190,6 +191,7 @@ __all__ = [
     "varying_outputs",
     "weights_behind",
     "weights_checksum",
+    "widen_outputs",
     "with_chains",
     "with_constants",
     "with_copied_constants",

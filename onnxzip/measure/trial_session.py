@@ -18,6 +18,7 @@ from onnxzip.measure.metric import SumMetric, measure_each
 from onnxzip.measure.probe import Probe
 from onnxzip.measure.subject import Sample
 from onnxzip.records.aliases import Array, Feeds
+from onnxzip.records.elements.exact import is_exact
 from onnxzip.records.layer import Layer
 from onnxzip.rewrite.prepare import with_overridable_weights, with_weights
 from onnxzip.runtime.outputs import Outputs
@@ -50,7 +51,7 @@ class TrialSession:
     ) -> None:
         """Open the session; see the class."""
         self._model = model
-        self._layers = [layer for layer in layers if layer.weight.dtype.kind not in "iub"]
+        self._layers = [layer for layer in layers if not is_exact(layer.weight.dtype)]
         self._others = frozenset(others) - {layer.name for layer in layers}
         self._names = {layer.name for layer in self._layers} | self._others
         self._custom_ops = custom_ops

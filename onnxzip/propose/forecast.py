@@ -31,6 +31,7 @@ from onnxzip.propose.proposal import draft_offered
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.structure import Draft
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import is_exact
 from onnxzip.records.layer import Layer
 from onnxzip.runtime.memory.watch import watched
 
@@ -137,7 +138,7 @@ def forecast(
 
 def _allowed_error(draft: Draft, layers: Sequence[Layer], subject: Subject) -> float:
     """Return the relative error that the tolerance allows all weights."""
-    floats = [layer for layer in layers if layer.weight.dtype.kind not in "iub"]
+    floats = [layer for layer in layers if not is_exact(layer.weight.dtype)]
     aim = Aim(subject)
     if not floats or aim.tolerance is None:
         return _USUAL_ERROR
@@ -170,7 +171,7 @@ def _sizes(
         sum(n_bytes * shares[name in coded][i] for name, n_bytes in entropies.items()) for i in range(3)
     )
     n_plain = graph.inline_bytes(folded)
-    rest = n_plain - sum(layer.weight.nbytes for layer in layers)
+    rest = n_plain - sum(layer.n_bytes for layer in layers)
     around = max(rest, 0) + _BYTES_OF_NODES * len(layers)
     sizes = [min(round(n_bytes + around), n_plain) for n_bytes in (least, typical, most)]
     n_numbers = sum(layer.weight.size for layer in layers)
@@ -180,7 +181,7 @@ def _sizes(
 def _entropy(layer: Layer, error: float) -> float:
     """Return the bits of each number of a weight rounded to a relative error; integers stay exact."""
     numbers = layer.weight.reshape(-1)[:_SAMPLE]
-    if layer.weight.dtype.kind not in "iub":
+    if not is_exact(layer.weight.dtype):
         floats = np.asarray(numbers, np.float64)
         step = error * math.sqrt(12 * float(np.mean(np.square(floats)))) or 1.0
         numbers = np.rint(floats / step).astype(np.int64)

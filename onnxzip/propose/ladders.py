@@ -104,7 +104,7 @@ def _at_high_rates(ladder: Sequence[Candidate], codec: Codec) -> list[Candidate]
         n_bits = codec.n_bits(rate) - codec.n_bits(rate_of(top))
         n_bytes = top.n_bytes + int(n_bits * layer.weight.size / 8)
         offers.append(_estimate(top, rate, n_bytes, top.error * rate_of(top) / rate))
-    return [offer for offer in offers if offer.n_bytes < layer.weight.nbytes]
+    return [offer for offer in offers if offer.n_bytes < layer.n_bytes]
 
 
 def _top(codec: Codec) -> float:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from onnxzip.codec.layer_feedback import shared_feedback
 from onnxzip.measure.moments.distortion import OutputDistortion, RowDistortion
 from onnxzip.passbase import Codec, Pass, relative_error
+from onnxzip.records.elements.exact import is_exact
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Candidate, Skip
 
@@ -20,8 +21,8 @@ _ErrorMeasure: TypeAlias = OutputDistortion | RowDistortion
 
 
 def kind_of(layer: Layer) -> str:
-    """Return what a layer's weight is to passes: "integer" or "float"."""
-    return "integer" if layer.weight.dtype.kind in "iub" else "float"
+    """Return what a layer's weight is to passes: "integer", which stays exact, or "float"."""
+    return "integer" if is_exact(layer.weight.dtype) else "float"
 
 
 def able_passes(layer: Layer, passes: Mapping[str, Pass]) -> dict[str, Pass]:
@@ -80,7 +81,7 @@ def _measured(
     for offer in method.candidates(layer, codec):
         if isinstance(offer, Skip):
             yield offer
-        elif offer.n_bytes < layer.weight.nbytes:
+        elif offer.n_bytes < layer.n_bytes:
             if offer.is_estimate:
                 offer = replace(offer, error=offer.error * ratio)
             elif measure is not None:

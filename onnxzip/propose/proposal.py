@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from onnxzip.codec.level import Level, level, packing
+from onnxzip.codec.level import FIRST_CODED_LEVEL, Level, level, packing
 from onnxzip.disk.cache.kinds import Offers
 from onnxzip.errors import ToleranceError
 from onnxzip.graph import DECODE_OPSET, Model, inline_bytes, release_pages
@@ -17,8 +17,8 @@ from onnxzip.propose.ladders import completed
 from onnxzip.propose.offers import able_passes, collect_offers, kind_of
 from onnxzip.propose.registry import make_passes
 from onnxzip.propose.room import fitting
-from onnxzip.propose.structure import Draft, Settled, draft_structure
-from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
+from onnxzip.propose.structure import Draft, Settled, draft_structure, is_smaller_as_it_is
+from onnxzip.propose.weights import FoundWeights, find_offered, is_kept, why_none
 from onnxzip.propose.working.means import Means
 from onnxzip.propose.working.recalled import content_of, measured, offered
 from onnxzip.records.layer import Layer
@@ -26,10 +26,6 @@ from onnxzip.records.plan import Candidate, Plan, Rewrite, Skip
 from onnxzip.records.progress import ShowProgress, at
 
 _log = logging.getLogger(__name__)
-
-_SMALLER = 0.95
-"""Share of the original's bytes that a model without any weight changed must take at most to be worth a
-file: equal weights save a weight each; names, identities and folded norms save less than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +45,7 @@ class Proposal:
         keep: patterns of the names of what has to stay as it is.
         is_exact: whether the model answers what the original answers.
         model_digest: of the model's content; "" where nothing is kept of it.
+        is_smaller_as_it_is: whether it is worth a file with all weights as they are.
     """
 
     model: Model
@@ -63,6 +60,7 @@ class Proposal:
     keep: Sequence[str] = ()
     is_exact: bool = True
     model_digest: str = ""
+    is_smaller_as_it_is: bool = False
 
     @property
     def n_plain_bytes(self) -> int:
@@ -72,8 +70,7 @@ class Proposal:
     @property
     def plain_plan(self) -> Plan | None:
         """The plan that leaves all weights as they are, where that alone makes the model smaller."""
-        is_smaller = self.n_plain_bytes < _SMALLER * self.model.n_bytes
-        return Plan({}, 0.0, 0, 0.0) if is_smaller else None
+        return Plan({}, 0.0, 0, 0.0) if self.is_smaller_as_it_is else None
 
     def is_kept(self, name: str) -> bool:
         """Whether an initializer has to stay as it is."""
@@ -126,6 +123,7 @@ def propose(
         options.keep,
         settled.is_exact,
         model_digest,
+        is_smaller_as_it_is(model, options),
     )
 
 
@@ -142,15 +140,16 @@ def draft_offered(original: Model, options: Options) -> Draft:
         return draft  # nodes may be faster, and folding alone may meet a size
     reasons: list[Skip] = []
     for model in (draft.raised, draft.folded):  # a fold may be undone
-        found, reasons = find_weights(model, options.keep), []
-        if inline_bytes(model) < _SMALLER * model.n_bytes or _is_any_offered(
-            model, found, options, reasons
-        ):
+        found, reasons = find_offered(model, options), []
+        if is_smaller_as_it_is(model, options) or _is_any_offered(model, found, options, reasons):
             return draft
         reasons += found.skips
+    others = "let other `passes` try"
+    if options.level < FIRST_CODED_LEVEL:
+        others = f"entropy code it with a `level` of {FIRST_CODED_LEVEL} or above"
     raise ToleranceError(
         f"{original.source}: no weight can be made smaller: {why_none(draft.folded, reasons)}; use the "
-        "model as it is, or let other `passes` try"
+        f"model as it is, or {others}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from onnxzip.codec.level import level
 from onnxzip.errors import InputError, ModelError, ToleranceError
 from onnxzip.graph import (
     DECODE_OPSET,
@@ -17,9 +18,11 @@ from onnxzip.graph import (
     PACKED_OPSET,
     Model,
     bare_bytes,
+    inline_bytes,
     is_marked,
     loadable,
     raise_opset,
+    shorten_names,
 )
 from onnxzip.measure.metrics.rel_l2 import exact_deviation
 from onnxzip.measure.outputs.recorded_outputs import run_all
@@ -27,7 +30,7 @@ from onnxzip.measure.speed.stopwatch import check_timed
 from onnxzip.measure.subject import Subject
 from onnxzip.options import Options
 from onnxzip.propose.registry import make_passes
-from onnxzip.propose.weights import FoundWeights, find_weights, is_kept, why_none
+from onnxzip.propose.weights import FoundWeights, find_offered, is_kept, why_none
 from onnxzip.prove.exact import EXACT_LIMIT
 from onnxzip.records.plan import Rewrite, Skip
 from onnxzip.rewrite.prepare import fold_structure
@@ -56,6 +59,24 @@ class Draft:
     weights: FoundWeights
 
 
+_SMALLER = 0.95
+"""Share of the original's bytes that a model without any weight changed must take at most to be worth a
+file: names, identities and folded norms save less than this, but where weights are few or narrow."""
+
+
+_LEAST_SAVED = 1024
+"""Bytes that it must save besides: as much as a weight has at least (`graph.MIN_INTEGER_BYTES`)."""
+
+
+def is_smaller_as_it_is(model: Model, options: Options) -> bool:
+    """Whether a model is worth a file with all weights as they are: each once, and under short names."""
+    if level(options.level).renames and not options.keep_names:
+        model = model.copy()
+        shorten_names(model, 0)
+    n_bytes = inline_bytes(model)
+    return n_bytes < _SMALLER * model.n_bytes and model.n_bytes - n_bytes >= _LEAST_SAVED
+
+
 def draft_structure(original: Model, options: Options) -> Draft:
     """Raise the opset, fold, find the weights; refuse what no run of the model can help.
 
@@ -74,11 +95,11 @@ def draft_structure(original: Model, options: Options) -> Draft:
     raised, unraised = _raise_opset(original, opset)
     passes = make_passes(options)[1] if raised.opset >= DECODE_OPSET else []
     folded, rewrites, skips = fold_structure(raised, passes, partial(is_kept, patterns=options.keep))
-    weights = find_weights(folded, options.keep)
+    weights = find_offered(folded, options)
     if options.target_size is not None:  # folding alone may well meet a size
         _check_target(options.target_size, raised, folded)
-    elif not weights.layers:
-        unfolded = find_weights(raised, options.keep)
+    elif not weights.layers and not any(is_smaller_as_it_is(m, options) for m in (raised, folded)):
+        unfolded = find_offered(raised, options)
         if not unfolded.layers:
             # Whether it is a model at all comes first: to load it takes little, unlike a run.
             open_session(loadable(original), custom_ops=options.custom_ops).close()
@@ -142,18 +163,17 @@ def settle_structure(draft: Draft, subject: Subject, options: Options) -> Settle
     Raises:
         ModelError: the opset had to be raised, and that moves the outputs.
     """
-    keep = options.keep
     try:
         raises = _check_raised(draft, subject)
     except ModelError as error:
         skip = _not_raised(draft.original, error)
-        return Settled(draft.original, find_weights(draft.original, keep), [], [skip])
+        return Settled(draft.original, find_offered(draft.original, options), [], [skip])
     if not draft.rewrites:
         return Settled(draft.folded, draft.weights, raises, draft.skips)
     reason = _why_undone(draft.folded, subject)
     if reason:
         skip = Skip("graph", draft.rewrites[0].pass_name, f"{reason}; undone")
-        return Settled(draft.raised, find_weights(draft.raised, keep), raises, [*draft.skips, skip])
+        return Settled(draft.raised, find_offered(draft.raised, options), raises, [*draft.skips, skip])
     return Settled(draft.folded, draft.weights, [*raises, *draft.rewrites], draft.skips)
 
 

@@ -15,8 +15,14 @@ from onnxzip.graph import (
     find_small_layers,
     largest_constant,
 )
+from onnxzip.options import Options
+from onnxzip.records.elements.exact import is_exact
 from onnxzip.records.layer import Layer
 from onnxzip.records.plan import Skip
+
+_WORTH_A_LOSS = 1 / 20
+"""Bytes of floats, for each byte that stays exact, below which no loss is spent on them: as little as is
+not worth a file (`structure._SMALLER`)."""
 
 _ADVICE = "; use the model as it is"
 
@@ -56,6 +62,29 @@ def find_weights(model: Model, keep: Sequence[str]) -> FoundWeights:
         [layer for layer in small if not is_kept(layer.name, keep)],
         [*skips, *(Skip(name, "keep", "kept on request") for name in kept)],
     )
+
+
+def find_offered(model: Model, options: Options) -> FoundWeights:
+    """Return the same as `find_weights`, but for floats that no loss is worth it for.
+
+    Where nearly all weights are quantised already, the few floats are scales, norms and the heads that
+    were too sensitive: all of them together save too little. A size or speed that is asked for may need
+    them.
+
+    Raises:
+        ModelError, UsageError: see `find_weights`.
+    """
+    found = find_weights(model, options.keep)
+    exact = [layer for layer in found.layers if is_exact(layer.weight.dtype)]
+    floats = [layer for layer in found.layers if not is_exact(layer.weight.dtype)]
+    n_exact, n_float = (sum(la.n_bytes for la in some) for some in (exact, (*floats, *found.small)))
+    is_asked_for = options.target_size is not None or options.objective == "speed"
+    if is_asked_for or n_float > _WORTH_A_LOSS * n_exact:
+        return found
+    share = 100 * n_float / max(n_exact + n_float, 1)
+    reason = f"all floats are {share:.1f} % of the weights, and the others stay exact: not worth a loss"
+    kept = [Skip(layer.name, "graph", reason) for layer in floats]
+    return FoundWeights(exact, [], [*found.skips, *kept])
 
 
 def is_kept(name: str, patterns: Collection[str]) -> bool:

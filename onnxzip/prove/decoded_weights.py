@@ -19,6 +19,7 @@ from onnxzip.graph import (
 )
 from onnxzip.prove.decoding import decode_steps, decoded_arrays
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import as_plain, is_exact
 from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
@@ -125,8 +126,9 @@ def check_folding(
 
 def _max_deviation(expected: Array, actual: Array) -> float:
     """Return max |expected - actual| / max |expected|; infinite where something decodes to NaN."""
-    if expected.dtype.kind in "iub":
-        return 0.0 if np.array_equal(expected, actual) else np.inf
+    if is_exact(expected.dtype):
+        wanted, found = (as_plain(a) for a in (expected, actual))
+        return 0.0 if np.array_equal(wanted, found) else np.inf
     largest = difference = 0.0
     wanted, found = expected.reshape(-1), actual.reshape(-1)
     for i in range(0, wanted.size, _N_COMPARED):

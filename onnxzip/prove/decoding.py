@@ -12,6 +12,7 @@ from onnxzip.graph import (
     loadable,
     piece_model,
     pieces_of,
+    widen_outputs,
 )
 from onnxzip.records.aliases import Array
 from onnxzip.runtime.survival import Step
@@ -26,7 +27,7 @@ def decode_steps(model: Model, n_nodes: int) -> list[Step]:
     values, types = claims_of(model, n_nodes).values, decoded_types(model, n_nodes)
     return [
         Step(
-            source=loadable(piece_model(model, piece, values)),
+            source=loadable(_widened(piece_model(model, piece, values))),
             fed=piece.fed,
             shapes={name: values[name].shape for name in piece.outputs},
             given={name: types[name] for name in piece.decoded},
@@ -35,6 +36,12 @@ def decode_steps(model: Model, n_nodes: int) -> list[Step]:
         )
         for piece in pieces_of(model, n_nodes)
     ]
+
+
+def _widened(piece: Model) -> Model:
+    """Return a piece that gives narrow numbers as float32; onnxruntime's Python reads none."""
+    widen_outputs(piece)
+    return piece
 
 
 def decoded_arrays(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.elements.exact import is_exact, n_stored_bytes
 
 MAX_EXPONENT = 40
 """Magnitudes within 2^-40 ... 2^40 may be squared in float32, whose normal numbers are 2^-126 ... 2^128:
@@ -104,10 +105,15 @@ class Layer:
     @cached_property
     def is_near_infinity(self) -> bool:
         """Whether rounding may carry numbers of it out of float32, in which weights are decoded."""
-        if self.weight.dtype.kind in "iub":
+        if is_exact(self.weight.dtype):
             return False
         largest = max(float(self.weight.max(initial=0)), -float(self.weight.min(initial=0)))
         return largest > float(np.finfo(np.float32).max) / 2
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the weight in a file."""
+        return n_stored_bytes(self.weight)
 
     @property
     def n_rows(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,27 @@ class Coefficients:
         viewed = self.integers.astype(np.float32).reshape(self.view)
         with np.errstate(over="ignore", invalid="ignore"):  # Inf and NaN, as the graph computes them
             return (viewed * steps).reshape(self.integers.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class WholeNumbers:
+    """Integers that are wanted as they are, and in which type.
+
+    Attributes:
+        integers: (n_segments, length) int32.
+        offset: to be added to all of them.
+        dtype: of the sums, which fit it: int32 or a narrower integer type.
+        is_packed: whether they must not be entropy coded, which takes memory at load.
+    """
+
+    integers: NDArray[np.int32]
+    offset: int = 0
+    dtype: type[np.generic] = np.int32
+    is_packed: bool = False
+
+
+Stored: TypeAlias = Coefficients | WholeNumbers
+"""What decoders are emitted for."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ def _proved_trial(checks: Sequence[Check], n_bytes: int) -> tuple[TrialReport, .
 
 def _plain_bytes(plan: Plan, n_small_bytes: int, n_file_bytes: int) -> list[int]:
     """Return what each chosen weight takes of the original file, last what small tensors take."""
-    n_layer_bytes = (candidate.layer.weight.nbytes for candidate in plan.chosen.values())
+    n_layer_bytes = (candidate.layer.n_bytes for candidate in plan.chosen.values())
     return apportion_at_most(n_file_bytes, [*n_layer_bytes, n_small_bytes])
 
 

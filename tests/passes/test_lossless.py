@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -27,6 +28,7 @@ from onnxzip.passbase import NODE_OVERHEAD_BYTES, Codec
 from onnxzip.propose.registry import passes
 from onnxzip.prove.decoded_weights import check_decoded, decode_weights
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import FLOAT8, FOUR_BITS, is_narrow
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Candidate, Plan, Skip
 from onnxzip.rewrite.emit import Emitter
@@ -36,6 +38,8 @@ from tests.fakes import assert_same_payload
 LOSSLESS = passes()["lossless"]()
 EXAMPLES: tuple[Layer, ...] = LOSSLESS.examples
 by_example = pytest.mark.parametrize("layer", EXAMPLES, ids=lambda layer: layer.name)
+NARROW = [layer for layer in EXAMPLES if is_narrow(layer.weight.dtype)]
+PLAIN = [layer for layer in EXAMPLES if not is_narrow(layer.weight.dtype)]
 LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -93,7 +97,8 @@ def run(
 
 def test_examples_have_every_type_and_coding() -> None:
     names = {layer.weight.dtype.name for layer in EXAMPLES}
-    assert names == {"int8", "uint8", "int16", "uint16", "int32", "int64", "uint32", "uint64", "bool"}
+    plain = {"int8", "uint8", "int16", "uint16", "int32", "int64", "uint32", "uint64", "bool"}
+    assert names == plain | set(FOUR_BITS) | set(FLOAT8)
     codings = {candidate_of(layer).settings["coding"] for layer in EXAMPLES}
     assert codings == {"rows", "columns", "differences", "table"}
 
@@ -103,7 +108,7 @@ def test_candidate_is_exact_and_keeps_the_contract(layer: Layer) -> None:
     candidate = candidate_of(layer)
     assert candidate.layer is layer
     assert (candidate.error, candidate.pass_name) == (0.0, "lossless")
-    assert candidate.n_bytes < layer.weight.nbytes
+    assert candidate.n_bytes < layer.n_bytes
     assert candidate.encoded is not None
     assert candidate.n_bytes >= VariableRate().n_bytes(candidate.encoded) + NODE_OVERHEAD_BYTES
     assert_same_payload(candidate.encoded, LOSSLESS.encode(layer, candidate.settings, VariableRate()))
@@ -117,7 +122,7 @@ def test_candidate_is_exact_and_keeps_the_contract(layer: Layer) -> None:
 
 @pytest.mark.parametrize("emit", [emit_packed, emit_coded])
 @pytest.mark.parametrize("opset", [11, 21])
-@by_example
+@pytest.mark.parametrize("layer", PLAIN, ids=lambda layer: layer.name)
 def test_graph_decodes_exactly_and_folds(
     layer: Layer, opset: int, emit: EmitStored, tmp_path: Path
 ) -> None:
@@ -142,6 +147,66 @@ def test_graph_decodes_exactly_and_folds(
             folded = onnx.load(path).graph
             assert [node.op_type for node in folded.node] == ["Gather"]
             assert [tuple(t.dims) for t in folded.initializer] == [layer.weight.shape]
+
+
+def dequantising_model(layer: Layer, opset: int) -> onnx.ModelProto:
+    """Return y = the weight as floats, in the operator that reads its type at an opset, plus x."""
+    is_cast = layer.weight.dtype.name in FLOAT8
+    domain = "" if is_cast or opset >= 21 else "com.microsoft"
+    node = helper.make_node("DequantizeLinear", [layer.name, "step"], ["w"], domain=domain)
+    if is_cast:
+        node = helper.make_node("Cast", [layer.name], ["w"], to=TensorProto.FLOAT)
+    graph = helper.make_graph(
+        [node, helper.make_node("Add", ["w", "x"], ["y"])],
+        "narrow",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.array(layer.weight), layer.name),
+            numpy_helper.from_array(np.array(0.5, np.float32), "step"),
+        ],
+    )
+    domains = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=domains, ir_version=9)
+
+
+@pytest.mark.parametrize("emit", [emit_packed, emit_coded])
+@pytest.mark.parametrize("opset", [19, 21])
+@pytest.mark.parametrize("layer", NARROW, ids=lambda layer: layer.name)
+def test_narrow_types_decode_exactly_fold_and_come_back(
+    layer: Layer, opset: int, emit: EmitStored, tmp_path: Path
+) -> None:
+    original = dequantising_model(layer, opset)
+    candidate = candidate_of(layer)
+    restorer = Restorer({"lossless": LOSSLESS}, {layer.name: VariableRate()})
+    emitter = Emitter(read_model(original), {"lossless": LOSSLESS}, restorer, emit, keeps_names=True)
+    emitted = emitter.emit(plan_of(candidate))
+    decoded = decode_weights(emitted.model, emitted.n_nodes)
+    assert check_decoded(emitted, plan_of(candidate), decoded, restorer) == 0
+    decoded[layer.name] = decoded[layer.name].copy()
+    decoded[layer.name].reshape(-1).view(np.uint8)[-1] ^= 1
+    assert check_decoded(emitted, plan_of(candidate), decoded, restorer) == np.inf
+    proto, x = to_proto(emitted.model), np.zeros(1, np.float32)
+    for level in LEVELS:
+        path = tmp_path / f"{level}.onnx"
+        (expected,), (y,) = run(original, {"x": x}, level), run(proto, {"x": x}, level, str(path))
+        np.testing.assert_array_equal(y, expected)
+        if level == "basic":
+            operators = [node.op_type for node in onnx.load(path).graph.node]
+            assert operators in (["DequantizeLinear", "Add"], ["Add"])
+    unpacked = decompress(proto)
+    assert unpacked is not None
+    (plain,) = [tensor for tensor in unpacked.graph.initializer if tensor.name == layer.name]
+    assert plain.raw_data == original.graph.initializer[0].raw_data
+
+
+def test_floats_that_no_cast_keeps_are_refused() -> None:
+    for special in (np.nan, np.inf):
+        weight = np.zeros((40, 40), ml_dtypes.float8_e5m2)
+        weight[3, 3] = special
+        layer = replace(NARROW[-1], weight=weight)
+        proto = dequantising_model(layer, 19)
+        assert [skip.reason for skip in find_layers(read_model(proto))[1]] == ["it holds NaN or Inf"]
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

@@ -177,3 +177,96 @@ def test_a_size_is_that_of_what_is_left() -> None:
     report = onnxzip.compress(proto, target_size=18_000).report
     assert 12_000 < report.bytes_after <= 18_000
     assert max(check.value for check in report.checks if check.kind == "drift") < 0.1
+
+
+def assert_equal_answers(
+    first: onnx.ModelProto, second: onnx.ModelProto, feeds: dict[str, np.ndarray]
+) -> None:
+    expected, found = run(first, feeds), run(second, feeds)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_factor_that_has_no_inverse_is_found_in_either_order() -> None:
+    """Products are rounded: one divides them by 1.7 in vain."""
+    for first, second in ((PLANE, PLANE * np.float32(1.7)), (PLANE * np.float32(1.7), PLANE)):
+        proto = two(first, second)
+        shared, texts = share(proto)
+        assert len(texts) == 1
+        assert "times 1.7" in texts[0]
+        feeds = {"x": np.ones(1, np.float32)}
+        assert_equal_answers(proto, shared, feeds)
+
+
+def branches(then: np.ndarray, other: np.ndarray, main: np.ndarray | None) -> onnx.ModelProto:
+    """Return an If with a weight in each branch, one of them a Constant node's, and one behind it."""
+    draft = Draft()
+    draft.add("Greater", ["s", draft.tensor("zero", np.float32(0))], "c")
+    graphs = []
+    for name, array in (("then", then), ("other", other)):
+        node = onnx.helper.make_node("MatMul", ["x", f"w_{name}"], [f"{name}_y"])
+        tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), f"w_{name}")
+        nodes, inside = [node], [tensor]
+        if name == "then":
+            constant = onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+            nodes, inside = [constant, node], []
+        ports = [value(f"{name}_y", [2, ROWS])]
+        graphs.append(onnx.helper.make_graph(nodes, name, [], ports, inside))
+    made = "y" if main is None else "h"
+    draft.add("If", ["c"], made, then_branch=graphs[0], else_branch=graphs[1])
+    if main is not None:
+        draft.add("MatMul", ["h", draft.tensor("w_main", main)], "y")
+    inputs = [value("x", [2, ROWS]), value("s", [])]
+    return draft.model(inputs, [value("y", [2, ROWS])])
+
+
+SQUARE = PLANE[:, :ROWS].copy()
+
+
+@pytest.mark.parametrize("main", [None, SQUARE * np.float32(0.3)], ids=["branches", "main_too"])
+@pytest.mark.parametrize("other", [SQUARE, SQUARE.T, SQUARE * np.float32(0.7)])
+def test_branches_share_with_each_other_and_with_the_main_graph(
+    other: np.ndarray, main: np.ndarray | None
+) -> None:
+    proto = branches(SQUARE, other, main)
+    shared, texts = share(proto)
+    onnx.checker.check_model(shared, full_check=True)
+    assert len(texts) == (1 if main is None else 2)
+    assert len(shared.SerializeToString()) < len(proto.SerializeToString()) / (1 + len(texts)) * 1.4
+    x = weight(2, ROWS, seed=5)
+    for condition in (1, -1):
+        feeds = {"x": x, "s": np.array(condition, np.float32)}
+        assert_equal_answers(proto, shared, feeds)
+
+
+def test_a_kept_weight_of_a_branch_stays_where_it_is() -> None:
+    proto = branches(SQUARE, SQUARE, None)
+    _, (text,) = share(proto)
+    path = text.split(": ")[0]
+    shared, texts = share(proto, path)
+    assert texts == []
+    assert shared.SerializeToString() == to_proto(read_model(proto)).SerializeToString()
+
+
+def test_functions_share() -> None:
+    """Each call gets the one weight as an input more."""
+    functions = []
+    for name in ("A", "B"):
+        constant = onnx.helper.make_node(
+            "Constant", [], ["w"], value=onnx.numpy_helper.from_array(SQUARE)
+        )
+        nodes = [constant, onnx.helper.make_node("MatMul", ["a", "w"], ["b"])]
+        imports = [onnx.helper.make_opsetid("", 17)]
+        functions.append(onnx.helper.make_function("local", name, ["a"], ["b"], nodes, imports))
+    draft = Draft()
+    draft.nodes.append(onnx.helper.make_node("A", ["x"], ["h"], domain="local"))
+    draft.nodes.append(onnx.helper.make_node("B", ["h"], ["y"], domain="local"))
+    proto = draft.model([value("x", [2, ROWS])], [value("y", [2, ROWS])])
+    proto.functions.extend(functions)
+    proto.opset_import.append(onnx.helper.make_opsetid("local", 1))
+    shared, texts = share(proto)
+    assert len(texts) == 1
+    assert len(shared.SerializeToString()) < 0.7 * len(proto.SerializeToString())
+    feeds = {"x": weight(2, ROWS, seed=5)}
+    assert_equal_answers(proto, shared, feeds)

@@ -120,7 +120,7 @@ def one_tensor(array: np.ndarray, data_type: int | None = None) -> onnx.ModelPro
         ),
         (
             one_tensor(np.ones(300), TensorProto.UINT4),
-            r"'t' \(uint4 \(300,\)\), is of a type that stays",
+            r"'t' \(uint4 \(300,\)\), takes 150 bytes, and integers need 1024",
         ),
         (one_tensor(np.array(["a"] * 300, object)), r"'t' \(string \(300,\)\), is of a type that stays"),
     ],

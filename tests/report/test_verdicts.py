@@ -56,6 +56,9 @@ OPINION = replace(
         ([UNPROVEN, replace(SURE, kind="exact", passed=False)], "FAILED: exact", "failed"),
         ([replace(SURE, passed=False)], "FAILED: drift", "failed"),
         ([SURE, OPINION], "passed", "passed"),
+        ([replace(SURE, value=0.0, interval=(0.0, 0.0))], "equal", "passed"),
+        ([replace(SURE, value=0.0, n_samples=7)], "passed, on 7 samples only", "doubtful"),
+        ([replace(TOP1, value=0.0, interval=(0.0, 0.0))], "passed", "passed"),
     ],
 )
 def test_verdicts(checks: list[Check], verdict: str, tone: str) -> None:

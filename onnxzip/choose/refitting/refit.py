@@ -38,6 +38,7 @@ from onnxzip.measure.subject import Subject
 from onnxzip.measure.trial_session import NUMPY_FLOATS
 from onnxzip.propose.proposal import Proposal
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import is_exact
 from onnxzip.records.plan import Plan, Skip
 from onnxzip.records.progress import ShowProgress
 from onnxzip.rewrite.restorer import Restorer
@@ -97,7 +98,7 @@ class Refitter:
         self._targets: dict[int, list[Array]] = {}
         self._stop: _Stop | None = None
         self._results = Results(cache, proposal)
-        floats = [la for la in proposal.layers if la.weight.dtype.kind not in "iub"]
+        floats = [la for la in proposal.layers if not is_exact(la.weight.dtype)]
         measured = {
             la.name
             for la in floats

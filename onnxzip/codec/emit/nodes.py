@@ -7,6 +7,7 @@ A runtime may refuse to fold a node whose output is larger than its inputs toget
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ _ONNX_TYPES: dict[type[np.generic], int] = {
     np.float32: 1,
     np.uint8: 2,
     np.int8: 3,
+    np.uint16: 4,
     np.int16: 5,
     np.int32: 6,
     np.float64: 11,
@@ -111,6 +113,54 @@ def split_if_many(
     return [value] if len(shapes) == 1 else builder.split(value, shapes, dtype)
 
 
+@dataclass(frozen=True)
+class Values:
+    """An array in the graph."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+    def widened(self, dtype: type[np.generic], builder: Builder) -> str:
+        """Emit it in another type."""
+        return self.name if self.dtype is dtype else cast(self.name, self.shape, dtype, builder)
+
+
+def in_tiles_of(
+    arrays: Sequence[Values],
+    most: int,
+    emit: Callable[[Sequence[Values]], Tile],
+    builder: Builder,
+    made: type[np.generic],
+) -> str:
+    """Emit a function of arrays of one shape by parts of an axis, laid end to end.
+
+    Args:
+        arrays: the arrays.
+        most: numbers that a part may have.
+        emit: takes a part of each, returns name and shape of what it makes of them.
+        builder: emits the nodes that part the arrays and join what is made.
+        made: the type of what is made.
+    """
+    shape = arrays[0].shape
+    size = int(np.prod(shape))
+    if size <= most:
+        return emit(arrays)[0]
+    # the first axis that can be cut finely enough, or the longest
+    axis = next((a for a, n in enumerate(shape) if size // n <= most), int(np.argmax(shape)))
+    n_parts = min(-(-shape[axis] // max(most * shape[axis] // size, 1)), shape[axis])
+    ends = np.linspace(0, shape[axis], n_parts + 1).astype(int)
+    shapes = [(*shape[:axis], int(n), *shape[axis + 1 :]) for n in np.diff(ends)]
+    parts = [
+        [Values(name, s, a.dtype) for name, s in zip(names, shapes, strict=True)]
+        for a in arrays
+        for names in [builder.split(a.name, shapes, a.dtype, axis)]
+    ]
+    tiles = [emit(part) for part in zip(*parts, strict=True)]
+    whole = (*shape, *tiles[0][1][len(shape) :])
+    return builder.node("Concat", [name for name, _ in tiles], whole, made, axis=axis)
+
+
 def in_tiles(
     value: str,
     shape: tuple[int, ...],
@@ -120,29 +170,14 @@ def in_tiles(
     builder: Builder,
     made: type[np.generic] = np.uint8,
 ) -> str:
-    """Emit a function of an array by parts of an axis, laid end to end.
-
-    Args:
-        value: the array's name.
-        shape: its shape.
-        dtype: its type.
-        most: numbers that a part may have.
-        emit: takes a part's name and shape, returns those of what it makes of the part.
-        builder: emits the nodes that part the array and join what is made.
-        made: the type of what is made.
-    """
-    size = int(np.prod(shape))
-    if size <= most:
-        return emit(value, shape)[0]
-    # the first axis that can be cut finely enough, or the longest
-    axis = next((a for a, n in enumerate(shape) if size // n <= most), int(np.argmax(shape)))
-    n_parts = min(-(-shape[axis] // max(most * shape[axis] // size, 1)), shape[axis])
-    ends = np.linspace(0, shape[axis], n_parts + 1).astype(int)
-    shapes = [(*shape[:axis], int(n), *shape[axis + 1 :]) for n in np.diff(ends)]
-    parts = builder.split(value, shapes, dtype, axis)
-    tiles = [emit(part, part_shape) for part, part_shape in zip(parts, shapes, strict=True)]
-    whole = (*shape, *tiles[0][1][len(shape) :])
-    return builder.node("Concat", [name for name, _ in tiles], whole, made, axis=axis)
+    """Emit a function of one array by parts; see `in_tiles_of`."""
+    return in_tiles_of(
+        [Values(value, shape, dtype)],
+        most,
+        lambda parts: emit(parts[0].name, parts[0].shape),
+        builder,
+        made,
+    )
 
 
 def widened(
@@ -156,11 +191,11 @@ def widened(
     if stored is dtype:
         return value
 
-    def emit(part: str, part_shape: tuple[int, ...]) -> Tile:
-        return cast(part, part_shape, dtype, builder), part_shape
+    def emit(parts: Sequence[Values]) -> Tile:
+        return parts[0].widened(dtype, builder), parts[0].shape
 
     most = LARGEST_EXPANDED // np.dtype(dtype).itemsize
-    return in_tiles(value, shape, stored, most, emit, builder, dtype)
+    return in_tiles_of([Values(value, shape, stored)], most, emit, builder, dtype)
 
 
 def small_ints(array: NDArray[np.integer], builder: Builder, dtype: type[np.generic] = np.int32) -> str:

@@ -8,6 +8,7 @@ has a static shape and depends on initializers only, so a runtime folds it when 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,26 +27,25 @@ from onnxzip.codec.emit.scaled import Scaling, emit_integers, emit_members, plan
 from onnxzip.codec.emit.stacks import Stack, find_stacks
 from onnxzip.codec.emit.steps import emit_steps
 from onnxzip.codec.emit.streams import Emitted
+from onnxzip.codec.windows import choose_window, parted
 from onnxzip.passbase import LARGEST_EXPANDED, Builder
-from onnxzip.records.payload import Coefficients
+from onnxzip.records.payload import Coefficients, Stored
 from onnxzip.transforms.moves import Moves, moved
 
 _LARGE_ARRAY = 1 << 16
 """From this size on an array has a payload of its own: a few nodes more, a copy less at load."""
-
-Stored = Coefficients | NDArray[np.int32]
 
 
 def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves] = ()) -> list[str]:
     """Emit all decoders.
 
     Args:
-        items: coefficients, or (n_segments, length) integers.
+        items: coefficients and whole numbers.
         builder: emits the nodes.
         moves: for each item how its value is wanted; none where it is wanted as it is.
 
     Returns:
-        The name of each item's value, behind its moves: float32 for coefficients, else int32.
+        The name of each item's value, behind its moves: float32, or what whole numbers are wanted in.
     """
     moves = moves_of(items, moves)
     chosen = {i: item for i, item in enumerate(items) if isinstance(item, Coefficients)}
@@ -58,11 +58,27 @@ def emit_packed(items: Sequence[Stored], builder: Builder, moves: Sequence[Moves
     parts = emit_parts(arrays, factors, lambda highs: emit_groups(highs, builder), builder)
     names = emit_stacks(stacks, scalings, parts, factors, builder)
     rest = {
-        i: moved(item, moves[i]) for i, item in enumerate(items) if not isinstance(item, Coefficients)
+        i: replace(item, integers=moved(item.integers, moves[i]))
+        for i, item in enumerate(items)
+        if not isinstance(item, Coefficients)
     }
-    for i, part in zip(rest, emit_groups(list(rest.values()), builder), strict=True):
-        names[i] = emit_integers(part, rest[i].shape, (), builder)
+    arrays = [item.integers for item in rest.values()]
+    windows = [choose_window(array) for array in arrays]
+    factors = [window.factor for window in windows]
+    largest = [window.largest for window in windows]
+    parts = emit_parts(arrays, factors, lambda highs: _emit_windows(highs, largest, builder), builder)
+    for (i, item), own_parts, factor in zip(rest.items(), parts, factors, strict=True):
+        names[i] = emit_integers(own_parts, factor, item, (), builder)
     return [names[i] for i in range(len(items))]
+
+
+def _emit_windows(
+    arrays: Sequence[Integers], largest: Sequence[int | None], builder: Builder
+) -> list[Emitted]:
+    """Emit packed arrays without what lies outside of their windows, which is to be put in place yet."""
+    both = [parted(array, most) for array, most in zip(arrays, largest, strict=True)]
+    parts = emit_groups([inside for inside, _ in both], builder)
+    return [replace(part, outliers=outside) for part, (_, outside) in zip(parts, both, strict=True)]
 
 
 def _kind(integers: Integers) -> tuple[Alphabet, int]:

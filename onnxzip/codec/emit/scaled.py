@@ -9,10 +9,11 @@ from math import prod
 import numpy as np
 
 from onnxzip.codec.coding.prefix import Outliers
-from onnxzip.codec.emit.nodes import widened
+from onnxzip.codec.emit.nodes import Tile, Values, cast, in_tiles_of, scalar, widened
 from onnxzip.codec.emit.stacks import Stack
 from onnxzip.codec.emit.streams import Emitted, emit_positions, with_outliers
 from onnxzip.passbase import LARGEST_EXPANDED, Builder
+from onnxzip.records.payload import WholeNumbers
 from onnxzip.transforms.moves import (
     Move,
     Moves,
@@ -101,12 +102,38 @@ def emit_moves(
     return value, shape
 
 
-def emit_integers(part: Emitted, shape: tuple[int, ...], moves: Moves, builder: Builder) -> str:
-    """Emit integers of a shape behind their moves, as int32."""
-    part = with_outliers(part, builder)
-    whole: Moves = (("reshape", shape), *moves)
-    name, shape = emit_moves(part.name, part.shape, part.dtype, whole, builder)
-    return widened(name, shape, np.int32, builder, part.dtype)
+def emit_integers(
+    parts: Sequence[Emitted], factor: int, item: WholeNumbers, moves: Moves, builder: Builder
+) -> str:
+    """Emit whole numbers behind their moves, in the type that they are wanted in.
+
+    They are as wide as sums need in between, a tile at a time.
+
+    Args:
+        parts: the integers, or high and low parts (`coding.split`) of them.
+        factor: by which they were split.
+        item: what is wanted.
+        moves: where it is wanted.
+        builder: emits the nodes.
+    """
+    whole: Moves = (("reshape", item.integers.shape), *moves)
+    found: list[Values] = []
+    for part in (with_outliers(part, builder) for part in parts):
+        name, shape = emit_moves(part.name, part.shape, part.dtype, whole, builder)
+        found.append(Values(name, shape, part.dtype))
+    if found[0].dtype is item.dtype and len(found) == 1 and not item.offset:
+        return found[0].name
+
+    def emit(tiles: Sequence[Values]) -> Tile:
+        (high, *low), shape = [tile.widened(np.int32, builder) for tile in tiles], tiles[0].shape
+        for other in low:
+            high = builder.node("Mul", [high, scalar(factor, builder)], shape, np.int32)
+            high = builder.node("Add", [high, other], shape, np.int32)
+        if item.offset:
+            high = builder.node("Add", [high, scalar(item.offset, builder)], shape, np.int32)
+        return (high if item.dtype is np.int32 else cast(high, shape, item.dtype, builder)), shape
+
+    return in_tiles_of(found, LARGEST_EXPANDED // 4, emit, builder, item.dtype)
 
 
 def emit_members(

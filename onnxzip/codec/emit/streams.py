@@ -259,6 +259,6 @@ def with_outliers(part: Emitted, builder: Builder) -> Emitted:
     dtype: type[np.generic] = np.float32
     if part.dtype is not np.float32:
         dtype, flat = np.int32, widened(flat, shape, np.int32, builder, part.dtype)
-    values = builder.constant(outliers.values.astype(dtype))
+    values = small_ints(outliers.values, builder, dtype)
     inputs = [flat, emit_positions(outliers.positions, builder), values]
     return Emitted(builder.node("ScatterElements", inputs, shape, dtype), shape, dtype)

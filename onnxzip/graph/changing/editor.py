@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ import onnx
 from onnxzip.graph.changing.evaluation import evaluate
 from onnxzip.graph.changing.fields import delete_if, replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
-from onnxzip.graph.changing.hoisting import leave_ir3
+from onnxzip.graph.changing.hoisting import hoist_weights, leave_ir3
 from onnxzip.graph.changing.prune import drop_initializers
 from onnxzip.graph.reading.layouts import node_attributes
 from onnxzip.graph.reading.model import Model, add_initializer
@@ -44,7 +44,10 @@ class GraphEditor:
             ModelError: the main graph has a cycle.
         """
         self._model, self._is_kept = model, is_kept
-        graph = model.proto.graph
+        self._index()
+
+    def _index(self) -> None:
+        model, graph = self._model, self._model.proto.graph
         self._fresh = FreshNames(model.names())
         self._nodes = dict(enumerate(sorted_nodes(graph, model.source)))
         self._last_key = max(self._nodes, default=-1)
@@ -63,6 +66,7 @@ class GraphEditor:
         self._readers: dict[str, dict[int, None]] = {}
         for key in self._nodes:
             self._register(key)
+        self._main = local_names(graph)
         self._claimable = local_names(graph) - {v.name for v in graph.input}
 
     def nodes(self) -> Sequence[NodeView]:
@@ -99,17 +103,28 @@ class GraphEditor:
         return evaluate(self._nodes[node.key], known, self._model.proto.opset_import)
 
     def weights(self) -> Mapping[str, Array]:
-        """Return the main graph's weights that may change, as they were before any edit, by name.
+        """Return the weights that may change, as they were before any edit, by name.
+
+        Those of nested graphs and of functions are among them; `hoist` says what they are called then.
 
         Raises:
             ModelError: a weight holds NaN or Inf.
         """
         layers = find_layers(self._model)[0]
-        return {
-            layer.name: layer.weight
-            for layer in layers
-            if layer.name in self._tensors and not self._is_kept(layer.name)
-        }
+        return {layer.name: layer.weight for layer in layers if not self._is_kept(layer.name)}
+
+    def hoist(self, weights: Collection[str]) -> Mapping[str, str]:
+        """Make constants of the main graph of weights, before any edit; return their names there.
+
+        Args:
+            weights: names that `weights` gives; those of the main graph stay as they are.
+        """
+        inside = set(weights) - self._main
+        homes = {name: name for name in weights if name not in inside}
+        if inside:
+            homes |= hoist_weights(self._model, inside)
+            self._index()
+        return homes
 
     def add_constant(self, array: Array, hint: str) -> str:
         """Add an initializer under a new unique name.

@@ -26,6 +26,7 @@ from onnxzip.graph.reading.parsing.light_proto import parse
 from onnxzip.graph.reading.scope import check_names, iter_bodies, read_by
 from onnxzip.graph.reading.tensors import PLAIN_TYPES, element_type, tensor_array
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import is_narrow
 from onnxzip.records.file_kinds import N_LOOKED_AT, kind_of
 
 
@@ -178,11 +179,9 @@ def is_detachable(array: Array) -> bool:
 
 def add_initializer(model: Model, name: str, array: Array) -> onnx.TensorProto:
     """Add an initializer to the main graph; its values go to `model.arrays` where they may."""
-    graph = model.proto.graph
-    tensor: onnx.TensorProto = graph.initializer.add(
-        name=name, data_type=element_type(array.dtype), dims=array.shape
-    )
-    if is_detachable(array):
+    data_type, graph = element_type(array.dtype), model.proto.graph
+    tensor: onnx.TensorProto = graph.initializer.add(name=name, data_type=data_type, dims=array.shape)
+    if is_detachable(array) or is_narrow(array.dtype):
         detach(model, tensor, array)
     else:
         tensor.raw_data = np.ascontiguousarray(array).tobytes()
@@ -190,7 +189,10 @@ def add_initializer(model: Model, name: str, array: Array) -> onnx.TensorProto:
 
 
 def detach(model: Model, tensor: onnx.TensorProto, array: Array) -> None:
-    """Move an initializer's values out of the proto into `model.arrays`."""
+    """Move an initializer's values out of the proto into `model.arrays`; narrow ones stay in it."""
+    if is_narrow(array.dtype):
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(array, order="C"), tensor.name))
+        return
     for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
         tensor.ClearField(name)
     tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -11,7 +11,7 @@ import onnx
 from onnxzip.graph.reading.layouts import STANDARD_DOMAINS, default_layout
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import iter_bodies, subgraphs
-from onnxzip.graph.reading.tensors import constant_value, integer_dtype, n_elements, n_raw_bytes
+from onnxzip.graph.reading.tensors import constant_value, is_kept_exactly, n_elements, n_raw_bytes
 from onnxzip.graph.reading.weights import MIN_ELEMENTS
 from onnxzip.records.layer import Layer
 
@@ -98,7 +98,7 @@ def largest_constant(model: Model) -> Constant | None:
         tuple(tensor.dims),
         n_elements(tensor),
         0 if tensor.data_type == tensor.STRING else n_raw_bytes(tensor),
-        integer_dtype(tensor) is not None,
+        is_kept_exactly(tensor),
     )
 
 

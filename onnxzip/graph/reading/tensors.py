@@ -28,6 +28,16 @@ _NUMPY_TYPES: dict[int, np.dtype[np.generic]] = {
     TensorProto.BOOL: np.dtype(np.bool_),
 }
 
+_NARROW_TYPES: dict[int, np.dtype[np.generic]] = {
+    TensorProto.INT4: np.dtype(ml_dtypes.int4),
+    TensorProto.UINT4: np.dtype(ml_dtypes.uint4),
+    TensorProto.FLOAT8E4M3FN: np.dtype(ml_dtypes.float8_e4m3fn),
+    TensorProto.FLOAT8E4M3FNUZ: np.dtype(ml_dtypes.float8_e4m3fnuz),
+    TensorProto.FLOAT8E5M2: np.dtype(ml_dtypes.float8_e5m2),
+    TensorProto.FLOAT8E5M2FNUZ: np.dtype(ml_dtypes.float8_e5m2fnuz),
+}
+"""Those of `records.elements.exact`."""
+
 PLAIN_TYPES = _FLOAT_TYPES | _NUMPY_TYPES
 """Element types whose arrays in memory are, byte for byte, a tensor's raw data."""
 
@@ -57,14 +67,20 @@ def integer_dtype(tensor: onnx.TensorProto) -> np.dtype[np.generic] | None:
     return _NUMPY_TYPES.get(tensor.data_type)
 
 
+def is_kept_exactly(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor is of integers, of bools, or of numbers that are quantised to a byte or less."""
+    return tensor.data_type in _NUMPY_TYPES or tensor.data_type in _NARROW_TYPES
+
+
 def tensor_dtype(data_type: int) -> np.dtype[np.generic]:
     """Return the numpy dtype of an ONNX element type."""
-    return PLAIN_TYPES.get(data_type) or onnx.helper.tensor_dtype_to_np_dtype(data_type)
+    known = PLAIN_TYPES | _NARROW_TYPES
+    return known.get(data_type) or onnx.helper.tensor_dtype_to_np_dtype(data_type)
 
 
 def element_type(dtype: np.dtype[np.generic]) -> int:
     """Return the ONNX element type of a numpy dtype."""
-    for data_type, known in PLAIN_TYPES.items():
+    for data_type, known in (PLAIN_TYPES | _NARROW_TYPES).items():
         if dtype == known:
             return int(data_type)
     return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
@@ -80,8 +96,9 @@ def tensor_array(tensor: onnx.TensorProto) -> Array:
         array = np.array(texts, object).reshape(tuple(tensor.dims))
     else:
         array = numpy_helper.to_array(tensor)
-        if tensor.data_type in _FLOAT_TYPES:
-            array = array.astype(_FLOAT_TYPES[tensor.data_type], copy=False)
+        for types in (_FLOAT_TYPES, _NARROW_TYPES):
+            if tensor.data_type in types:
+                array = array.astype(types[tensor.data_type], copy=False)
     array.flags.writeable = False
     return array
 

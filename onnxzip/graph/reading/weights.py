@@ -26,11 +26,13 @@ from onnxzip.graph.reading.tensors import (
     constant_value,
     extremes,
     float_dtype,
-    integer_dtype,
+    is_kept_exactly,
     n_elements,
+    n_raw_bytes,
     tensor_array,
 )
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.elements.exact import is_exact, is_finite
 from onnxzip.records.layer import Layer, Layout
 from onnxzip.records.plan import Skip
 
@@ -63,7 +65,7 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A constant float or integer tensor: an initializer, or the output of a Constant node.
+    """A constant tensor of numbers: an initializer, or the output of a Constant node.
 
     Attributes:
         name: unique in the model; the tensor's own name in the main graph, else a path.
@@ -102,9 +104,9 @@ class Scope:
 def find_weights(model: Model) -> list[Weight]:
     """Return all constant tensors that may be layers, with their uses.
 
-    Those are float tensors of at least MIN_ELEMENTS elements, and integer and bool tensors of at least
-    MIN_INTEGER_BYTES: the smaller ones are scales, zero points, shapes and axes, which runtimes want
-    constant from the start.
+    Those are float tensors of at least MIN_ELEMENTS elements, and tensors of integers, bools and 8-bit
+    floats of at least MIN_INTEGER_BYTES: the smaller ones are scales, zero points, shapes and axes,
+    which runtimes want constant from the start.
     """
     proto = model.proto
     roots = [Scope("", proto.graph, None, None)]
@@ -195,12 +197,9 @@ def named_subgraphs(node: onnx.NodeProto, i_node: int) -> list[tuple[str, onnx.G
 def _weight(
     scope: Scope, name: str, tensor: onnx.TensorProto, holder: onnx.NodeProto | None
 ) -> Weight | None:
-    size, integer = n_elements(tensor), integer_dtype(tensor)
-    if integer is not None and size * integer.itemsize < MIN_INTEGER_BYTES:
-        return None
-    if integer is None and (float_dtype(tensor) is None or size < MIN_ELEMENTS):
-        return None
-    return Weight(scope.path + name, name, scope, tensor, holder)
+    is_large = float_dtype(tensor) is not None and n_elements(tensor) >= MIN_ELEMENTS
+    is_large |= is_kept_exactly(tensor) and n_raw_bytes(tensor) >= MIN_INTEGER_BYTES
+    return Weight(scope.path + name, name, scope, tensor, holder) if is_large else None
 
 
 def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> str:
@@ -215,9 +214,10 @@ def _refusal(model: Model, weight: Weight, layer: Layer, inputs: set[str]) -> st
             "a constant of it, which callers cannot override any more"
         )
     reads = [(use.node, use.index) for use in weight.uses if use.node is not None]
-    if layer.weight.dtype.kind in "iub":
-        is_shape = any(is_shape_input(node, index) for node, index in reads)
-        return "it decides shapes, which a runtime has to know before it decodes" if is_shape else ""
+    if is_exact(layer.weight.dtype):
+        if any(is_shape_input(node, index) for node, index in reads):
+            return "it decides shapes, which a runtime has to know before it decodes"
+        return "" if is_finite(layer.weight) else "it holds NaN or Inf"
     if layer.weight.ndim < 2 and any(is_scale_input(node, index) for node, index in reads):
         return "it is the scale of a quantised tensor, and stays exact"
     is_inside = any(use.scope.path for use in weight.uses)
@@ -257,7 +257,7 @@ def _describe(weight: Weight, array: Array) -> Layer:
         best = (first.op_type if first else "", default_layout(array.ndim), {})
     op_type, layout, attributes = best
     in_main = weight.scope.path == "" and all(u.scope.path == "" for u in weight.uses)
-    can_factorise = in_main and op_type in ("Conv", "Gemm", "MatMul") and array.dtype.kind not in "iub"
+    can_factorise = in_main and op_type in ("Conv", "Gemm", "MatMul") and not is_exact(array.dtype)
     can_factorise = can_factorise and all(u.node and u.node.op_type == op_type for u in weight.uses)
     can_factorise = can_factorise and len({_role(u) for u in weight.uses}) == 1
     return Layer(weight.name, op_type, array, layout, attributes, can_factorise=can_factorise)

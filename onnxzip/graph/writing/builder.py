@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
 from onnxzip.graph.changing.fields import delete_if, replace_all
 from onnxzip.graph.changing.fresh_names import FreshNames
@@ -20,11 +19,10 @@ from onnxzip.graph.writing.pending_graph import PendingGraph
 from onnxzip.graph.writing.refining.tiles import part_sizes
 from onnxzip.passbase import Builder
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.elements.exact import is_narrow
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Coefficients, IntegerGrid
+from onnxzip.records.payload import Coefficients, IntegerGrid, Stored, WholeNumbers
 from onnxzip.transforms.moves import Moves
-
-Stored = Coefficients | NDArray[np.int32]
 
 EmitStored = Callable[[Sequence[Stored], Builder, Sequence[Moves]], list[str]]
 """Emits the decoders of all coefficients and integers of a model, each behind the moves that its reader
@@ -124,16 +122,17 @@ class GraphBuilder:
         """Store quantised coefficients; return the name of their float32 (n_segments, length) value."""
         return self._store(coefficients, coefficients.integers.shape, np.float32)
 
-    def integers(self, integers: NDArray[np.int32]) -> str:
-        """Store (n_segments, length) integers; return the name of their int32 value."""
-        return self._store(integers, integers.shape, np.int32)
+    def integers(self, numbers: WholeNumbers) -> str:
+        """Store (n_segments, length) integers; return the name of their value in the type wanted."""
+        return self._store(numbers, numbers.integers.shape, numbers.dtype)
 
     def replace_weight(self, layer: Layer, value: str) -> None:
         """Make all consumers of the layer's weight read `value` (canonical order) instead."""
         home = self._homes[layer.name]
-        order, shape, dtype = layer.layout.order, layer.weight.shape, layer.weight.dtype
+        order, shape, final = layer.layout.order, layer.weight.shape, layer.weight.dtype
+        dtype = np.dtype(np.float32) if is_narrow(final) else final
         permuted = tuple(shape[a] for a in order)
-        is_cast = dtype != np.float32
+        is_cast = dtype != self._pending.dtype(value)
         if is_cast:
             code = element_type(dtype)
             value = self.node("Cast", [value], self._pending.shape(value), dtype.type, to=code)
@@ -146,6 +145,8 @@ class GraphBuilder:
         if home in self._gemm_inputs and maker is not None and maker.op == "Transpose":
             # onnxruntime would merge the Transpose into the Gemm before it folds constants
             value = self.reshape(value, shape, dtype.type)
+        if final != dtype:
+            value = self._pending.narrowed(value, final)
         if layer.name in self._grids:
             value = self._pending.rounded(value, self._grids[layer.name])
         self.replace_constant(home, value)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import onnx
 
-from onnxzip.graph.reading.layouts import node_attributes
+from onnxzip.graph.reading.layouts import QUANTISED_DOMAIN, node_attributes
 from onnxzip.graph.reading.tensors import tensor_dtype
 
 _MAX_RANK = 16
@@ -83,7 +83,8 @@ def outputs_of(node: onnx.NodeProto, inputs: Sequence[Value]) -> list[Value]:
     Raises:
         ForeignError: it is no node of our decoders, or its inputs do not fit.
     """
-    known = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    is_own = node.domain in ("", "ai.onnx") or (node.domain, node.op_type) == _FOREIGN
+    known = _RULES.get(node.op_type) if is_own else None
     if known is None:
         raise ForeignError("is no operator of a decoder")
     rule, names = known
@@ -184,7 +185,7 @@ def _quantise(call: _Call) -> list[Value]:
     value, steps, zero_point = call.take(3)
     sizes = (value.shape[call.axis(len(value.shape), 1)],) if steps.shape else ()
     types = (value.data_type, steps.data_type, zero_point.data_type)
-    is_known = types == (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT8)
+    is_known = types[:2] == (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT) and types[2] in _ROUNDED
     if not is_known or not steps.shape == zero_point.shape == sizes:
         raise ForeignError(f"rounds {list(value.shape)} by steps {list(steps.shape)}")
     return [Value(zero_point.data_type, value.shape)]
@@ -260,6 +261,11 @@ def _numbers(value: Value) -> Shape:
         raise ForeignError("computes a shape")
     return value.numbers
 
+
+_ROUNDED = (onnx.TensorProto.INT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+
+_FOREIGN = (QUANTISED_DOMAIN, "QuantizeLinear")
+"""What makes 4 bits below opset 21."""
 
 _RULES: dict[str, tuple[Callable[[_Call], list[Value]], frozenset[str]]] = {
     "Identity": (_identity, frozenset()),

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from onnxzip.graph.changing.fields import delete_if
+from onnxzip.graph.changing.narrow.nodes import is_output_read_as_float, widening
 from onnxzip.graph.reading.model import Model, add_initializer
 from onnxzip.graph.reading.scope import reads_of
 from onnxzip.graph.reading.tensors import tensor_dtype
@@ -81,7 +82,7 @@ def _field_bytes(n_bytes: int) -> int:
 def decoder(model: Model, n_nodes: int) -> Model:
     """Return a model without inputs whose outputs are the decoded values.
 
-    bfloat16 values come out as float32, exactly: onnxruntime's Python interface has no bfloat16.
+    bfloat16 and narrow types come out as float32, exactly: onnxruntime's Python interface has none.
 
     Raises:
         ModelError: the nodes are no decoder of ours.
@@ -89,26 +90,26 @@ def decoder(model: Model, n_nodes: int) -> Model:
     claims = claims_of(model, n_nodes)
     whole = Piece(tuple(range(n_nodes)), fed=(), decoded=claims.decoded, shared=(), spent=())
     result = piece_model(model, whole, claims.values)
-    widen_bfloat16(result.proto.graph)
+    widen_outputs(result)
     return result
 
 
-def widen_bfloat16(graph: onnx.GraphProto) -> None:
-    """Put a Cast to float32 behind every bfloat16 output, which keeps its name."""
+def widen_outputs(model: Model) -> None:
+    """Let float32 come out in place of bfloat16 and of narrow types, under the same names."""
+    graph = model.proto.graph
     for output in graph.output:
-        if output.type.tensor_type.elem_type != onnx.TensorProto.BFLOAT16:
+        data_type = output.type.tensor_type.elem_type
+        if not is_output_read_as_float(data_type):
             continue
-        narrow = f"{output.name}/bfloat16"
+        narrow = f"{output.name}/narrow"
         for node in graph.node:
-            for i, name in enumerate(node.output):
-                if name == output.name:
-                    node.output[i] = narrow
-            for i, name in enumerate(node.input):
-                if name == output.name:
-                    node.input[i] = narrow
-        graph.node.append(
-            onnx.helper.make_node("Cast", [narrow], [output.name], to=onnx.TensorProto.FLOAT)
-        )
+            for names in (node.output, node.input):
+                for i, name in enumerate(names):
+                    if name == output.name:
+                        names[i] = narrow
+        node, constants = widening(narrow, output.name, data_type, model.opset)
+        graph.node.append(node)
+        graph.initializer.extend(constants)
         output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 

@@ -21,9 +21,12 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxzip.graph.changing.fresh_names import FreshNames
+from onnxzip.graph.changing.narrow.nodes import quantising_domain
 from onnxzip.graph.reading.model import MIN_DETACHED_BYTES, Model, add_initializer
+from onnxzip.graph.reading.tensors import element_type
 from onnxzip.graph.writing.refining.reshapes import pass_by_needless_reshapes
 from onnxzip.records.aliases import Array, AttributeValue
+from onnxzip.records.elements.exact import FOUR_BITS
 from onnxzip.records.payload import IntegerGrid
 from onnxzip.transforms.moves import Move, Moves
 
@@ -50,7 +53,7 @@ class PendingGraph:
 
     def constant(self, array: Array) -> str:
         """Add a constant, or find the small one that is equal to it."""
-        key = (array.dtype.str, array.shape, array.tobytes() if _is_small(array) else b"")
+        key = (array.dtype.name, array.shape, array.tobytes() if _is_small(array) else b"")
         if _is_small(array) and key in self._small:
             return self._small[key]
         name = self._fresh.new()
@@ -72,11 +75,12 @@ class PendingGraph:
         shapes: Sequence[Sequence[int]],
         dtype: type[np.generic] | Sequence[type[np.generic]],
         attributes: Mapping[str, AttributeValue],
+        domain: str = "",
     ) -> list[str]:
         """Add a decode node, with an output of each shape, of one type or each its own; return names."""
         types = [dtype] * len(shapes) if isinstance(dtype, type) else dtype
         outputs = [self.promise(shape, t) for shape, t in zip(shapes, types, strict=True)]
-        self._nodes.append(self._node(op_type, inputs, outputs, attributes))
+        self._nodes.append(self._node(op_type, inputs, outputs, attributes, domain))
         return outputs
 
     def rounded(self, value: str, grid: IntegerGrid) -> str:
@@ -87,9 +91,23 @@ class PendingGraph:
         inputs, shapes = [value, grid.scale, grid.zero_point], [self.shape(value)]
         return self.add("QuantizeLinear", inputs, shapes, np.int8, axis)[0]
 
+    def narrowed(self, value: str, dtype: np.dtype[np.generic]) -> str:
+        """Add what makes numbers of a narrow type (`changing.narrow`) of float32."""
+        shapes = [self.shape(value)]
+        if dtype.name not in FOUR_BITS:
+            return self.add("Cast", [value], shapes, dtype.type, {"to": element_type(dtype)})[0]
+        inputs = [value, self.constant(np.array(1, np.float32)), self.constant(np.zeros((), dtype))]
+        domain = quantising_domain(self._opset)
+        return self.add("QuantizeLinear", inputs, shapes, dtype.type, {}, domain)[0]
+
     def shape(self, value: str) -> tuple[int, ...]:
         """Return a constant's or decoded value's shape."""
         return tuple(self._values[value].shape)
+
+    def dtype(self, value: str) -> np.dtype[np.generic]:
+        """Return a constant's or decoded value's type."""
+        found: np.dtype[np.generic] = np.dtype(self._values[value].dtype)
+        return found
 
     def whole_numbers(self, constant: str) -> tuple[int, ...]:
         """Return a constant's numbers, which are whole."""
@@ -186,11 +204,13 @@ class PendingGraph:
 
     def export_value_info(self) -> list[onnx.ValueInfoProto]:
         """Return type and shape of every value that a decode node makes."""
-        return [
-            OnnxExporter.export_value_info_proto(tensor, do_type_check=True)
-            for node in self._nodes
-            for tensor in node.outputs
-        ]
+        infos = []
+        for tensor in (tensor for node in self._nodes for tensor in node.outputs):
+            info = OnnxExporter.export_value_info_proto(tensor, do_type_check=True)
+            # graphsurgeon (0.6.1) takes float8_e4m3fnuz for float8_e4m3fn
+            info.type.tensor_type.elem_type = element_type(np.dtype(tensor.dtype))
+            infos.append(info)
+        return infos
 
     def add_constants(self, model: Model) -> None:
         """Make the constants that some node reads initializers of a model."""
@@ -204,10 +224,11 @@ class PendingGraph:
         inputs: Sequence[str],
         outputs: Sequence[str],
         attributes: Mapping[str, AttributeValue],
+        domain: str,
     ) -> gs.Node:
         attrs = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}
         reads, makes = ([self._values[name] for name in names] for names in (inputs, outputs))
-        return gs.Node(op_type, attrs=attrs, inputs=reads, outputs=makes)
+        return gs.Node(op_type, attrs=attrs, inputs=reads, outputs=makes, domain=domain or None)
 
 
 def _is_small(array: Array) -> bool:

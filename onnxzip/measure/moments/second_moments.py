@@ -30,6 +30,7 @@ from onnxzip.measure.moments.damping import SPATIAL_DAMPING, damped, noise_share
 from onnxzip.measure.moments.sampled_columns import ColumnView, OuterSum, draw, is_finite, n_wanted
 from onnxzip.measure.moments.value_groups import ValueGroups
 from onnxzip.records.aliases import Array
+from onnxzip.records.elements.exact import is_exact
 from onnxzip.records.layer import MAX_EXPONENT, Layer, Statistics
 from onnxzip.records.plan import Skip
 from onnxzip.runtime.session import Session, open_session
@@ -123,7 +124,7 @@ def on_disk(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
 
 
 def _find_sources(model: Model, layers: Sequence[Layer]) -> dict[str, list[ColumnView]]:
-    operands = find_operands(model, [la for la in layers if la.weight.dtype.kind not in "iub"])
+    operands = find_operands(model, [la for la in layers if not is_exact(la.weight.dtype)])
     sources: dict[str, list[ColumnView]] = {}
     for layer in layers:
         _, _, n_inner, spatial = layer.sizes

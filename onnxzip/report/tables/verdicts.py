@@ -25,6 +25,12 @@ from onnxzip.report.tables.table import Table
 FEWEST_SAMPLES = 8
 """As many as a confidence interval needs (measure/confidence.py): of fewer, others may well differ."""
 
+EQUAL = "equal"
+"""The verdict where all outputs were the same numbers: what is stored without loss."""
+
+_ZERO_IS_EQUAL = ("nrmse", "rel_l2")
+"""Metrics that are 0 for equal outputs alone; others round, or look at classes."""
+
 Tone: TypeAlias = Literal["passed", "doubtful", "failed"]
 
 
@@ -99,7 +105,7 @@ def overall_verdict(checks: Sequence[Check]) -> str:
 
 def tone_of(verdict: str) -> Tone | None:
     """Return how the text of a verdict is coloured; None for what is no verdict."""
-    if verdict == "passed":
+    if verdict in ("passed", EQUAL):
         return "passed"
     if verdict.startswith("FAILED"):
         return "failed"
@@ -166,6 +172,8 @@ def _verdict(checks: Sequence[Check]) -> str:
     n_samples = min((check.n_samples for check in drifts), default=FEWEST_SAMPLES)
     if n_samples < FEWEST_SAMPLES:
         return f"passed, on {n_samples} sample{'s' * (n_samples > 1)} only"
+    if drifts and all(check.value == 0 and check.metric in _ZERO_IS_EQUAL for check in drifts):
+        return EQUAL
     doubts = [doubt for check in drifts if (doubt := _doubt(check))]
     return ", ".join(["passed", *doubts[:1]])
 

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from onnxzip.codec.coding.prefix import Streams
 from onnxzip.codec.emit.scaled import emit_integers
 from onnxzip.codec.emit.streams import emit_streams
+from onnxzip.records.payload import WholeNumbers
 
 
 class ModelBuilder:
@@ -68,7 +69,7 @@ def build_model(streams: Streams, opset: int = 17) -> onnx.ModelProto:
     builder = ModelBuilder(opset)
     parts = emit_streams(streams, builder)
     names = [
-        emit_integers(part, shape, (), builder)
+        emit_integers([part], 1, WholeNumbers(np.zeros(shape, np.int32)), (), builder)
         for part, shape in zip(parts, streams.shapes, strict=True)
     ]
     return wrap(builder, names, streams.shapes, range(len(names)))

@@ -15,7 +15,7 @@ import onnx
 from onnxzip.graph.changing.fresh_names import FreshNames
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.writing.decoder_claims import claims_of
-from onnxzip.graph.writing.decoder_view import widen_bfloat16, with_plain_weights
+from onnxzip.graph.writing.decoder_view import widen_outputs, with_plain_weights
 from onnxzip.graph.writing.decoding.pieces import Needs, Piece, piece_model
 from onnxzip.records.aliases import Array
 
@@ -82,6 +82,7 @@ def round_of(model: Model, n_nodes: int, names: Sequence[str]) -> Round:
     needed = sorted(Needs(model.proto.graph.node[:n_nodes]).of(names))
     piece = Piece(tuple(needed), fed=(), decoded=tuple(names), shared=(), spent=())
     result = piece_model(model, piece, claims.values)
+    widen_outputs(result)
     graph, fresh = result.proto.graph, FreshNames(result.names())
     fed: dict[str, tuple[int, ...]] = {}
     outputs: dict[str, str] = {}
@@ -92,7 +93,6 @@ def round_of(model: Model, n_nodes: int, names: Sequence[str]) -> Round:
         output.name = fresh.new()
         graph.node.append(onnx.helper.make_node("Reshape", [name, port.name], [output.name]))
         fed[port.name], outputs[name] = shape, output.name
-    widen_bfloat16(graph)
     made = (name for i in needed for name in model.proto.graph.node[i].output)
     n_bytes = sum(claims.values[name].n_bytes for name in made)
     return Round(result, len(needed), n_bytes, fed, outputs)
