@@ -53,6 +53,6 @@ class TrialLog:
         """
         n_off = n_bytes - (self._n_bytes - n_saved_bytes(plan))
         return tuple(
-            trial if trial.stage == "sized" else replace(trial, n_bytes=trial.n_bytes + n_off)
+            trial if trial.stage == "sized" else replace(trial, n_bytes=max(trial.n_bytes + n_off, 0))
             for trial in self._trials
         )

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from onnxzip.errors import VerificationError
+from onnxzip.errors import InputError, VerificationError
 from onnxzip.graph import (
     Model,
     Round,
     count_differences,
     decoded_names,
     loadable,
+    most_bytes_in_use,
     release_pages,
     share_with_disk,
     structure,
@@ -24,6 +25,7 @@ from onnxzip.records.plan import Plan
 from onnxzip.rewrite.emit import Emitted
 from onnxzip.rewrite.restorer import Restorer
 from onnxzip.rewrite.small_tensors import settled
+from onnxzip.runtime.memory.watch import in_mb
 from onnxzip.runtime.optimised import optimised_model
 from onnxzip.runtime.own_fault import own_fault
 from onnxzip.runtime.session import open_session
@@ -44,6 +46,16 @@ def decode_weights(model: Model, n_nodes: int) -> dict[str, Array]:
 
 def _on_disk(values: Mapping[str, Array]) -> dict[str, Array]:
     return dict(zip(values, share_with_disk(list(values.values())), strict=True))
+
+
+def check_room(emitted: Emitted, n_free: int | None) -> None:
+    """Refuse to decode with less memory than the largest weight takes."""
+    n_needed = most_bytes_in_use(emitted.model, emitted.n_nodes)
+    if n_free is not None and n_needed > n_free:
+        raise InputError(
+            f"{emitted.model.source}: to decode its largest weight takes {in_mb(n_needed)}, and "
+            f"`max_memory` leaves {in_mb(n_free)}; allow more, or `keep` that weight as it is"
+        )
 
 
 def check_decoded(

@@ -31,7 +31,7 @@ class SampleLosses:
     ranked: tuple[float, ...] = ()
     places: tuple[int, ...] = ()
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse places that nothing has."""
         check_least(self, 0, "places")
 
@@ -85,7 +85,7 @@ class Check:
     per_sample: SampleLosses | None = None
     n_to_settle: int | None = None
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse figures that cannot be."""
         check_least(self, 0, "n_samples", "seed", "n_decimals", "n_to_settle")
         check_finite(self, "scale")

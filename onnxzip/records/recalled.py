@@ -21,7 +21,7 @@ class Recalled:
     n_recalled: int
     n_wanted: int
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse counts that cannot be."""
         check_least(self, 0, "n_recalled")
         check_least(self, self.n_recalled, "n_wanted")

@@ -48,7 +48,7 @@ class Shown:
     compressed_png: str = ""
     size: tuple[int, int] = (0, 0)
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse values that are not beside each other, and what cannot be looked at as is said."""
         check_least(self, 0, "shape", "indices", "size")
         n_shown = len(self.indices)
@@ -95,6 +95,6 @@ class Example:
     outputs: tuple[Shown, ...]
     n_left_out: int = 0
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse counts that cannot be."""
         check_least(self, 0, "sample", "n_left_out")

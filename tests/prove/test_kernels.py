@@ -79,7 +79,14 @@ def test_a_file_that_answers_zeros_is_never_written(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_limit_has_a_floor_and_a_ceiling() -> None:
+    """What is found to compute the same is only held to what the plain model differs from itself by."""
     one = [{"y": np.ones(4, np.float32)}]
-    for factor, limit in ((1.0, 1e-5), (1.001, 1e-3), (1.5, 1e-2)):
-        others = [[{"y": np.full(4, factor, np.float32)}]]
-        assert exact._limit_on(others, one) == pytest.approx(limit, rel=0.02)
+    for factor, limit, of_same in (
+        (1.0, 1e-5, 1e-5),
+        (1.001, 1e-3, 1e-3),
+        (1.05, 1e-2, 0.1),
+        (2, 1e-2, 0.5),
+    ):
+        noise = exact._noise_of([[{"y": np.full(4, factor, np.float32)}]], one)
+        assert exact._limit_of(noise, is_same=False) == pytest.approx(limit, rel=0.02)
+        assert exact._limit_of(noise, is_same=True) == pytest.approx(of_same, rel=0.06)

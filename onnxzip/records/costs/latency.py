@@ -22,7 +22,7 @@ class Latency:
 
     seconds: tuple[float, ...]
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse times that cannot be, or are too few to say anything."""
         check_finite(self, "seconds")
         check_least(self, 0, "seconds")
@@ -49,7 +49,7 @@ class Ratio:
     low: float
     high: float
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse ratios that cannot be."""
         check_least(self, 0, "low", "value", "high")
         if self.low > self.high:
@@ -91,7 +91,7 @@ class Speed:
     provider: str
     processor: Processor
 
-    def __post_init__(self) -> None:
+    def check_figures(self) -> None:
         """Refuse counts that cannot be."""
         check_least(self, 1, "n_threads", "batch")
 

@@ -6,7 +6,16 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 _MAX_BITS = 63
 """Of a whole number: what int64 holds, and other programs read. None of ours is larger."""
@@ -66,8 +75,19 @@ def fields_from_plain(kind: Any, value: object) -> dict[str, Any]:
     return {name: from_plain(known[name], item) for name, item in value.items()}
 
 
+@runtime_checkable
+class _Checked(Protocol):
+    """A record that knows what its figures can be: what is read is held to it, a run's own is not."""
+
+    def check_figures(self) -> None:
+        """Raise ValueError where a figure cannot be."""
+
+
 def _record(kind: Any, value: object) -> Any:
-    return kind(**fields_from_plain(kind, value))
+    found = kind(**fields_from_plain(kind, value))
+    if isinstance(found, _Checked):
+        found.check_figures()
+    return found
 
 
 @cache
