@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzip.codec.feedback import round_columns
 from onnxzip.records.aliases import Array, AttributeValue, Feeds
 from onnxzip.records.layer import Layer
-from onnxzip.records.payload import Coefficients, Encoded, Feedback
+from onnxzip.records.payload import Coefficients, Encoded, Feedback, WholeNumbers
 
 SAFE_OPS = {
     *("Cast", "Gather", "Reshape", "Concat", "Split", "Slice", "Transpose", "Expand", "ScatterND"),
@@ -143,10 +143,10 @@ class FakeBuilder:
         self.n_decode_nodes = n_before  # the codec's own nodes: its n_bytes pays for them
         return value
 
-    def integers(self, integers: NDArray[np.int32]) -> str:
-        assert integers.dtype == np.int32
-        assert integers.ndim == 2
-        return self.constant(integers)
+    def integers(self, numbers: WholeNumbers) -> str:
+        assert numbers.integers.dtype == np.int32
+        assert numbers.integers.ndim == 2
+        return self.constant((numbers.integers + numbers.offset).astype(numbers.dtype))
 
     def replace_weight(self, layer: Layer, value: str) -> None:
         assert layer is self.layer
