@@ -513,9 +513,7 @@ def test_damage_through_the_command_line(small: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["INT4", "UINT4", "FLOAT8E4M3FN", "FLOAT8E5M2"])
-def test_narrow_weights_that_nothing_codes_are_listed(
-    kind: str, tmp_path: Path
-) -> None:
+def test_narrow_weights_that_nothing_codes_are_listed(kind: str, tmp_path: Path) -> None:
     """They stay as they are, beside one that does not."""
     data_type, rng = onnx.TensorProto.DataType.Value(kind), np.random.default_rng(0)
     n_bytes = 64 * 64 // (2 if kind.endswith("4") else 1)

@@ -49,8 +49,9 @@ def run(
         )
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
-@pytest.mark.parametrize("flags", [(), ("-q",)])
+@pytest.mark.parametrize(
+    ("closed", "flags"), [((1,), ()), ((2,), ("-q",)), ((0, 1, 2), ()), ((0, 1, 2), ("-q",))]
+)
 def test_closed_streams_do_not_keep_a_model_back(
     closed: tuple[int, ...], flags: tuple[str, ...], source: Path, out: Path
 ) -> None:
