@@ -52,7 +52,7 @@ def test_a_shape_is_found_that_runs(name: str) -> None:
     model = without_shape(name)
     assert graph.guess_shapes(model, {})["x"][0] == CASES[name][2]
     with open_session(graph.loadable(model)) as session:
-        families = make_up(session, model, Options())
+        families = make_up(session, model, Options(), 4)
         assert session.inputs[0].shape == CASES[name][2]
     assert all(len(run["x"].shape) == len(CASES[name][2]) for feeds in families for run in feeds)
     run_alone(model, Options())

@@ -60,8 +60,6 @@ class Failure:
 
 ERRORS = [
     OSError(errno.ENOSPC, "No space left on device"),
-    OSError(errno.EIO, "Input/output error"),
-    OSError(errno.EDQUOT, "Disk quota exceeded"),
     KeyboardInterrupt(),
     MemoryError(),
 ]

@@ -6,8 +6,8 @@ import pytest
 
 from onnxzip import graph
 from onnxzip.graph import read_model
-from onnxzip.measure.inputs.feeding import make_up
-from onnxzip.options import Options
+from onnxzip.inputs.generated.attempts import Helpers
+from onnxzip.inputs.generated.runnable import runnable_families
 from onnxzip.runtime.session import open_session
 from tests.textmodels import model_from_text
 
@@ -61,6 +61,7 @@ def test_shapes_go_together_from_the_first_size_that_runs_on(name: str) -> None:
 def test_a_model_is_fed_such_sizes() -> None:
     """Both axes have to be found; the window is wider than it has to be, for more than one answer."""
     made = model("window")
+    helpers = Helpers(fit_of=graph.FittingSizes(made).fit, n_searched=64)
     with open_session(graph.loadable(made)) as session:
-        families = make_up(session, made, Options())
+        families = runnable_families(session, seed=0, n_samples=4, helpers=helpers)
     assert {run["x"].shape for feeds in families for run in feeds} == {(7 + 16, 41)}

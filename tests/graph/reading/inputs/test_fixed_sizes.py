@@ -74,6 +74,6 @@ def test_inputs_have_these_sizes(name: str) -> None:
     del read.proto.graph.output[0].type.tensor_type.shape.dim[:]
     read.proto.graph.output[0].type.tensor_type.ClearField("shape")
     with open_session(graph.loadable(read)) as session:
-        families = make_up(session, read, Options())
+        families = make_up(session, read, Options(), 4)
     shapes = {array.shape for feeds in families for run in feeds for array in run.values()}
     assert all(shape[axis] == size for shape in shapes for axis, size in expected.items())

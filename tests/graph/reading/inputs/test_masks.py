@@ -76,7 +76,7 @@ def test_numbers_that_are_scaled_or_compared_are_no_masks(body: str) -> None:
 def test_such_an_input_is_fed_zeros_and_ones() -> None:
     made = model(CASES["bert"][0])
     with open_session(graph.loadable(made)) as session:
-        families = make_up(session, made, Options())
+        families = make_up(session, made, Options(), 4)
     fed = np.concatenate([run["x"].ravel() for feeds in families for run in feeds])
     assert set(np.unique(fed)) == {0, 1}
     assert fed.mean() > 0.5, "most of it is kept"
