@@ -31,16 +31,23 @@ def run_cost(model: Model, input_shapes: Shapes) -> RunCost:
     return RunCost(n_in_use, sum(_n_operations(node, shapes) for node in nodes))
 
 
+_CONVS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+_PRODUCTS = {"MatMul": 1, "Gemm": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
+_WEIGHTS = {**_CONVS, **_PRODUCTS, "ConvTranspose": 1}
+"""Which input is the weight, or the second factor, as the operators' schemas have it."""
+
+
 def _n_operations(node: onnx.NodeProto, shapes: Shapes) -> int:
     """Return the multiplications of a node with a matrix, else how many numbers it makes."""
     n_made = sum(math.prod(shapes.get(name, ())) for name in node.output if name in shapes)
-    operands = [shapes[name] for name in node.input[:2] if name in shapes]
-    if len(operands) < 2 or not all(operands):
+    place = _WEIGHTS.get(node.op_type, len(node.input))
+    if place >= len(node.input):
         return n_made
-    if node.op_type == "Conv":
-        return n_made * math.prod(operands[1][1:])
+    data, weight = (shapes.get(name, ()) for name in (node.input[0], node.input[place]))
+    if not (data and weight):
+        return n_made
+    if node.op_type in _CONVS:
+        return n_made * math.prod(weight[1:])
     if node.op_type == "ConvTranspose":
-        return math.prod(operands[0]) * math.prod(operands[1][1:])
-    if node.op_type in ("MatMul", "Gemm"):
-        return n_made * max(operands[0][-1], 1)
-    return n_made
+        return math.prod(data) * math.prod(weight[1:])
+    return n_made * max(data[-1], 1)
