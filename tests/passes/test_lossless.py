@@ -120,23 +120,27 @@ def test_candidate_is_exact_and_keeps_the_contract(layer: Layer) -> None:
         LOSSLESS.restore(candidate.released())
 
 
+def emitted_exactly(original: onnx.ModelProto, layer: Layer, emit: EmitStored) -> onnx.ModelProto:
+    """Return the model with the layer coded, whose decoded weight is the same, to the last bit."""
+    plan = plan_of(candidate_of(layer))
+    restorer = Restorer({"lossless": LOSSLESS}, {layer.name: VariableRate()})
+    emitter = Emitter(read_model(original), {"lossless": LOSSLESS}, restorer, emit, keeps_names=True)
+    emitted = emitter.emit(plan)
+    decoded = decode_weights(emitted.model, emitted.n_nodes)
+    assert check_decoded(emitted, plan, decoded, restorer) == 0
+    decoded[layer.name] = decoded[layer.name].copy()
+    decoded[layer.name].reshape(-1).view(np.uint8)[-1] ^= 1
+    assert check_decoded(emitted, plan, decoded, restorer) == np.inf
+    return to_proto(emitted.model)
+
+
 @pytest.mark.parametrize("emit", [emit_packed, emit_coded])
 @pytest.mark.parametrize("opset", [11, 21])
 @pytest.mark.parametrize("layer", PLAIN, ids=lambda layer: layer.name)
 def test_graph_decodes_exactly_and_folds(
     layer: Layer, opset: int, emit: EmitStored, tmp_path: Path
 ) -> None:
-    candidate = candidate_of(layer)
-    restorer = Restorer({"lossless": LOSSLESS}, {layer.name: VariableRate()})
-    original = gather_model(layer, opset)
-    emitter = Emitter(read_model(original), {"lossless": LOSSLESS}, restorer, emit, keeps_names=True)
-    emitted = emitter.emit(plan_of(candidate))
-    decoded = decode_weights(emitted.model, emitted.n_nodes)
-    assert check_decoded(emitted, plan_of(candidate), decoded, restorer) == 0
-    decoded[layer.name] = decoded[layer.name].copy()
-    decoded[layer.name].reshape(-1)[-1] ^= 1
-    assert check_decoded(emitted, plan_of(candidate), decoded, restorer) == np.inf
-    proto = to_proto(emitted.model)
+    proto = emitted_exactly(gather_model(layer, opset), layer, emit)
     x = np.arange(len(layer.weight), dtype=np.int64)
     for level in LEVELS:
         path = tmp_path / f"{level}.onnx"
@@ -177,16 +181,7 @@ def test_narrow_types_decode_exactly_fold_and_come_back(
     layer: Layer, opset: int, emit: EmitStored, tmp_path: Path
 ) -> None:
     original = dequantising_model(layer, opset)
-    candidate = candidate_of(layer)
-    restorer = Restorer({"lossless": LOSSLESS}, {layer.name: VariableRate()})
-    emitter = Emitter(read_model(original), {"lossless": LOSSLESS}, restorer, emit, keeps_names=True)
-    emitted = emitter.emit(plan_of(candidate))
-    decoded = decode_weights(emitted.model, emitted.n_nodes)
-    assert check_decoded(emitted, plan_of(candidate), decoded, restorer) == 0
-    decoded[layer.name] = decoded[layer.name].copy()
-    decoded[layer.name].reshape(-1).view(np.uint8)[-1] ^= 1
-    assert check_decoded(emitted, plan_of(candidate), decoded, restorer) == np.inf
-    proto, x = to_proto(emitted.model), np.zeros(1, np.float32)
+    proto, x = emitted_exactly(original, layer, emit), np.zeros(1, np.float32)
     for level in LEVELS:
         path = tmp_path / f"{level}.onnx"
         (expected,), (y,) = run(original, {"x": x}, level), run(proto, {"x": x}, level, str(path))

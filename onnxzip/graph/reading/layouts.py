@@ -18,8 +18,11 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 QUANTISED_DOMAIN = "com.microsoft"
 """Of the operators that onnxruntime's quantisation tools write."""
 
-_CONV_INPUTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3, "ConvInteger": 1}
+CONV_WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3, "ConvInteger": 1}
 """Which input is the kernel, here and below as ONNX's and onnxruntime's operator schemas have it."""
+
+PRODUCT_WEIGHTS = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
+"""Which input is the weight, or the second factor."""
 
 _MATMUL_INPUTS = {
     "MatMul": (0, 1),
@@ -106,7 +109,7 @@ def layout_of(
 ) -> Layout | None:
     """Return the axes' meaning for input `index` of a known operator."""
     axes = tuple(range(rank))
-    if index == _CONV_INPUTS.get(op_type) and rank >= 3:
+    if index == CONV_WEIGHTS.get(op_type) and rank >= 3:
         out, inner = (1, 0) if op_type == "ConvTranspose" else (0, 1)
         return Layout((), (out,), (inner,), axes[2:])
     if ((op_type == "Gemm" and index < 2) or (op_type == "QGemm" and index in (0, 3))) and rank == 2:

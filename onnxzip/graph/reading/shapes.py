@@ -202,11 +202,13 @@ def _shapes_without(
     onnx (1.22) ends the process where a Slice takes sizes below 0, which it infers for a convolution of
     less than its kernel: a Slice is inferred once the sizes of what it takes are known.
     """
-    gone = {name for node in held for name in node.output}
-    part = onnx.ModelProto()
-    part.CopyFrom(light)
-    del part.graph.node[:]
-    part.graph.node.extend(node for node in light.graph.node if not gone.intersection(node.output))
+    part = light
+    if held:
+        gone = {name for node in held for name in node.output}
+        part = onnx.ModelProto()
+        part.CopyFrom(light)
+        del part.graph.node[:]
+        part.graph.node.extend(node for node in light.graph.node if gone.isdisjoint(node.output))
     inferred = inferred_model(part, data_prop=True)
     if inferred is None:
         return {}

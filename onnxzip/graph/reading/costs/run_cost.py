@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import onnx
 
 from onnxzip.graph.reading.costs.liveness import most_in_use
+from onnxzip.graph.reading.layouts import CONV_WEIGHTS, PRODUCT_WEIGHTS
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.scope import sorted_nodes
 from onnxzip.graph.reading.shapes import infer_shapes
@@ -31,10 +32,7 @@ def run_cost(model: Model, input_shapes: Shapes) -> RunCost:
     return RunCost(n_in_use, sum(_n_operations(node, shapes) for node in nodes))
 
 
-_CONVS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
-_PRODUCTS = {"MatMul": 1, "Gemm": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
-_WEIGHTS = {**_CONVS, **_PRODUCTS, "ConvTranspose": 1}
-"""Which input is the weight, or the second factor, as the operators' schemas have it."""
+_WEIGHTS = {**CONV_WEIGHTS, **PRODUCT_WEIGHTS, "Gemm": 1}
 
 
 def _n_operations(node: onnx.NodeProto, shapes: Shapes) -> int:
@@ -46,8 +44,7 @@ def _n_operations(node: onnx.NodeProto, shapes: Shapes) -> int:
     data, weight = (shapes.get(name, ()) for name in (node.input[0], node.input[place]))
     if not (data and weight):
         return n_made
-    if node.op_type in _CONVS:
-        return n_made * math.prod(weight[1:])
-    if node.op_type == "ConvTranspose":
-        return math.prod(data) * math.prod(weight[1:])
+    if node.op_type in CONV_WEIGHTS:
+        n_each_side = math.prod(data) if node.op_type == "ConvTranspose" else n_made
+        return n_each_side * math.prod(weight[1:])
     return n_made * max(data[-1], 1)

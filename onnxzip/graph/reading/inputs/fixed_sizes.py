@@ -12,7 +12,12 @@ from typing import TypeAlias
 import onnx
 
 from onnxzip.graph.reading.inputs.unranked import known_shapes
-from onnxzip.graph.reading.layouts import RECURRENT, node_attributes
+from onnxzip.graph.reading.layouts import (
+    CONV_WEIGHTS,
+    PRODUCT_WEIGHTS,
+    RECURRENT,
+    node_attributes,
+)
 from onnxzip.graph.reading.model import Model
 from onnxzip.graph.reading.tensors import constant_value, n_elements
 
@@ -56,9 +61,6 @@ _MOST_AXES = 16
 """Integers in a list of axes or sizes: longer ones are data."""
 
 _BY_CHANNEL = frozenset(("BatchNormalization", "InstanceNormalization"))
-_WEIGHT_OF_PRODUCT = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
-_WEIGHT_OF_CONV = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
-"""Which input is the weight, as the operators' schemas have it."""
 
 
 def fixed_sizes(model: Model, decoded: Mapping[str, tuple[int, ...]]) -> dict[str, dict[int, int]]:
@@ -193,19 +195,19 @@ class _Walk:
     def _multiplied(self, node: onnx.NodeProto, axes: Axes) -> Axes | None:
         """Return the axes behind a product with a weight, or a convolution."""
         kind = node.op_type
-        index = _WEIGHT_OF_PRODUCT.get(kind, _WEIGHT_OF_CONV.get(kind, 1))
+        index = PRODUCT_WEIGHTS.get(kind, CONV_WEIGHTS.get(kind, 1))
         weight = self._shapes.get(node.input[index]) if len(node.input) > index else None
         if weight is None or not axes:
             return None
         attributes = node_attributes(node)
-        if kind in _WEIGHT_OF_PRODUCT:
+        if kind in PRODUCT_WEIGHTS:
             self._ask(axes[-1], weight[-2] if len(weight) > 1 else weight[0])
             return (*axes[:-1], *([None] if len(weight) > 1 else []))
         if kind == "Gemm" and len(axes) == len(weight) == 2:
             inner = 0 if attributes.get("transA") else 1
             self._ask(axes[inner], weight[1 if attributes.get("transB") else 0])
             return (axes[1 - inner], None)
-        if kind in _WEIGHT_OF_CONV and len(axes) == len(weight):
+        if kind in CONV_WEIGHTS and len(axes) == len(weight):
             group = int(str(attributes.get("group", 1)))
             self._ask(axes[1], weight[0] if kind == "ConvTranspose" else weight[1] * group)
             return (axes[0], *(None,) * (len(axes) - 1))
